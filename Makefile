@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# The entry point. Every target installs what it lacks (scripts/setup says what).
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+.PHONY: help setup build demo test check bench clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: ## install what is missing
+	@scripts/setup
+
+build: setup ## build every program
+	cargo build --workspace --locked
+
+demo: setup ## show three VMs' windows; without a display: target/demo/heraldry.png
+	@scripts/demo
+
+test: setup ## run all tests
+	cargo test --workspace --locked
+
+check: setup ## format, lints, licences, documents
+	@scripts/check
+
+bench: setup ## measure against weston, as ratios
+	@scripts/bench
+
+clean: ## remove what was built
+	cargo clean
