@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Round trips, strictness, and reading in pieces.
+
+use proptest::prelude::*;
+
+use super::connection::{TOKEN_RECORD_LEN, TokenRecord};
+use super::display::{Announcement, CompositorRecord, HostRecord, RECORD_LEN, RefuseReason, Way};
+use super::memfd::{MemfdFailure, MemfdRequest, REQUEST_LEN, decode_reply, encode_reply};
+use super::*;
+
+fn announcement() -> HostRecord {
+    HostRecord::Announce(Announcement {
+        number: 7,
+        boot: 0x1122_3344_5566_7788,
+        vm: VmName::new("work-2").unwrap(),
+        way: Way::Token([0xab; 32]),
+    })
+}
+
+#[test]
+fn host_records_round_trip() {
+    let named = HostRecord::Announce(Announcement {
+        number: u64::MAX,
+        boot: 0,
+        vm: VmName::new("a").unwrap(),
+        way: Way::Name(ContextName::new("wl-conn-12").unwrap()),
+    });
+    for record in [
+        HostRecord::Hello,
+        announcement(),
+        named,
+        HostRecord::Withdraw { number: 1 },
+    ] {
+        assert_eq!(HostRecord::decode(&record.encode()), Ok(record));
+    }
+}
+
+#[test]
+fn compositor_records_round_trip() {
+    use RefuseReason::{Failed, Limit, Paused, Stopping, UnknownVm};
+    let refusals = [UnknownVm, Limit, Paused, Stopping, Failed]
+        .map(|reason| CompositorRecord::Refuse { number: 9, reason });
+    for record in [CompositorRecord::Hello, CompositorRecord::Take { number: 3 }]
+        .into_iter()
+        .chain(refusals)
+    {
+        assert_eq!(CompositorRecord::decode(&record.encode()), Ok(record));
+    }
+}
+
+#[test]
+fn the_layout_is_the_documented_one() {
+    let bytes = announcement().encode();
+    assert_eq!(&bytes[..8], b"HRDY\x01\x00\x02\x00");
+    assert_eq!(bytes[8..16], 7u64.to_le_bytes());
+    assert_eq!(bytes[16..24], 0x1122_3344_5566_7788u64.to_le_bytes());
+    assert_eq!(bytes[24..32], [1, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(&bytes[32..39], b"work-2\0");
+    assert_eq!(bytes[64..96], [0xab; 32]);
+}
+
+#[test]
+fn every_fault_in_an_announcement_is_named() {
+    let bad = |at: usize, byte: u8| {
+        let mut bytes = announcement().encode();
+        bytes[at] = byte;
+        HostRecord::decode(&bytes).unwrap_err()
+    };
+    assert_eq!(bad(0, b'X'), WireError::Magic);
+    assert_eq!(bad(4, 2), WireError::Version(2));
+    assert_eq!(bad(6, 9), WireError::Kind(9));
+    assert_eq!(bad(8, 0), WireError::Value("number"));
+    assert_eq!(bad(24, 3), WireError::Value("way"));
+    assert_eq!(bad(25, 1), WireError::Padding("way"));
+    assert_eq!(bad(32, b'W'), WireError::Name("vm", NameError::Byte(b'W')));
+    assert_eq!(bad(40, b'x'), WireError::Padding("vm"));
+    assert_eq!(bad(32, 0), WireError::Padding("vm"));
+    assert_eq!(
+        HostRecord::decode(&announcement().encode()[..95]),
+        Err(WireError::Short)
+    );
+    let mut hello = HostRecord::Hello.encode();
+    hello[95] = 1;
+    assert_eq!(HostRecord::decode(&hello), Err(WireError::Padding("padding")));
+}
+
+#[test]
+fn a_token_is_never_shown() {
+    assert!(!format!("{:?}", announcement()).contains("171"));
+    let record = TokenRecord {
+        number: 1,
+        token: [171; 32],
+    };
+    assert!(!format!("{record:?}").contains("171"));
+}
+
+#[test]
+fn token_record_round_trips_and_compares() {
+    let record = TokenRecord {
+        number: 5,
+        token: [3; 32],
+    };
+    let bytes = record.encode();
+    assert_eq!(bytes.len(), TOKEN_RECORD_LEN);
+    assert_eq!(TokenRecord::decode(&bytes), Ok(record.clone()));
+    assert!(record.has_token(&[3; 32]));
+    let mut other = [3; 32];
+    other[31] = 2;
+    assert!(!record.has_token(&other));
+}
+
+#[test]
+fn memfd_request_is_spectrum_s() {
+    let request = MemfdRequest::new(&VmName::new("work").unwrap(), "keymap", 70_000);
+    let bytes = request.encode();
+    assert_eq!(bytes.len(), REQUEST_LEN);
+    assert_eq!(&bytes[..21], b"heraldry/work/keymap\0");
+    assert_eq!(bytes[224..], 70_000u64.to_le_bytes());
+    let again = MemfdRequest::decode(&bytes).unwrap();
+    assert_eq!(
+        again.vm().map(|vm| vm.as_str().to_owned()).as_deref(),
+        Some("work")
+    );
+    assert_eq!(again, request);
+}
+
+#[test]
+fn a_foreign_memfd_name_has_no_vm_and_is_shown_clean() {
+    let mut bytes = [0; REQUEST_LEN];
+    bytes[..7].copy_from_slice(b"wl\x1b[2Jr");
+    let request = MemfdRequest::decode(&bytes).unwrap();
+    assert_eq!(request.vm(), None);
+    assert_eq!(request.clean_name(), "wl\\x1b[2Jr");
+    bytes[100] = b'x';
+    assert_eq!(MemfdRequest::decode(&bytes), Err(WireError::Padding("name")));
+}
+
+#[test]
+fn memfd_replies_round_trip() {
+    for byte in 0..=255 {
+        assert_eq!(encode_reply(decode_reply(byte)), byte);
+    }
+    assert_ne!(encode_reply(Err(MemfdFailure::Unknown(0))), 0);
+}
+
+#[test]
+fn vm_names() {
+    assert_eq!(VmName::new("a-1").unwrap().as_str(), "a-1");
+    assert_eq!(VmName::new(""), Err(NameError::Empty));
+    assert_eq!(VmName::new(&"a".repeat(32)), Err(NameError::Long(31)));
+    assert_eq!(VmName::new(&"a".repeat(31)).unwrap().as_str().len(), 31);
+    for bad in ["A", "a b", "a/b", "ä", "a\n", "."] {
+        assert!(matches!(VmName::new(bad), Err(NameError::Byte(_))), "{bad:?}");
+    }
+}
+
+#[test]
+fn long_text_is_cut_and_marked() {
+    assert_eq!(clean(b"abcdef", 3), "abc~");
+    assert_eq!(clean(b"ab\x00", 3), "ab~");
+    assert_eq!(clean("a\\\u{202e}".as_bytes(), 99), "a\\x5c\\xe2\\x80\\xae");
+}
+
+proptest! {
+    #[test]
+    fn pieces_make_the_same_records(cuts in prop::collection::vec(1usize..100, 1..20)) {
+        let records = [HostRecord::Hello, announcement(), HostRecord::Withdraw { number: 7 }];
+        let stream: Vec<u8> = records.iter().flat_map(HostRecord::encode).collect();
+        let mut reader = RecordReader::<HostRecord>::new();
+        let mut got = Vec::new();
+        let mut rest = stream.as_slice();
+        let mut cuts = cuts.iter().cycle();
+        while !rest.is_empty() {
+            let (mut piece, tail) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
+            rest = tail;
+            while !piece.is_empty() {
+                got.extend(reader.feed(&mut piece).unwrap());
+            }
+        }
+        prop_assert!(!reader.is_partial());
+        prop_assert_eq!(reader.missing(), RECORD_LEN);
+        prop_assert_eq!(got.as_slice(), records.as_slice());
+    }
+
+    #[test]
+    fn decoding_never_panics_and_is_canonical(bytes in prop::collection::vec(any::<u8>(), 0..240)) {
+        let _ = CompositorRecord::decode(&bytes);
+        let _ = TokenRecord::decode(&bytes);
+        let _ = MemfdRequest::decode(&bytes);
+        if let Ok(record) = HostRecord::decode(&bytes) {
+            prop_assert_eq!(record.encode().to_vec(), bytes);
+        }
+    }
+}
