@@ -14,5 +14,8 @@
 //!
 //! Start reading at `guest::Device` for the compositor's side and at [`wire::display`] for the host's.
 
+pub mod guest;
 pub mod uapi;
 pub mod wire;
+
+mod sys;
