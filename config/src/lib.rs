@@ -1,2 +1,34 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! (skeleton)
+//! Heraldry's configuration: the KDL file, the validated settings, and every policy decision.
+//!
+//! [`load`] is the only function with I/O; [`parse`] turns text into a [`Config`] or into all of the text's errors at
+//! once. Decisions over a configuration are pure functions in [`policy`] and return the [`Origin`] of the rule that
+//! decided. This crate knows neither Wayland libraries nor files other than the one it is given.
+//!
+//! Start reading at [`checked`] (what the rest of the compositor sees), then `schema` (how a file becomes that).
+#![forbid(unsafe_code)]
+
+pub mod arms;
+pub mod builtin;
+pub mod checked;
+pub mod effective;
+pub mod error;
+pub mod keys;
+mod load;
+pub mod name;
+pub mod origin;
+pub mod policy;
+
+pub use arms::{Arms, Pattern, Rgb};
+pub use checked::{
+    Appearance, Config, CursorRule, Defaults, Focus, Fullscreen, Host, Keyboard, MemfdLimits, Owner, Rules,
+    Title, TitleLevel, UnknownVm, UnsealedMemory, VmConfig,
+};
+pub use effective::{EffectiveSetting, effective};
+pub use error::{ConfigError, ConfigErrors};
+pub use keys::{KeyChord, Keys, Modifiers};
+pub use load::{MAX_FILE_BYTES, load, parse};
+pub use name::VmName;
+pub use origin::{Origin, Origins};
+pub use policy::globals::GlobalSet;
+pub use policy::vm::VmVerdict;

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The validated configuration: what the rest of the compositor sees.
+//!
+//! Values are plain; where each one came from is kept beside it in an [`Origins`] table.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::arms::{Arms, Rgb};
+use crate::keys::Keys;
+use crate::name::VmName;
+use crate::origin::{Origin, Origins};
+use crate::policy::globals::GlobalSet;
+
+/// A whole configuration file, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file's name as it was given.
+    pub file: Arc<str>,
+    /// Every VM that the file names.
+    pub vms: BTreeMap<VmName, VmConfig>,
+    /// What holds for every VM that does not say otherwise.
+    pub defaults: Defaults,
+    /// The keyboard of VMs that name no layout, and of the compositor's own prompts.
+    pub keyboard: Keyboard,
+    /// Looks that are the same for all VMs.
+    pub appearance: Appearance,
+    /// The compositor's shortcuts.
+    pub keys: Keys,
+    /// Settings of `heraldry-host`.
+    pub host: Host,
+    /// Named sets of globals, `base` among them.
+    pub global_sets: BTreeMap<String, Arc<GlobalSet>>,
+    /// The origins of everything but the VMs: paths such as `keyboard.layout`, `keys.close`, `defaults.title.max`.
+    pub origins: Origins,
+}
+
+/// What the node `defaults` sets.
+#[derive(Debug, Clone)]
+pub struct Defaults {
+    /// What happens to a VM that the file does not name.
+    pub unknown_vm: UnknownVm,
+    /// The rules for VMs that do not override them.
+    pub rules: Rules,
+}
+
+/// One VM with every setting merged: built-in values, then `defaults`, then its own node.
+#[derive(Debug, Clone)]
+pub struct VmConfig {
+    /// Its identity.
+    pub name: VmName,
+    /// The name that people read on its frames.
+    pub display_name: String,
+    /// Its marks.
+    pub arms: Arms,
+    /// Its keyboard.
+    pub keyboard: Keyboard,
+    /// What it may do.
+    pub rules: Rules,
+    /// Who may own its socket on the host; `None` leaves it to the user of `heraldry-host`.
+    pub owner: Option<Owner>,
+    /// The node that names the VM; [`Origin::BuiltIn`] for the arms of an unknown VM.
+    pub origin: Origin,
+    /// The origins of its settings: paths such as `color`, `title.max`, `keyboard.layout`.
+    pub origins: Origins,
+}
+
+/// The rules that a VM lives by; each one can be set in `defaults` and in `vm`.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// What of a window's title is shown.
+    pub title: Title,
+    /// What a window gets that asks to be fullscreen.
+    pub fullscreen: Fullscreen,
+    /// Where the picture of the pointer comes from.
+    pub cursor: CursorRule,
+    /// Whether the host passes memory that it cannot seal against shrinking.
+    pub unsealed_memory: UnsealedMemory,
+    /// How a window may get the focus.
+    pub focus: Focus,
+    /// The interfaces that the VM's registry shows.
+    pub globals: Arc<GlobalSet>,
+    /// The most clients at one time.
+    pub clients: u32,
+}
+
+/// What of a window's title is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Title {
+    /// Which characters pass.
+    pub level: TitleLevel,
+    /// The most characters that are shown.
+    pub max: u32,
+}
+
+/// Which characters of a title pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TitleLevel {
+    /// Printable ASCII; everything else becomes a replacement.
+    Ascii,
+    /// Unicode without control, direction, zero-width and stacking characters.
+    SafeUtf8,
+}
+
+/// What a window gets that asks to be fullscreen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fullscreen {
+    /// The whole output, within its frame.
+    Framed,
+    /// Nothing: the request is ignored.
+    Deny,
+}
+
+/// Where the picture of the pointer comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CursorRule {
+    /// From the compositor's own theme; a client chooses a shape by name and cannot draw one.
+    Shapes,
+}
+
+/// Whether the host passes memory that it cannot seal against shrinking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnsealedMemory {
+    /// Refuse it: the connection ends.
+    Refuse,
+    /// Pass it; a VM that shrinks it harms its own windows.
+    Allow,
+}
+
+/// How a window may get the focus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Focus {
+    /// For this long after a window appears or moves by itself, clicks on it do not reach it.
+    pub click_guard: Duration,
+    /// Whether a new window of the VM that has the focus is focused when it appears.
+    pub on_map: bool,
+}
+
+/// A keyboard as XKB names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keyboard {
+    /// XKB layout, for example `de`.
+    pub layout: String,
+    /// XKB variant; may be empty.
+    pub variant: String,
+    /// XKB options, separated by commas; may be empty.
+    pub options: String,
+    /// Repeats a second; 0 switches repeat off.
+    pub repeat_rate: u32,
+    /// Milliseconds before the first repeat.
+    pub repeat_delay: u32,
+}
+
+/// What happens to a VM that the file does not name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownVm {
+    /// Its connections are refused.
+    Refuse,
+    /// It gets the arms of an unknown VM and the strictest rules.
+    Quarantine,
+}
+
+/// Looks that are the same for all VMs; sizes are logical pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appearance {
+    /// The colour behind all windows.
+    pub background: Rgb,
+    /// Size of label text.
+    pub font_size: u32,
+    /// Width of the frame's left, right and lower band.
+    pub frame_width: u32,
+    /// Height of the frame's upper band, which holds the label.
+    pub title_height: u32,
+}
+
+/// Settings of `heraldry-host`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// The folder with the sockets.
+    pub dir: std::path::PathBuf,
+    /// What the memfd server gives.
+    pub memfd: MemfdLimits,
+    /// How long an announced connection waits for the compositor.
+    pub withdraw_after: Duration,
+    /// The most connections of one VM at one time.
+    pub connections_per_vm: u32,
+    /// The most descriptors that one connection may have in flight.
+    pub descriptors_per_connection: u32,
+}
+
+/// What the host's memfd server gives for the needs of one VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemfdLimits {
+    /// The most bytes at one time.
+    pub bytes_per_vm: u64,
+    /// The most memfds at one time.
+    pub count_per_vm: u32,
+}
+
+/// A user of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// By number.
+    Uid(u32),
+    /// By name; looked up by `heraldry-host`.
+    Name(String),
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Key chords: the compositor's own shortcuts.
+
+use std::fmt;
+
+/// The modifiers of a chord. Exactly these must be down; locks do not count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Modifiers {
+    /// Control.
+    pub ctrl: bool,
+    /// Alt.
+    pub alt: bool,
+    /// Shift.
+    pub shift: bool,
+    /// Super, the key with the logo.
+    pub logo: bool,
+}
+
+impl Modifiers {
+    /// Whether no modifier is set.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        !(self.ctrl || self.alt || self.shift || self.logo)
+    }
+}
+
+impl fmt::Display for Modifiers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (self.logo, "Super"),
+            (self.ctrl, "Ctrl"),
+            (self.alt, "Alt"),
+            (self.shift, "Shift"),
+        ];
+        let mut separator = "";
+        for (_, name) in names.iter().filter(|(set, _)| *set) {
+            write!(f, "{separator}{name}")?;
+            separator = "+";
+        }
+        Ok(())
+    }
+}
+
+/// A key with modifiers, for example `Super+Shift+E`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyChord {
+    /// The modifiers.
+    pub modifiers: Modifiers,
+    /// The key by its keysym's name, without modifiers applied: letters are lower case (`e`, `Tab`, `F4`, `Up`).
+    pub key: String,
+}
+
+impl fmt::Display for KeyChord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.modifiers.is_empty() {
+            f.write_str(&self.key)
+        } else {
+            write!(f, "{}+{}", self.modifiers, self.key)
+        }
+    }
+}
+
+/// The compositor's shortcuts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys {
+    /// Asks the focused window to close.
+    pub close: KeyChord,
+    /// Maximizes or restores the focused window.
+    pub maximize: KeyChord,
+    /// Minimizes the focused window.
+    pub minimize: KeyChord,
+    /// Switches fullscreen of the focused window.
+    pub fullscreen: KeyChord,
+    /// Focuses the next window.
+    pub next_window: KeyChord,
+    /// Focuses the previous window.
+    pub previous_window: KeyChord,
+    /// Ends the compositor.
+    pub quit: KeyChord,
+    /// Held while a window is dragged anywhere on its content to move it (or resize it, with the right button).
+    pub move_modifier: Modifiers,
+}
