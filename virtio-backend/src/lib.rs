@@ -14,6 +14,7 @@
 //!
 //! Start reading at `guest::Device` for the compositor's side and at [`wire::display`] for the host's.
 
+pub mod device;
 pub mod guest;
 pub mod uapi;
 pub mod wire;
