@@ -1,2 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! (skeleton)
+//! The compositor. The only crate that knows Smithay.
+//!
+//! Start reading at [`run`] (how it is put together), [`tick`] (what happens each turn of the loop) and
+//! [`render::scene`] (how a client's pixels get on the screen, and that there is no other way).
+
+pub mod backend;
+pub mod cli;
+pub mod client;
+pub mod clock;
+pub mod control;
+pub mod globals;
+mod handlers;
+pub mod input;
+pub mod layout;
+pub mod render;
+pub mod run;
+pub mod state;
+pub mod tick;
+pub mod vm;
+pub mod windows;

@@ -1,2 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! (skeleton)
+//! Arms and frames to pixels in a caller's buffer.
+//!
+//! Knows no renderer, no Wayland, no configuration file. [`geometry`] says where the parts of a frame are, [`draw`]
+//! fills the pixels of one side. Input is only what [`spec`] lists: the arms come from the user's configuration; the
+//! title is the one thing a VM has a say in, and it is filtered, cut first and drawn as the lesser text.
+#![forbid(unsafe_code)]
+
+mod geometry;
+mod raster;
+mod spec;
+
+pub use geometry::{Geometry, PxRect, Side, geometry};
+pub use raster::draw;
+pub use spec::{Arms, Button, FrameKind, FrameSpec, Insets, Pattern, Rgb, Style};

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Pixman into memory: for tests, the demo and machines without a screen.
+
+use smithay::backend::allocator::Fourcc;
+use smithay::backend::renderer::damage::OutputDamageTracker;
+use smithay::backend::renderer::pixman::PixmanRenderer;
+use smithay::backend::renderer::{Bind, Offscreen};
+use smithay::output::Output;
+use smithay::reexports::pixman::Image;
+use smithay::utils::{Physical, Size};
+
+use super::{Picture, RenderError, screenshot};
+use crate::render::scene;
+use crate::state::Core;
+
+/// A screen in memory.
+pub struct Headless {
+    renderer: PixmanRenderer,
+    image: Image<'static, 'static>,
+    tracker: OutputDamageTracker,
+    size: Size<i32, Physical>,
+    /// Whether the image holds the last frame.
+    drawn: bool,
+    /// Frames that had damage.
+    pub frames: u64,
+}
+
+impl std::fmt::Debug for Headless {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Headless")
+            .field("size", &self.size)
+            .field("frames", &self.frames)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Headless {
+    /// A screen for `output`.
+    pub fn new(output: &Output) -> Result<Self, RenderError> {
+        let mut renderer = PixmanRenderer::new()?;
+        let size = output.current_mode().map(|mode| mode.size).unwrap_or_default();
+        let image = renderer.create_buffer(Fourcc::Xrgb8888, (size.w, size.h).into())?;
+        let tracker = OutputDamageTracker::from_output(output);
+        Ok(Self {
+            renderer,
+            image,
+            tracker,
+            size,
+            drawn: false,
+            frames: 0,
+        })
+    }
+
+    pub(super) fn render(&mut self, core: &mut Core) -> Result<bool, RenderError> {
+        let elements = scene::build(&mut self.renderer, core);
+        let age = usize::from(self.drawn);
+        let mut target = self.renderer.bind(&mut self.image)?;
+        let result = self
+            .tracker
+            .render_output(
+                &mut self.renderer,
+                &mut target,
+                age,
+                &elements,
+                core.render.background,
+            )
+            .map_err(|error| RenderError::Damage(error.to_string()))?;
+        self.drawn = true;
+        let damaged = result.damage.is_some_and(|damage| !damage.is_empty());
+        self.frames = self.frames.saturating_add(u64::from(damaged));
+        Ok(damaged)
+    }
+
+    pub(super) fn screenshot(&mut self, core: &mut Core) -> Result<Picture, RenderError> {
+        let elements = scene::build(&mut self.renderer, core);
+        let (scale, background) = (core.render.style.scale, core.render.background);
+        screenshot::capture(&mut self.renderer, &elements, self.size, scale, background)
+    }
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Where pictures go and input comes from. Both backends draw the same scene; what differs is the renderer and who
+//! shows the result.
+
+pub mod headless;
+mod screenshot;
+pub mod winit;
+
+use std::time::Duration;
+
+pub use screenshot::Picture;
+
+use crate::state::Core;
+
+/// Time between two frames: 60 a second.
+pub const FRAME_INTERVAL: Duration = Duration::from_nanos(16_666_667);
+
+/// Why a frame could not be drawn or read back.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// Pixman said no.
+    #[error("the software renderer failed")]
+    Pixman(#[from] smithay::backend::renderer::pixman::PixmanError),
+    /// GL said no.
+    #[error("the GL renderer failed")]
+    Gles(#[from] smithay::backend::renderer::gles::GlesError),
+    /// The window system did not take the buffer.
+    #[error("the window could not be swapped")]
+    Swap(#[from] smithay::backend::SwapBuffersError),
+    /// Drawing the scene failed; the text is the renderer's.
+    #[error("drawing the scene failed: {0}")]
+    Damage(String),
+    /// There is nothing to draw with.
+    #[error("no backend is running")]
+    NoBackend,
+}
+
+/// A backend.
+#[derive(Debug)]
+pub enum Backend {
+    /// Nothing is shown: a test fixture that needs no pixels.
+    Blind,
+    /// Pixman into memory.
+    Headless(Box<headless::Headless>),
+    /// A window of another compositor or an X server.
+    Winit(Box<winit::Winit>),
+}
+
+impl Backend {
+    /// Draws what changed. Returns whether anything had.
+    pub fn render(&mut self, core: &mut Core) -> Result<bool, RenderError> {
+        match self {
+            Self::Blind => Ok(false),
+            Self::Headless(headless) => headless.render(core),
+            Self::Winit(winit) => winit.render(core),
+        }
+    }
+
+    /// Draws the whole scene anew and reads it back.
+    pub fn screenshot(&mut self, core: &mut Core) -> Result<Picture, RenderError> {
+        match self {
+            Self::Blind => Err(RenderError::NoBackend),
+            Self::Headless(headless) => headless.screenshot(core),
+            Self::Winit(winit) => winit.screenshot(core),
+        }
+    }
+
+    /// Its name, as the command line has it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Blind => "blind",
+            Self::Headless(_) => "headless",
+            Self::Winit(_) => "winit",
+        }
+    }
+}

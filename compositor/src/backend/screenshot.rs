@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The scene as a picture, independent of what is on the screen already.
+
+use std::io::Write;
+
+use smithay::backend::allocator::Fourcc;
+use smithay::backend::renderer::damage::OutputDamageTracker;
+use smithay::backend::renderer::{
+    Bind, Color32F, ExportMem, ImportAll, ImportMem, Offscreen, Renderer, Texture,
+};
+use smithay::utils::{Buffer, Physical, Rectangle, Size, Transform};
+
+use super::RenderError;
+use crate::render::elements::SceneElement;
+
+/// Pixels read back: rows from top to bottom, R G B A, 8 bits each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// `width * height * 4` bytes.
+    pub rgba: Vec<u8>,
+}
+
+impl Picture {
+    /// Writes a PNG.
+    pub fn write_png(&self, to: impl Write) -> Result<(), png::EncodingError> {
+        let mut encoder = png::Encoder::new(to, self.width, self.height);
+        encoder.set_color(png::ColorType::Rgba);
+        encoder.set_depth(png::BitDepth::Eight);
+        encoder.set_compression(png::Compression::Fast);
+        encoder.write_header()?.write_image_data(&self.rgba)
+    }
+}
+
+/// Draws `elements` into a buffer of their own and reads it back.
+pub(super) fn capture<R, T>(
+    renderer: &mut R,
+    elements: &[SceneElement<R>],
+    size: Size<i32, Physical>,
+    scale: f64,
+    background: Color32F,
+) -> Result<Picture, RenderError>
+where
+    R: Renderer + ImportAll + ImportMem + Offscreen<T> + Bind<T> + ExportMem,
+    R::TextureId: Texture + Clone + Send + 'static,
+    RenderError: From<R::Error>,
+{
+    let buffer_size = Size::<i32, Buffer>::from((size.w, size.h));
+    let mut buffer = renderer.create_buffer(Fourcc::Abgr8888, buffer_size)?;
+    let mut target = renderer.bind(&mut buffer)?;
+    let mut tracker = OutputDamageTracker::new(size, scale, Transform::Normal);
+    tracker
+        .render_output(renderer, &mut target, 0, elements, background)
+        .map_err(|error| RenderError::Damage(error.to_string()))?;
+    let mapping = renderer.copy_framebuffer(&target, Rectangle::from_size(buffer_size), Fourcc::Abgr8888)?;
+    let bytes = renderer.map_texture(&mapping)?;
+    let (width, height) = (
+        u32::try_from(size.w).unwrap_or(0),
+        u32::try_from(size.h).unwrap_or(0),
+    );
+    let row = usize::try_from(width).unwrap_or(0) * 4;
+    let stride = bytes
+        .len()
+        .checked_div(usize::try_from(height).unwrap_or(0))
+        .unwrap_or(row);
+    let rgba = bytes
+        .chunks(stride.max(1))
+        .flat_map(|line| line.iter().take(row).copied())
+        .collect();
+    Ok(Picture { width, height, rgba })
+}

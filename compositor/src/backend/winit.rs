@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A window of another compositor or an X server, drawn with GLES: for development.
+
+use smithay::backend::input::{
+    AbsolutePositionEvent, Axis, InputBackend, InputEvent, KeyboardKeyEvent, PointerAxisEvent,
+    PointerButtonEvent,
+};
+use smithay::backend::renderer::damage::OutputDamageTracker;
+use smithay::backend::renderer::gles::{GlesRenderbuffer, GlesRenderer};
+use smithay::backend::winit::{self as backend, WinitEvent, WinitEventLoop, WinitGraphicsBackend};
+use smithay::output::{Mode, Output};
+use smithay::reexports::winit::dpi::PhysicalSize;
+use smithay::reexports::winit::window::Window as WinitWindow;
+use smithay::utils::{Logical, Physical, Size, Transform};
+use tracing::warn;
+
+use super::{Picture, RenderError, screenshot};
+use crate::input::Event;
+use crate::render::scene;
+use crate::state::{Core, State};
+
+/// The window and its renderer.
+pub struct Winit {
+    graphics: WinitGraphicsBackend<GlesRenderer>,
+    tracker: OutputDamageTracker,
+    /// The window lost its content: draw all of it.
+    lost: bool,
+}
+
+impl std::fmt::Debug for Winit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Winit").finish_non_exhaustive()
+    }
+}
+
+/// Opens the window; its events go to [`handle`].
+pub fn open(
+    size: Size<i32, Physical>,
+) -> Result<(WinitGraphicsBackend<GlesRenderer>, WinitEventLoop), backend::Error> {
+    let attributes = WinitWindow::default_attributes()
+        .with_title("Heraldry")
+        .with_inner_size(PhysicalSize::new(size.w.unsigned_abs(), size.h.unsigned_abs()));
+    backend::init_from_attributes::<GlesRenderer>(attributes)
+}
+
+impl Winit {
+    /// Wraps an opened window.
+    #[must_use]
+    pub fn new(graphics: WinitGraphicsBackend<GlesRenderer>, output: &Output) -> Self {
+        Self {
+            graphics,
+            tracker: OutputDamageTracker::from_output(output),
+            lost: true,
+        }
+    }
+
+    /// The size of the window.
+    #[must_use]
+    pub fn size(&self) -> Size<i32, Physical> {
+        self.graphics.window_size()
+    }
+
+    pub(super) fn render(&mut self, core: &mut Core) -> Result<bool, RenderError> {
+        let elements = scene::build(self.graphics.renderer(), core);
+        let age = if std::mem::take(&mut self.lost) {
+            0
+        } else {
+            self.graphics.buffer_age().unwrap_or(0)
+        };
+        let damage = {
+            let (renderer, mut target) = self.graphics.bind()?;
+            self.tracker
+                .render_output(renderer, &mut target, age, &elements, core.render.background)
+                .map_err(|error| RenderError::Damage(error.to_string()))?
+                .damage
+                .cloned()
+        };
+        let Some(damage) = damage.filter(|damage| !damage.is_empty()) else {
+            return Ok(false);
+        };
+        self.graphics.submit(Some(&damage))?;
+        Ok(true)
+    }
+
+    pub(super) fn screenshot(&mut self, core: &mut Core) -> Result<Picture, RenderError> {
+        let size = self.graphics.window_size();
+        let (scale, background) = (core.render.style.scale, core.render.background);
+        let renderer = self.graphics.renderer();
+        let elements = scene::build(renderer, core);
+        screenshot::capture::<_, GlesRenderbuffer>(renderer, &elements, size, scale, background)
+    }
+}
+
+/// Takes one event of the window.
+pub fn handle(state: &mut State, event: WinitEvent) {
+    match event {
+        WinitEvent::Resized { size, .. } => {
+            let mode = Mode {
+                size,
+                refresh: 60_000,
+            };
+            let output = &state.core.output;
+            output.change_current_state(Some(mode), Some(Transform::Flipped180), None, None);
+            output.set_preferred(mode);
+            lost(state);
+            state.output_changed();
+        }
+        WinitEvent::Redraw => {
+            lost(state);
+            state.core.render.schedule();
+        }
+        WinitEvent::CloseRequested => state.core.stopping = true,
+        WinitEvent::Input(event) => input(state, &event),
+        WinitEvent::Focus(_) => {}
+    }
+}
+
+fn lost(state: &mut State) {
+    if let super::Backend::Winit(winit) = &mut state.backend {
+        winit.lost = true;
+    }
+}
+
+fn input<B: InputBackend>(state: &mut State, event: &InputEvent<B>) {
+    let size: Size<i32, Logical> = state.core.windows.layout.area().size;
+    match event {
+        InputEvent::Keyboard { event } => state.input(Event::Key(event.key_code(), event.state())),
+        InputEvent::PointerMotionAbsolute { event } => {
+            state.input(Event::Motion(event.position_transformed(size)))
+        }
+        InputEvent::PointerButton { event } => state.input(Event::Button(event.button_code(), event.state())),
+        InputEvent::PointerAxis { event } => {
+            for axis in [Axis::Horizontal, Axis::Vertical] {
+                let v120 = event.amount_v120(axis);
+                let distance = event
+                    .amount(axis)
+                    .or_else(|| v120.map(|v120| v120 * 15.0 / 120.0));
+                if let Some(distance) = distance.filter(|distance| *distance != 0.0) {
+                    state.input(Event::Scroll(axis, event.source(), distance, v120));
+                }
+            }
+        }
+        InputEvent::TouchDown { .. }
+        | InputEvent::TouchMotion { .. }
+        | InputEvent::TouchUp { .. }
+        | InputEvent::TouchCancel { .. }
+        | InputEvent::TouchFrame { .. } => warn!("touch is not supported by the nested backend"),
+        _ => {}
+    }
+}

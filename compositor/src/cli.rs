@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command line of `heraldry`.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use heraldry_config::VmName;
+use smithay::utils::{Physical, Size};
+
+use crate::control::protocol::{InputRequest, KeyAction, Reply, Request};
+use crate::run::{BackendChoice, Options};
+use crate::vm::dev_socket::DevSocket;
+
+/// The user's input is wrong.
+const EXIT_INPUT: u8 = 1;
+/// Our own bug.
+const EXIT_BUG: u8 = 70;
+
+/// A Wayland compositor for windows of other VMs, each framed in the arms of the VM it came from.
+#[derive(Debug, Parser)]
+#[command(name = "heraldry", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// How much to log to standard error: error, warn, info, debug, or a tracing filter.
+    #[arg(long, global = true, default_value = "info", value_name = "LEVEL")]
+    pub log: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the compositor.
+    Run(RunArgs),
+    /// Check a configuration: every error at once, with file, line and column.
+    Check {
+        /// The configuration.
+        file: PathBuf,
+    },
+    /// Show the merged settings of one VM, each with the line that set it.
+    Effective {
+        /// The configuration.
+        file: PathBuf,
+        /// The VM's name.
+        vm: String,
+    },
+    /// Talk to a running compositor.
+    Ctl(CtlArgs),
+    /// Print shell completions.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page.
+    Man,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// The configuration [default: $XDG_CONFIG_HOME/heraldry/heraldry.kdl, then /etc/heraldry/heraldry.kdl].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where to show the picture.
+    #[arg(long, value_enum, default_value_t)]
+    backend: BackendChoice,
+    /// The virtio_wl device that VMs' connections come through.
+    #[arg(long, value_name = "PATH")]
+    device: Option<PathBuf>,
+    /// Size of the output in physical pixels.
+    #[arg(long, value_name = "WxH", default_value = "1280x800", value_parser = parse_size)]
+    size: Size<i32, Physical>,
+    /// Physical pixels per logical pixel, 0.5 to 4.
+    #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = parse_scale)]
+    scale: f64,
+    /// The control socket [default: $XDG_RUNTIME_DIR/heraldry.ctl].
+    #[arg(long, value_name = "SOCKET")]
+    control: Option<PathBuf>,
+    /// For development: listen for clients of VM on a Unix socket. Not isolated. May be given once per VM.
+    #[arg(long, value_name = "VM=NAME")]
+    dev_socket: Vec<DevSocket>,
+    /// Stop after this many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    exit_after: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+struct CtlArgs {
+    /// The control socket [default: $XDG_RUNTIME_DIR/heraldry.ctl].
+    #[arg(long, value_name = "SOCKET", global = true)]
+    control: Option<PathBuf>,
+    /// Print the answer as JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: CtlCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum CtlCommand {
+    /// List windows, from top to bottom.
+    Windows,
+    /// List VMs that have connected.
+    Vms,
+    /// Show counters.
+    Stats,
+    /// Save the screen as a PNG.
+    Screenshot {
+        /// The file to write.
+        file: PathBuf,
+    },
+    /// Give a window the keyboard and put it on top.
+    Focus {
+        /// Its number, see `windows`.
+        id: u64,
+    },
+    /// Ask a window's client to close it.
+    Close {
+        /// Its number, see `windows`.
+        id: u64,
+    },
+    /// Disconnect every client of a VM.
+    Kill {
+        /// Its name.
+        vm: String,
+    },
+    /// Read the configuration again.
+    Reload,
+    /// End the compositor.
+    Quit,
+    /// Give input (headless backend only).
+    #[command(subcommand)]
+    Input(InputCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum InputCommand {
+    /// A key by its xkb name: a, Return, Super_L.
+    Key {
+        /// The key.
+        name: String,
+        /// What to do with it.
+        #[arg(value_enum, default_value = "tap")]
+        action: KeyAction,
+    },
+    /// Type text, key by key.
+    Type {
+        /// The text.
+        text: String,
+    },
+    /// Move the pointer, logical pixels.
+    Motion {
+        /// From the left.
+        x: f64,
+        /// From the top.
+        y: f64,
+    },
+    /// A pointer button: left, right, middle.
+    Button {
+        /// The button.
+        name: String,
+        /// What to do with it.
+        #[arg(value_enum, default_value = "tap")]
+        action: KeyAction,
+    },
+    /// Scroll, in wheel clicks; positive is down.
+    Axis {
+        /// Clicks.
+        #[arg(allow_negative_numbers = true)]
+        clicks: f64,
+    },
+}
+
+fn parse_size(text: &str) -> Result<Size<i32, Physical>, String> {
+    let parse = |part: &str| {
+        part.parse::<i32>()
+            .ok()
+            .filter(|value| (64..=16384).contains(value))
+    };
+    let (w, h) = text
+        .split_once('x')
+        .ok_or("write it as WIDTHxHEIGHT, for example 1280x800")?;
+    match (parse(w), parse(h)) {
+        (Some(w), Some(h)) => Ok((w, h).into()),
+        _ => Err("width and height are whole numbers from 64 to 16384".to_owned()),
+    }
+}
+
+fn parse_scale(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|scale| (0.5..=4.0).contains(scale))
+        .ok_or_else(|| "the scale is a number from 0.5 to 4".to_owned())
+}
+
+/// Runs the command; the result is the program's exit status.
+#[must_use]
+pub fn main(cli: Cli) -> ExitCode {
+    match cli.command {
+        Command::Run(args) => run(args),
+        Command::Check { file } => check(&file),
+        Command::Effective { file, vm } => effective(&file, &vm),
+        Command::Ctl(args) => ctl(args),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "heraldry", &mut text);
+            print_bytes(&text)
+        }
+        Command::Man => {
+            let mut text = Vec::new();
+            match clap_mangen::Man::new(Cli::command()).render(&mut text) {
+                Ok(()) => print_bytes(&text),
+                Err(error) => fail(EXIT_BUG, &error.to_string()),
+            }
+        }
+    }
+}
+
+/// Writes to standard output; a reader that went away is no error.
+fn print_bytes(text: &[u8]) -> ExitCode {
+    let _closed = std::io::stdout().write_all(text);
+    ExitCode::SUCCESS
+}
+
+fn fail(code: u8, message: &str) -> ExitCode {
+    let _closed = writeln!(std::io::stderr(), "heraldry: {message}");
+    ExitCode::from(code)
+}
+
+/// An error with everything that caused it, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn check(file: &Path) -> ExitCode {
+    match heraldry_config::load(file) {
+        Ok(config) => print_bytes(format!("{}: ok, {} VMs\n", file.display(), config.vms.len()).as_bytes()),
+        Err(errors) => {
+            let _closed = write!(std::io::stderr(), "{errors}");
+            ExitCode::from(EXIT_INPUT)
+        }
+    }
+}
+
+fn effective(file: &Path, vm: &str) -> ExitCode {
+    let config = match heraldry_config::load(file) {
+        Ok(config) => config,
+        Err(errors) => {
+            let _closed = write!(std::io::stderr(), "{errors}");
+            return ExitCode::from(EXIT_INPUT);
+        }
+    };
+    let name = match vm.parse::<VmName>() {
+        Ok(name) => name,
+        Err(error) => return fail(EXIT_INPUT, &format!("{vm:?} is no VM name: {error}")),
+    };
+    let Some(settings) = heraldry_config::effective(&config, &name) else {
+        return fail(
+            EXIT_INPUT,
+            &format!("{} names no VM {vm}, and unknown VMs are refused", file.display()),
+        );
+    };
+    let mut text = String::new();
+    for setting in settings {
+        text.push_str(&setting.to_string());
+        text.push('\n');
+    }
+    print_bytes(text.as_bytes())
+}
+
+fn default_config() -> Option<PathBuf> {
+    let user = std::env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")));
+    user.into_iter()
+        .chain([PathBuf::from("/etc")])
+        .map(|dir| dir.join("heraldry/heraldry.kdl"))
+        .find(|path| path.exists())
+}
+
+fn run(args: RunArgs) -> ExitCode {
+    let Some(path) = args.config.or_else(default_config) else {
+        return fail(
+            EXIT_INPUT,
+            "no configuration found; name one with --config, or start from the commented default \
+             assets/heraldry.kdl",
+        );
+    };
+    let config = match heraldry_config::load(&path) {
+        Ok(config) => config,
+        Err(errors) => {
+            let _closed = write!(std::io::stderr(), "{errors}");
+            return ExitCode::from(EXIT_INPUT);
+        }
+    };
+    let options = Options {
+        config,
+        config_path: Some(path),
+        backend: args.backend,
+        size: args.size,
+        scale: args.scale,
+        device: args.device,
+        control: args.control.or_else(default_control),
+        dev_sockets: args.dev_socket,
+        exit_after: args.exit_after.map(Duration::from_secs),
+    };
+    match crate::run::run(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(EXIT_INPUT, &chain(&error)),
+    }
+}
+
+fn default_control() -> Option<PathBuf> {
+    std::env::var_os("XDG_RUNTIME_DIR").map(|dir| PathBuf::from(dir).join("heraldry.ctl"))
+}
+
+fn ctl(args: CtlArgs) -> ExitCode {
+    let Some(path) = args.control.or_else(default_control) else {
+        return fail(
+            EXIT_INPUT,
+            "XDG_RUNTIME_DIR is not set; name the compositor's socket with --control",
+        );
+    };
+    let request = match args.command {
+        CtlCommand::Windows => Request::Windows,
+        CtlCommand::Vms => Request::Vms,
+        CtlCommand::Stats => Request::Stats,
+        CtlCommand::Screenshot { file } => match std::path::absolute(&file) {
+            Ok(path) => Request::Screenshot { path },
+            Err(error) => return fail(EXIT_INPUT, &format!("{}: {error}", file.display())),
+        },
+        CtlCommand::Focus { id } => Request::Focus { id },
+        CtlCommand::Close { id } => Request::Close { id },
+        CtlCommand::Kill { vm } => Request::Kill { vm },
+        CtlCommand::Reload => Request::Reload,
+        CtlCommand::Quit => Request::Quit,
+        CtlCommand::Input(input) => Request::Input(match input {
+            InputCommand::Key { name, action } => InputRequest::Key { name, action },
+            InputCommand::Type { text } => InputRequest::Type { text },
+            InputCommand::Motion { x, y } => InputRequest::Motion { x, y },
+            InputCommand::Button { name, action } => InputRequest::Button { name, action },
+            InputCommand::Axis { clicks } => InputRequest::Axis { clicks },
+        }),
+    };
+    match crate::control::request(&path, &request) {
+        Ok(Reply::Error(error)) => fail(EXIT_INPUT, &error),
+        Ok(reply) if args.json => match serde_json::to_string_pretty(&reply) {
+            Ok(text) => print_bytes(format!("{text}\n").as_bytes()),
+            Err(error) => fail(EXIT_BUG, &error.to_string()),
+        },
+        Ok(reply) => print_bytes(table(&reply).as_bytes()),
+        Err(error) => fail(EXIT_INPUT, &chain(&error)),
+    }
+}
+
+/// An answer for people to read.
+fn table(reply: &Reply) -> String {
+    match reply {
+        Reply::Ok => String::new(),
+        Reply::Error(error) => format!("{error}\n"),
+        Reply::Windows(windows) => windows
+            .iter()
+            .map(|window| {
+                let place = window.content.map_or_else(
+                    || "not shown".to_owned(),
+                    |c| format!("{}x{}+{}+{}", c.w, c.h, c.x, c.y),
+                );
+                let mark = if window.focused { '*' } else { ' ' };
+                // The title is the VM's own text: escaped, so that it cannot talk to the terminal.
+                let title = window.untrusted_title.escape_default();
+                format!(
+                    "{mark}{:>4} {:<16} {:<10} {:<20} {title}\n",
+                    window.id, window.vm, window.mode, place
+                )
+            })
+            .collect(),
+        Reply::Vms(vms) => vms
+            .iter()
+            .map(|vm| {
+                format!(
+                    "{:<16} {} clients {:>3} windows {:>3}\n",
+                    vm.name, vm.color, vm.clients, vm.windows
+                )
+            })
+            .collect(),
+        Reply::Stats(stats) => format!(
+            "heraldry {} on {}, {}x{} at scale {}: {} clients, {} windows, {} frames\n",
+            stats.version,
+            stats.backend,
+            stats.size.0,
+            stats.size.1,
+            stats.scale,
+            stats.clients,
+            stats.windows,
+            stats.frames
+        ),
+    }
+}

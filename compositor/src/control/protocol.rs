@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What goes over the control socket.
+
+use serde::{Deserialize, Serialize};
+
+/// A question or a command.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "cmd", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// Every window, from top to bottom.
+    Windows,
+    /// Every VM that has connected.
+    Vms,
+    /// Counters.
+    Stats,
+    /// The screen as a PNG file, written by the compositor.
+    Screenshot {
+        /// Absolute path.
+        path: std::path::PathBuf,
+    },
+    /// Gives a window the keyboard and puts it on top.
+    Focus {
+        /// Its number.
+        id: u64,
+    },
+    /// Asks a window's client to close it.
+    Close {
+        /// Its number.
+        id: u64,
+    },
+    /// Disconnects every client of a VM.
+    Kill {
+        /// Its name.
+        vm: String,
+    },
+    /// Reads the configuration again.
+    Reload,
+    /// Ends the compositor.
+    Quit,
+    /// Input, on the headless backend only.
+    Input(InputRequest),
+}
+
+/// Input events.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "input", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum InputRequest {
+    /// A key by its xkb name.
+    Key {
+        /// For example `a`, `Return`, `Super_L`.
+        name: String,
+        /// Press, release or both.
+        action: KeyAction,
+    },
+    /// Text, typed key by key.
+    Type {
+        /// Characters of the keyboard's layout.
+        text: String,
+    },
+    /// Moves the pointer.
+    Motion {
+        /// Logical pixels from the left.
+        x: f64,
+        /// Logical pixels from the top.
+        y: f64,
+    },
+    /// A pointer button.
+    Button {
+        /// `left`, `right` or `middle`.
+        name: String,
+        /// Press, release or both.
+        action: KeyAction,
+    },
+    /// A vertical scroll, in wheel clicks (positive: down).
+    Axis {
+        /// Clicks.
+        clicks: f64,
+    },
+}
+
+/// What to do with a key or button.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyAction {
+    /// Press and release.
+    Tap,
+    /// Press only.
+    Press,
+    /// Release only.
+    Release,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// Done.
+    Ok,
+    /// Not done; why.
+    Error(String),
+    /// Answer to [`Request::Windows`].
+    Windows(Vec<WindowInfo>),
+    /// Answer to [`Request::Vms`].
+    Vms(Vec<VmInfo>),
+    /// Answer to [`Request::Stats`].
+    Stats(Stats),
+}
+
+/// A rectangle in logical pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rect {
+    /// Left edge.
+    pub x: i32,
+    /// Upper edge.
+    pub y: i32,
+    /// Width.
+    pub w: i32,
+    /// Height.
+    pub h: i32,
+}
+
+/// A window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WindowInfo {
+    /// Its number.
+    pub id: u64,
+    /// Whose it is.
+    pub vm: String,
+    /// What its client calls it; untrusted.
+    pub untrusted_title: String,
+    /// Content rectangle; absent while it has no content.
+    pub content: Option<Rect>,
+    /// Frame and content.
+    pub outer: Option<Rect>,
+    /// `floating`, `maximized` or `fullscreen`.
+    pub mode: String,
+    /// Whether it has the keyboard.
+    pub focused: bool,
+    /// Whether it is hidden.
+    pub minimized: bool,
+    /// Popups that are open.
+    pub popups: usize,
+}
+
+/// A VM.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VmInfo {
+    /// Its name.
+    pub name: String,
+    /// The name on its frames.
+    pub display_name: String,
+    /// Its colour, `#rrggbb`.
+    pub color: String,
+    /// Connections now.
+    pub clients: usize,
+    /// Connections ever.
+    pub connections: u64,
+    /// Windows now.
+    pub windows: usize,
+}
+
+/// Counters of the process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Version of the program.
+    pub version: String,
+    /// The backend in use.
+    pub backend: String,
+    /// Frames that were due.
+    pub frames: u64,
+    /// Clients of all VMs.
+    pub clients: usize,
+    /// Windows of all VMs.
+    pub windows: usize,
+    /// Scale of the output.
+    pub scale: f64,
+    /// Size of the output in physical pixels.
+    pub size: (i32, i32),
+}

@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The compositor's end of the control socket.
+
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use calloop::generic::Generic;
+use calloop::{Interest, LoopHandle, Mode, PostAction};
+use smithay::backend::input::{Axis, AxisSource, ButtonState, KeyState, Keycode};
+use tracing::{debug, warn};
+use wayland_server::backend::DisconnectReason;
+
+use super::keys;
+use super::protocol::{InputRequest, KeyAction, Rect, Reply, Request, Stats, VmInfo, WindowInfo};
+use crate::backend::Backend;
+use crate::input::{Effect, Event};
+use crate::layout::{Mode as WindowMode, WindowId};
+use crate::state::State;
+
+/// A request line may be this long.
+const MAX_LINE: usize = 64 * 1024;
+
+/// Why the control socket could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The path is taken by something that is not a dead socket.
+    #[error(
+        "cannot listen on {path}: is another heraldry running? Remove the file or choose another --control"
+    )]
+    Bind {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The event loop did not take it.
+    #[error("cannot watch the control socket: {0}")]
+    Watch(String),
+}
+
+/// The socket's file, removed at the end.
+#[derive(Debug)]
+pub struct Socket(PathBuf);
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // Already gone is as good as removed.
+        let _gone = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Opens the socket; connections are served by the event loop.
+pub fn listen(handle: &LoopHandle<'static, State>, path: &Path) -> Result<Socket, ControlError> {
+    if UnixStream::connect(path).is_err() {
+        // Left behind by a process that was killed.
+        let _absent = std::fs::remove_file(path);
+    }
+    let bind_error = |source| ControlError::Bind {
+        path: path.to_owned(),
+        source,
+    };
+    let listener = UnixListener::bind(path).map_err(bind_error)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(bind_error)?;
+    listener.set_nonblocking(true).map_err(bind_error)?;
+    handle
+        .insert_source(
+            Generic::new(listener, Interest::READ, Mode::Level),
+            |_, listener, state: &mut State| {
+                while let Ok((stream, _)) = listener.accept() {
+                    serve(state, stream);
+                }
+                Ok(PostAction::Continue)
+            },
+        )
+        .map_err(|error| ControlError::Watch(error.to_string()))?;
+    Ok(Socket(path.to_owned()))
+}
+
+fn serve(state: &State, stream: UnixStream) {
+    let peer = rustix::net::sockopt::socket_peercred(&stream);
+    if peer.is_ok_and(|peer| peer.uid != rustix::process::getuid()) {
+        warn!("a peer of another user was refused at the control socket");
+        return;
+    }
+    if stream.set_nonblocking(true).is_err() {
+        return;
+    }
+    let mut buffer = Vec::new();
+    let source = Generic::new(stream, Interest::READ, Mode::Level);
+    let watched = state
+        .core
+        .handle
+        .insert_source(source, move |_, stream, state: &mut State| {
+            let mut chunk = [0; 4096];
+            let mut stream: &UnixStream = stream;
+            match stream.read(&mut chunk) {
+                Ok(0) => return Ok(PostAction::Remove),
+                Ok(n) => buffer.extend_from_slice(chunk.get(..n).unwrap_or_default()),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    return Ok(PostAction::Continue);
+                }
+                Err(_) => return Ok(PostAction::Remove),
+            }
+            while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = buffer.drain(..=end).collect();
+                let reply = match serde_json::from_slice(&line) {
+                    Ok(request) => answer(state, request),
+                    Err(error) => Reply::Error(format!("not a request: {error}")),
+                };
+                let mut text = serde_json::to_vec(&reply).unwrap_or_default();
+                text.push(b'\n');
+                // Replies are small; a peer that does not read them loses its connection, not our time.
+                if stream.write_all(&text).is_err() {
+                    return Ok(PostAction::Remove);
+                }
+            }
+            Ok(if buffer.len() > MAX_LINE {
+                PostAction::Remove
+            } else {
+                PostAction::Continue
+            })
+        });
+    if let Err(error) = watched {
+        warn!(%error, "a control connection cannot be watched");
+    }
+}
+
+fn answer(state: &mut State, request: Request) -> Reply {
+    debug!(request = request_name(&request), "control");
+    match request {
+        Request::Windows => Reply::Windows(windows(state)),
+        Request::Vms => Reply::Vms(vms(state)),
+        Request::Stats => Reply::Stats(stats(state)),
+        Request::Screenshot { path } => screenshot(state, &path),
+        Request::Focus { id } => effect(state, id, Effect::Focus),
+        Request::Close { id } => effect(state, id, Effect::Close),
+        Request::Kill { vm } => kill(state, &vm),
+        Request::Reload => match state.reload() {
+            Ok(()) => Reply::Ok,
+            Err(error) => Reply::Error(error),
+        },
+        Request::Quit => {
+            state.core.stopping = true;
+            Reply::Ok
+        }
+        Request::Input(request) => match state.backend {
+            Backend::Headless(_) => match input(state, request) {
+                Ok(()) => Reply::Ok,
+                Err(error) => Reply::Error(error),
+            },
+            Backend::Blind | Backend::Winit(_) => {
+                Reply::Error("input can only be given to the headless backend".to_owned())
+            }
+        },
+    }
+}
+
+fn request_name(request: &Request) -> &'static str {
+    match request {
+        Request::Windows => "windows",
+        Request::Vms => "vms",
+        Request::Stats => "stats",
+        Request::Screenshot { .. } => "screenshot",
+        Request::Focus { .. } => "focus",
+        Request::Close { .. } => "close",
+        Request::Kill { .. } => "kill",
+        Request::Reload => "reload",
+        Request::Quit => "quit",
+        Request::Input(_) => "input",
+    }
+}
+
+fn effect(state: &mut State, id: u64, effect: impl Fn(WindowId) -> Effect) -> Reply {
+    let id = WindowId(id);
+    if state.core.windows.get(id).is_none() {
+        return Reply::Error(format!("there is no window {id}"));
+    }
+    state.perform(effect(id));
+    state.apply_focus();
+    Reply::Ok
+}
+
+fn kill(state: &mut State, vm: &str) -> Reply {
+    let Some(entry) = state.core.vms.iter().find(|entry| entry.name.as_str() == vm) else {
+        return Reply::Error(format!("no client of a VM {vm} has connected"));
+    };
+    let display = state.core.display_handle.clone();
+    for client in entry.clients.values() {
+        display
+            .backend_handle()
+            .kill_client(client.id(), DisconnectReason::ConnectionClosed);
+    }
+    Reply::Ok
+}
+
+fn rect(rect: smithay::utils::Rectangle<i32, smithay::utils::Logical>) -> Rect {
+    Rect {
+        x: rect.loc.x,
+        y: rect.loc.y,
+        w: rect.size.w,
+        h: rect.size.h,
+    }
+}
+
+fn windows(state: &State) -> Vec<WindowInfo> {
+    let core = &state.core;
+    let placed: Vec<_> = core.windows.layout.top_to_bottom().collect();
+    let waiting = core
+        .windows
+        .iter()
+        .map(|window| window.id)
+        .filter(|id| !placed.contains(id));
+    placed
+        .iter()
+        .copied()
+        .chain(waiting)
+        .filter_map(|id| core.windows.get(id))
+        .map(|window| WindowInfo {
+            id: window.id.0,
+            vm: window.vm.to_string(),
+            untrusted_title: window.untrusted_title.clone(),
+            content: core.windows.layout.content(window.id).map(rect),
+            outer: core.windows.layout.outer(window.id).map(rect),
+            mode: match core.windows.layout.mode(window.id) {
+                None | Some(WindowMode::Floating) => "floating",
+                Some(WindowMode::Maximized) => "maximized",
+                Some(WindowMode::Fullscreen) => "fullscreen",
+            }
+            .to_owned(),
+            focused: core.input.focus() == Some(window.id),
+            minimized: window.mapped.is_some() && !core.windows.layout.is_visible(window.id),
+            popups: crate::render::geometry::popups(core, window.id).len(),
+        })
+        .collect()
+}
+
+fn vms(state: &State) -> Vec<VmInfo> {
+    let core = &state.core;
+    core.vms
+        .iter()
+        .map(|vm| VmInfo {
+            name: vm.name.to_string(),
+            display_name: vm.arms.name.clone(),
+            color: format!(
+                "#{:02x}{:02x}{:02x}",
+                vm.arms.color.r, vm.arms.color.g, vm.arms.color.b
+            ),
+            clients: vm.clients.len(),
+            connections: vm.connections,
+            windows: core.windows.iter().filter(|window| window.vm == vm.name).count(),
+        })
+        .collect()
+}
+
+fn stats(state: &State) -> Stats {
+    let core = &state.core;
+    let size = core
+        .output
+        .current_mode()
+        .map(|mode| mode.size)
+        .unwrap_or_default();
+    Stats {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        backend: state.backend.name().to_owned(),
+        frames: core.pacer.frames(),
+        clients: core.vms.iter().map(|vm| vm.clients.len()).sum(),
+        windows: core.windows.iter().count(),
+        scale: core.render.style.scale,
+        size: (size.w, size.h),
+    }
+}
+
+fn screenshot(state: &mut State, path: &Path) -> Reply {
+    let picture = match state.backend.screenshot(&mut state.core) {
+        Ok(picture) => picture,
+        Err(error) => return Reply::Error(format!("cannot draw the screen: {error}")),
+    };
+    let written = std::fs::File::create(path)
+        .map_err(|error| error.to_string())
+        .and_then(|file| {
+            picture
+                .write_png(std::io::BufWriter::new(file))
+                .map_err(|error| error.to_string())
+        });
+    match written {
+        Ok(()) => Reply::Ok,
+        Err(error) => Reply::Error(format!("cannot write {}: {error}", path.display())),
+    }
+}
+
+fn input(state: &mut State, request: InputRequest) -> Result<(), String> {
+    match request {
+        InputRequest::Key { name, action } => {
+            let key =
+                keys::by_name(&state.core, &name).ok_or_else(|| format!("no key {name:?} in this layout"))?;
+            press_key(state, key.code, action);
+        }
+        InputRequest::Type { text } => {
+            let shift = keys::by_name(&state.core, "Shift_L").ok_or("this layout has no Shift")?;
+            for character in text.chars() {
+                let key = keys::by_char(&state.core, character)
+                    .ok_or_else(|| format!("no key for {character:?} in this layout"))?;
+                if key.shift {
+                    press_key(state, shift.code, KeyAction::Press);
+                }
+                press_key(state, key.code, KeyAction::Tap);
+                if key.shift {
+                    press_key(state, shift.code, KeyAction::Release);
+                }
+            }
+        }
+        InputRequest::Motion { x, y } => state.input(Event::Motion((x, y).into())),
+        InputRequest::Button { name, action } => {
+            let code = match name.as_str() {
+                "left" => 0x110,
+                "right" => 0x111,
+                "middle" => 0x112,
+                other => return Err(format!("no button {other:?}; there are left, right and middle")),
+            };
+            if action != KeyAction::Release {
+                state.input(Event::Button(code, ButtonState::Pressed));
+            }
+            if action != KeyAction::Press {
+                state.input(Event::Button(code, ButtonState::Released));
+            }
+        }
+        InputRequest::Axis { clicks } => {
+            state.input(Event::Scroll(
+                Axis::Vertical,
+                AxisSource::Wheel,
+                clicks * 15.0,
+                Some(clicks * 120.0),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn press_key(state: &mut State, code: Keycode, action: KeyAction) {
+    if action != KeyAction::Release {
+        state.input(Event::Key(code, KeyState::Pressed));
+        state.apply_focus();
+    }
+    if action != KeyAction::Press {
+        state.input(Event::Key(code, KeyState::Released));
+    }
+}

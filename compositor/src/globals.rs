@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The only place where Wayland globals come into being, and the filter that every one of them has.
+//!
+//! Smithay creates a global, [`adopt`] takes it off the registry and puts it back behind [`Filtered`], which asks the
+//! policy for each client's VM. So a global that a library update adds is invisible until it is created here and
+//! listed in the policy.
+
+use std::sync::{Arc, RwLock};
+
+use heraldry_config::{Config, VmName};
+use smithay::backend::renderer::pixman::PixmanRenderer;
+use smithay::output::Output;
+use smithay::wayland::compositor::CompositorState;
+use smithay::wayland::cursor_shape::CursorShapeManagerState;
+use smithay::wayland::fractional_scale::FractionalScaleManagerState;
+use smithay::wayland::output::OutputManagerState;
+use smithay::wayland::presentation::PresentationState;
+use smithay::wayland::selection::data_device::DataDeviceState;
+use smithay::wayland::selection::primary_selection::PrimarySelectionState;
+use smithay::wayland::shell::kde::decoration::KdeDecorationState;
+use smithay::wayland::shell::xdg::XdgShellState;
+use smithay::wayland::shell::xdg::decoration::XdgDecorationState;
+use smithay::wayland::shm::ShmState;
+use smithay::wayland::single_pixel_buffer::SinglePixelBufferState;
+use smithay::wayland::viewporter::ViewporterState;
+use wayland_protocols_misc::server_decoration::server::org_kde_kwin_server_decoration_manager::Mode as KdeMode;
+use wayland_server::DisplayHandle;
+use wayland_server::backend::{ClientData, ClientId, GlobalHandler, GlobalId, Handle, ObjectData, ObjectId};
+
+use crate::client::ClientState;
+use crate::state::State;
+
+/// What presentation times count, as `clock_gettime` numbers it.
+const CLOCK_MONOTONIC: u32 = 1;
+
+/// The configuration in force, readable from the registry filter, swapped whole on reload.
+#[derive(Debug, Clone)]
+pub struct Policy(Arc<RwLock<Arc<Config>>>);
+
+impl Policy {
+    /// Starts with `config`.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(config))))
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Puts another configuration in force.
+    pub fn swap(&self, config: Config) {
+        *self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(config);
+    }
+
+    fn allows(&self, vm: &VmName, interface: &str) -> bool {
+        let config = self.config();
+        let verdict = config.vm(vm);
+        verdict.config().is_some_and(|vm| {
+            heraldry_config::policy::globals::verdict(vm, interface, u32::MAX)
+                .allowed
+                .is_some()
+        })
+    }
+}
+
+/// Smithay's protocol states; they live as long as the display.
+#[derive(Debug)]
+pub struct Globals {
+    /// `wl_compositor`, `wl_subcompositor`.
+    pub compositor: CompositorState,
+    /// `wl_shm`.
+    pub shm: ShmState,
+    /// `xdg_wm_base`.
+    pub xdg_shell: XdgShellState,
+    /// `wl_data_device_manager`.
+    pub data_device: DataDeviceState,
+    /// `zwp_primary_selection_device_manager_v1`.
+    pub primary_selection: PrimarySelectionState,
+    /// `org_kde_kwin_server_decoration_manager`, which GTK asks instead of the xdg one.
+    pub kde_decoration: KdeDecorationState,
+    _rest: Vec<GlobalId>,
+}
+
+impl Globals {
+    /// Creates every global and puts each behind the filter.
+    #[must_use]
+    pub fn new(display: &DisplayHandle, policy: &Policy, output: &Output) -> Self {
+        let compositor = CompositorState::new_v6::<State>(display);
+        let formats = smithay::backend::renderer::ImportMemWl::shm_formats;
+        // The formats that both renderers read; offering one that only GL has would tie clients to the backend.
+        let shm = match PixmanRenderer::new() {
+            Ok(renderer) => ShmState::new::<State>(display, formats(&renderer)),
+            Err(_) => ShmState::new::<State>(display, []),
+        };
+        let xdg_shell = XdgShellState::new::<State>(display);
+        let data_device = DataDeviceState::new::<State>(display);
+        let primary_selection = PrimarySelectionState::new::<State>(display);
+        let kde_decoration = KdeDecorationState::new::<State>(display, KdeMode::Server);
+        let xdg_decoration = XdgDecorationState::new::<State>(display);
+        let outputs = OutputManagerState::new_with_xdg_output::<State>(display);
+        let viewporter = ViewporterState::new::<State>(display);
+        let fractional = FractionalScaleManagerState::new::<State>(display);
+        let single_pixel = SinglePixelBufferState::new::<State>(display);
+        let cursor_shape = CursorShapeManagerState::new::<State>(display);
+        let presentation = PresentationState::new::<State>(display, CLOCK_MONOTONIC);
+
+        let mut globals = vec![
+            compositor.compositor_global(),
+            compositor.subcompositor_global(),
+            shm.global(),
+            xdg_shell.global(),
+            data_device.global(),
+            primary_selection.global(),
+            kde_decoration.global(),
+            xdg_decoration.global(),
+            output.create_global::<State>(display),
+            viewporter.global(),
+            fractional.global(),
+            single_pixel.global(),
+            cursor_shape.global(),
+            presentation.global(),
+        ];
+        globals.extend(outputs.xdg_output_manager_global());
+        let rest = globals
+            .into_iter()
+            .filter_map(|id| adopt(display, policy, id, None))
+            .collect();
+        Self {
+            compositor,
+            shm,
+            xdg_shell,
+            data_device,
+            primary_selection,
+            kde_decoration,
+            _rest: rest,
+        }
+    }
+}
+
+/// Puts `global` behind the filter. With an `owner`, no other VM sees it whatever the policy says.
+///
+/// Returns the new identifier; `None` if the library no longer knows the old one.
+pub fn adopt(
+    display: &DisplayHandle,
+    policy: &Policy,
+    global: GlobalId,
+    owner: Option<VmName>,
+) -> Option<GlobalId> {
+    let handle = display.backend_handle();
+    let info = handle.global_info(global.clone()).ok()?;
+    let inner = handle.get_global_handler::<State>(global.clone()).ok()?;
+    handle.remove_global::<State>(global);
+    let filtered = Filtered {
+        inner,
+        interface: info.interface.name,
+        owner,
+        policy: policy.clone(),
+    };
+    Some(handle.create_global::<State>(info.interface, info.version, Arc::new(filtered)))
+}
+
+/// A global as a VM's registry sees it: there only if the policy lists it.
+struct Filtered {
+    inner: Arc<dyn GlobalHandler<State>>,
+    interface: &'static str,
+    owner: Option<VmName>,
+    policy: Policy,
+}
+
+impl GlobalHandler<State> for Filtered {
+    fn can_view(&self, _client: ClientId, data: &Arc<dyn ClientData>, _global: GlobalId) -> bool {
+        // A client without an identity sees nothing.
+        let Some(client) = data.downcast_ref::<ClientState>() else {
+            return false;
+        };
+        self.owner.as_ref().is_none_or(|owner| *owner == client.vm)
+            && self.policy.allows(&client.vm, self.interface)
+    }
+
+    fn bind(
+        self: Arc<Self>,
+        handle: &Handle,
+        data: &mut State,
+        client: ClientId,
+        global: GlobalId,
+        object: ObjectId,
+    ) -> Arc<dyn ObjectData<State>> {
+        Arc::clone(&self.inner).bind(handle, data, client, global, object)
+    }
+}

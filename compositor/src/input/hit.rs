@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What lies under a point. The same rectangles that are drawn decide: the owner of the visible pixel gets the
+//! click, or nobody does.
+
+use heraldry_config::VmName;
+use heraldry_decorations::{Button, FrameKind};
+use smithay::desktop::WindowSurfaceType;
+use smithay::desktop::utils::under_from_surface_tree;
+use smithay::utils::{Logical, Physical, Point};
+use wayland_server::protocol::wl_surface::WlSurface;
+
+use crate::layout::{Edges, Mode, WindowId};
+use crate::render::geometry::{self, PopupView};
+use crate::state::Core;
+
+/// What is under a point.
+#[derive(Debug, Clone)]
+pub enum Hit {
+    /// The content rectangle of a window or of one of its popups; `surface` with its origin, if one takes input there.
+    Content {
+        /// The window.
+        window: WindowId,
+        /// Its VM.
+        vm: VmName,
+        /// The surface and where its origin is, logical.
+        surface: Option<(WlSurface, Point<f64, Logical>)>,
+    },
+    /// A window's label.
+    Label(WindowId),
+    /// A button in the label.
+    Button(WindowId, Button),
+    /// The band, with the edges it would move; none for popups.
+    Band(WindowId, Edges),
+    /// Nothing of any VM.
+    Desktop,
+}
+
+impl Hit {
+    /// The window whose frame or content it is.
+    #[must_use]
+    pub fn window(&self) -> Option<WindowId> {
+        match self {
+            Self::Content { window, .. } => Some(*window),
+            Self::Label(id) | Self::Button(id, _) | Self::Band(id, _) => Some(*id),
+            Self::Desktop => None,
+        }
+    }
+}
+
+/// Corners of the band reach this far along the edges, logical pixels.
+const CORNER: i32 = 16;
+
+impl Core {
+    /// What is under `point`.
+    #[must_use]
+    pub fn hit(&self, point: Point<f64, Logical>) -> Hit {
+        let scale = self.output.current_scale().fractional_scale();
+        let pixel: Point<i32, Physical> = point.to_physical(scale).to_i32_floor();
+        for id in self.windows.layout.visible() {
+            let Some(window) = self.windows.get(id) else {
+                continue;
+            };
+            for popup in geometry::popups(self, id) {
+                let inner = geometry::pixels(popup.rect, scale);
+                if inner.contains(pixel) {
+                    let surface = surface_of_popup(&popup, point);
+                    return Hit::Content {
+                        window: id,
+                        vm: window.vm.clone(),
+                        surface,
+                    };
+                }
+                let insets = self.render.style.insets(FrameKind::Popup);
+                if geometry::outer(inner, insets).contains(pixel) {
+                    return Hit::Band(id, Edges::empty());
+                }
+            }
+            let Some(content) = self.windows.layout.content(id) else {
+                continue;
+            };
+            let inner = geometry::pixels(content, scale);
+            if inner.contains(pixel) {
+                let origin = (content.loc - window.geometry.loc).to_f64();
+                let surface = under_from_surface_tree(
+                    window.toplevel.wl_surface(),
+                    point - origin,
+                    (0, 0),
+                    WindowSurfaceType::TOPLEVEL | WindowSurfaceType::SUBSURFACE,
+                )
+                .map(|(surface, at)| (surface, at.to_f64() + origin));
+                return Hit::Content {
+                    window: id,
+                    vm: window.vm.clone(),
+                    surface,
+                };
+            }
+            let kind = geometry::frame_kind(self.windows.layout.mode(id).unwrap_or_default());
+            let outer = geometry::outer(inner, self.render.style.insets(kind));
+            if outer.contains(pixel) {
+                return self.frame_hit(id, kind, pixel - outer.loc, outer.size);
+            }
+        }
+        Hit::Desktop
+    }
+
+    fn frame_hit(
+        &self,
+        id: WindowId,
+        kind: FrameKind,
+        at: Point<i32, Physical>,
+        size: smithay::utils::Size<i32, Physical>,
+    ) -> Hit {
+        let scale = self.output.current_scale().fractional_scale();
+        let insets = self.render.style.insets(kind);
+        let signed = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
+        if kind == FrameKind::Window
+            && let (Ok(x), Ok(y)) = (u32::try_from(at.x), u32::try_from(at.y))
+            && let Some(button) = geometry::frame_geometry(self, id).and_then(|frame| frame.button_at(x, y))
+        {
+            return Hit::Button(id, button);
+        }
+        if self.windows.layout.mode(id) != Some(Mode::Floating) {
+            return Hit::Label(id);
+        }
+        let corner = Point::<i32, Logical>::from((CORNER, CORNER)).to_physical_precise_round::<_, i32>(scale);
+        let band = signed(insets.left);
+        let mut edges = Edges::empty();
+        let near = |value: i32, end: i32, reach: i32| (value < reach, value >= end - reach);
+        let (on_left, on_right) = near(at.x, size.w, band);
+        let (on_top, on_bottom) = near(at.y, size.h, band);
+        let (left, right) = near(at.x, size.w, corner.x);
+        let (top, bottom) = near(at.y, size.h, corner.y);
+        edges.set(Edges::LEFT, on_left || (left && (on_top || on_bottom)));
+        edges.set(Edges::RIGHT, on_right || (right && (on_top || on_bottom)));
+        edges.set(Edges::TOP, on_top || (top && (on_left || on_right)));
+        edges.set(Edges::BOTTOM, on_bottom || (bottom && (on_left || on_right)));
+        if edges.is_empty() {
+            Hit::Label(id)
+        } else {
+            Hit::Band(id, edges)
+        }
+    }
+}
+
+fn surface_of_popup(
+    popup: &PopupView,
+    point: Point<f64, Logical>,
+) -> Option<(WlSurface, Point<f64, Logical>)> {
+    let origin = popup.origin.to_f64();
+    under_from_surface_tree(&popup.surface, point - origin, (0, 0), WindowSurfaceType::ALL)
+        .map(|(surface, at)| (surface, at.to_f64() + origin))
+}

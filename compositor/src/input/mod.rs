@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Input: which VM a key or a click goes to.
+//!
+//! Backends translate their events to [`Event`]; [`keyboard`] and [`pointer`] decide. Focus across VMs moves by the
+//! user's action only; a key goes to the VM that had the keyboard when it was pressed, up to its release.
+
+mod actions;
+pub mod hit;
+mod keyboard;
+mod pointer;
+
+use std::collections::BTreeMap;
+
+use heraldry_config::VmName;
+use smithay::backend::input::{Axis, AxisSource, ButtonState, KeyState, Keycode};
+use smithay::input::Seat;
+use smithay::input::keyboard::XkbConfig;
+use smithay::utils::{Logical, Point, Rectangle};
+use wayland_server::protocol::wl_surface::WlSurface;
+
+pub use actions::Effect;
+
+use crate::layout::{Edges, WindowId};
+use crate::state::State;
+
+/// What a backend delivers. Times are milliseconds of the compositor's clock.
+#[derive(Debug, Clone, Copy)]
+pub enum Event {
+    /// A key by its xkb key code (evdev code + 8).
+    Key(Keycode, KeyState),
+    /// The pointer's new place, logical pixels of the output.
+    Motion(Point<f64, Logical>),
+    /// A pointer button by its evdev code.
+    Button(u32, ButtonState),
+    /// Scrolling: axis, distance in logical pixels, 120ths of a wheel click.
+    Scroll(Axis, AxisSource, f64, Option<f64>),
+}
+
+/// Who gets the release of a pressed key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum KeyOwner {
+    /// A binding used it up.
+    Compositor,
+    /// A VM saw the press.
+    Vm(VmName),
+}
+
+/// What the pointer is doing.
+#[derive(Debug, Clone, Default)]
+enum Drag {
+    /// Nothing of ours: events go to clients.
+    #[default]
+    None,
+    /// Moving a window: pointer offset from the content's corner.
+    Move(WindowId, Point<f64, Logical>),
+    /// Resizing a window: edges, where the pointer started, the content then.
+    Resize(WindowId, Edges, Point<f64, Logical>, Rectangle<i32, Logical>),
+    /// A button of a frame is held.
+    Press(WindowId, heraldry_decorations::Button),
+    /// A press that nobody gets: its release goes nowhere either.
+    Swallow,
+}
+
+/// State of the input side.
+#[derive(Debug)]
+pub struct Input {
+    /// Keyboard state for bindings; no client ever sees this seat.
+    own: Option<Seat<State>>,
+    /// Where the pointer is.
+    pub pointer: Point<f64, Logical>,
+    /// Whether a pointer has ever moved; the cursor is not drawn before.
+    pub pointer_seen: bool,
+    /// The window that has the keyboard.
+    focus: Option<WindowId>,
+    /// Windows in the order of their last focus, newest first.
+    history: Vec<WindowId>,
+    /// A running Alt-Tab: the order frozen at its start and the position in it.
+    switcher: Option<(Vec<WindowId>, usize)>,
+    keys: BTreeMap<u32, KeyOwner>,
+    buttons: BTreeMap<u32, Option<VmName>>,
+    drag: Drag,
+    /// The VM whose client has the pointer, and the surface.
+    hover: Option<(VmName, WlSurface)>,
+    /// Set when something under the pointer may have changed.
+    pub refresh_pointer: bool,
+    /// Set when seats must learn about a new keyboard focus.
+    pub refresh_focus: bool,
+    /// What handlers ask for; [`crate::tick`] performs it.
+    pub effects: Vec<Effect>,
+    /// Windows that came or went since the last tick.
+    changes: Vec<(WindowId, bool)>,
+}
+
+impl Input {
+    /// No focus, pointer in the corner.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            own: None,
+            pointer: Point::default(),
+            pointer_seen: false,
+            focus: None,
+            history: Vec::new(),
+            switcher: None,
+            keys: BTreeMap::new(),
+            buttons: BTreeMap::new(),
+            drag: Drag::None,
+            hover: None,
+            refresh_pointer: false,
+            refresh_focus: false,
+            effects: Vec::new(),
+            changes: Vec::new(),
+        }
+    }
+
+    /// The window that has the keyboard.
+    #[must_use]
+    pub fn focus(&self) -> Option<WindowId> {
+        self.focus
+    }
+
+    /// The shape of the pointer while the compositor itself uses it.
+    #[must_use]
+    pub fn own_cursor(&self) -> Option<Edges> {
+        match self.drag {
+            Drag::Resize(_, edges, ..) => Some(edges),
+            Drag::Move(..) | Drag::Press(..) => Some(Edges::empty()),
+            Drag::None | Drag::Swallow => None,
+        }
+    }
+
+    /// The VM whose client is under the pointer and may say how it looks.
+    #[must_use]
+    pub fn hovered_vm(&self) -> Option<&VmName> {
+        self.hover.as_ref().map(|(vm, _)| vm)
+    }
+
+    /// Notes that a window got its first content.
+    pub fn mapped(&mut self, id: WindowId) {
+        self.changes.push((id, true));
+        self.refresh_pointer = true;
+    }
+
+    /// Notes that a window lost its content or died.
+    pub fn unmapped(&mut self, id: WindowId) {
+        self.changes.push((id, false));
+        self.refresh_pointer = true;
+    }
+}
+
+impl Default for Input {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl State {
+    /// Makes the compositor's own keyboard state, for bindings.
+    pub fn init_input(&mut self) {
+        let config = self.core.policy.config();
+        let mut seat = self.core.seats.new_seat("heraldry");
+        let keyboard = &config.keyboard;
+        let xkb = XkbConfig {
+            layout: &keyboard.layout,
+            variant: &keyboard.variant,
+            options: (!keyboard.options.is_empty()).then(|| keyboard.options.clone()),
+            ..XkbConfig::default()
+        };
+        if seat.add_keyboard(xkb, 400, 25).is_err()
+            && seat.add_keyboard(XkbConfig::default(), 400, 25).is_err()
+        {
+            tracing::warn!("key bindings do not work: the xkb data cannot be read");
+        }
+        self.core.input.own = Some(seat);
+    }
+
+    /// Takes one event of a backend.
+    pub fn input(&mut self, event: Event) {
+        match event {
+            Event::Key(code, state) => self.key(code, state),
+            Event::Motion(to) => self.motion(to),
+            Event::Button(button, state) => self.button(button, state),
+            Event::Scroll(axis, source, distance, v120) => self.scroll(axis, source, distance, v120),
+        }
+    }
+}

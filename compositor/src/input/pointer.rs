@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The pointer: frames first, then the client under it, each VM through its own seat.
+
+use std::time::Duration;
+
+use smithay::backend::input::{Axis, AxisSource, ButtonState};
+use smithay::input::pointer::{AxisFrame, ButtonEvent, MotionEvent};
+use smithay::utils::{Logical, Point, SERIAL_COUNTER};
+use wayland_server::protocol::wl_surface::WlSurface;
+
+use super::hit::Hit;
+use super::{Drag, Effect};
+use crate::layout::{Edges, Mode};
+use crate::state::State;
+
+/// evdev codes.
+const BTN_LEFT: u32 = 0x110;
+const BTN_RIGHT: u32 = 0x111;
+
+/// For a VM that the policy no longer knows.
+const DEFAULT_CLICK_GUARD: Duration = Duration::from_millis(300);
+
+impl State {
+    pub(super) fn motion(&mut self, to: Point<f64, Logical>) {
+        let area = self.core.windows.layout.area().to_f64();
+        let to = Point::from((
+            to.x.clamp(area.loc.x, area.loc.x + area.size.w - 1.0),
+            to.y.clamp(area.loc.y, area.loc.y + area.size.h - 1.0),
+        ));
+        self.core.input.pointer = to;
+        self.core.input.pointer_seen = true;
+        self.core.render.schedule();
+        match self.core.input.drag {
+            Drag::Move(id, offset) => {
+                self.core.windows.layout.move_to(id, (to - offset).to_i32_round());
+            }
+            Drag::Resize(id, edges, from, content) => {
+                let delta: Point<i32, Logical> = (to - from).to_i32_round();
+                let mut size = content.size;
+                if edges.contains(Edges::RIGHT) {
+                    size.w = size.w.saturating_add(delta.x);
+                } else if edges.contains(Edges::LEFT) {
+                    size.w = size.w.saturating_sub(delta.x);
+                }
+                if edges.contains(Edges::BOTTOM) {
+                    size.h = size.h.saturating_add(delta.y);
+                } else if edges.contains(Edges::TOP) {
+                    size.h = size.h.saturating_sub(delta.y);
+                }
+                self.core
+                    .windows
+                    .layout
+                    .resize(id, edges, (size.w.max(1), size.h.max(1)).into());
+            }
+            Drag::Press(..) | Drag::Swallow => self.hover_frame(),
+            Drag::None => self.deliver_motion(),
+        }
+    }
+
+    /// Sends the pointer's place to the client under it, leaves the others.
+    pub(super) fn deliver_motion(&mut self) {
+        self.hover_frame();
+        let at = self.core.input.pointer;
+        let hit = self.core.hit(at);
+        let (mut vm, mut focus) = match hit {
+            Hit::Content {
+                vm,
+                surface: Some((surface, origin)),
+                ..
+            } => (Some(vm), Some((surface, origin))),
+            _ => (None, None),
+        };
+        // While a button is held, the VM that got the press keeps the pointer; others see nothing of it.
+        if let Some(holder) = self.core.input.buttons.values().flatten().next() {
+            if vm.as_ref() != Some(holder) {
+                focus = None;
+            }
+            vm = Some(holder.clone());
+        }
+        let left = self
+            .core
+            .input
+            .hover
+            .as_ref()
+            .map(|(old, _)| old.clone())
+            .filter(|old| vm.as_ref() != Some(old));
+        if let Some(old) = left {
+            self.send_motion(&old, None);
+        }
+        let Some(vm) = vm else {
+            self.core.input.hover = None;
+            return;
+        };
+        self.core.input.hover = focus.as_ref().map(|(surface, _)| (vm.clone(), surface.clone()));
+        self.send_motion(&vm, focus);
+    }
+
+    fn send_motion(&mut self, vm: &heraldry_config::VmName, focus: Option<(WlSurface, Point<f64, Logical>)>) {
+        let Some(pointer) = self.core.vms.get(vm).and_then(|vm| vm.seat.get_pointer()) else {
+            return;
+        };
+        let event = MotionEvent {
+            location: self.core.input.pointer,
+            serial: SERIAL_COUNTER.next_serial(),
+            time: self.core.clock.millis(),
+        };
+        pointer.motion(self, focus, &event);
+        pointer.frame(self);
+    }
+
+    /// Takes the pointer from whichever client has it.
+    pub(super) fn clear_pointer_focus(&mut self) {
+        let holders: Vec<_> = self.core.input.buttons.values().flatten().cloned().collect();
+        let hovered = self.core.input.hover.take().map(|(vm, _)| vm);
+        let (serial, time) = (SERIAL_COUNTER.next_serial(), self.core.clock.millis());
+        for vm in holders.into_iter().chain(hovered) {
+            if let Some(pointer) = self.core.vms.get(&vm).and_then(|vm| vm.seat.get_pointer()) {
+                pointer.unset_grab(self, serial, time);
+            }
+            self.send_motion(&vm, None);
+        }
+        for holder in self.core.input.buttons.values_mut() {
+            *holder = None;
+        }
+    }
+
+    /// Something under the pointer may have moved, come or gone.
+    pub fn refresh_pointer(&mut self) {
+        if !std::mem::take(&mut self.core.input.refresh_pointer) || !self.core.input.pointer_seen {
+            return;
+        }
+        if !matches!(self.core.input.drag, Drag::None) {
+            return;
+        }
+        let now = match self.core.hit(self.core.input.pointer) {
+            Hit::Content {
+                vm,
+                surface: Some((surface, _)),
+                ..
+            } => Some((vm, surface)),
+            _ => None,
+        };
+        if now != self.core.input.hover {
+            self.deliver_motion();
+        }
+    }
+
+    /// Lights the frame's button under the pointer.
+    fn hover_frame(&mut self) {
+        let hit = self.core.hit(self.core.input.pointer);
+        let lit = match hit {
+            Hit::Button(id, button) => Some((id, button)),
+            _ => None,
+        };
+        for window in self.core.windows.iter_mut() {
+            window.hover = lit.filter(|(id, _)| *id == window.id).map(|(_, button)| button);
+        }
+    }
+
+    pub(super) fn button(&mut self, button: u32, state: ButtonState) {
+        self.core.input.pointer_seen = true;
+        match state {
+            ButtonState::Pressed => self.press(button),
+            ButtonState::Released => self.release(button),
+        }
+        self.core.render.schedule();
+    }
+
+    fn press(&mut self, button: u32) {
+        let hit = self.core.hit(self.core.input.pointer);
+        let first = self.core.input.buttons.is_empty();
+        self.core.input.buttons.insert(button, None);
+        if !first {
+            // A further button belongs to whoever has the first.
+            let holder = self.core.input.buttons.values().flatten().next().cloned();
+            if let Some(vm) = holder {
+                self.core.input.buttons.insert(button, Some(vm.clone()));
+                self.send_button(&vm, button, ButtonState::Pressed);
+            }
+            return;
+        }
+        let Some(id) = hit.window() else {
+            self.break_popup_grabs();
+            self.set_focus(None);
+            return;
+        };
+        if self.too_fresh(&hit) {
+            self.core.input.drag = Drag::Swallow;
+            return;
+        }
+        let popup = matches!(hit, Hit::Band(_, edges) if edges.is_empty());
+        let same_vm_grab = matches!(&hit, Hit::Content { vm, .. }
+            if self.core.vms.get(vm).is_some_and(|vm| vm.popup_grab.as_ref().is_some_and(|grab| !grab.has_ended())));
+        if !same_vm_grab && !popup {
+            self.break_popup_grabs();
+            self.perform(Effect::Focus(id));
+        }
+        if self.move_modifier_held() && (button == BTN_LEFT || button == BTN_RIGHT) && !popup {
+            let edges = (button == BTN_RIGHT).then(|| self.nearest_edges(id));
+            self.start_drag(id, edges);
+            return;
+        }
+        match hit {
+            Hit::Content { vm, .. } => {
+                self.apply_focus();
+                self.deliver_motion();
+                self.core.input.buttons.insert(button, Some(vm.clone()));
+                self.send_button(&vm, button, ButtonState::Pressed);
+            }
+            Hit::Button(id, part) if button == BTN_LEFT => self.core.input.drag = Drag::Press(id, part),
+            Hit::Label(id) if button == BTN_LEFT => self.start_drag(id, None),
+            Hit::Band(id, edges) if button == BTN_LEFT && !edges.is_empty() => {
+                self.start_drag(id, Some(edges))
+            }
+            Hit::Label(_) | Hit::Button(..) | Hit::Band(..) | Hit::Desktop => {
+                self.core.input.drag = Drag::Swallow
+            }
+        }
+    }
+
+    fn release(&mut self, button: u32) {
+        let owner = self.core.input.buttons.remove(&button);
+        if let Some(Some(vm)) = owner {
+            self.send_button(&vm, button, ButtonState::Released);
+        }
+        if !self.core.input.buttons.is_empty() {
+            return;
+        }
+        match std::mem::take(&mut self.core.input.drag) {
+            Drag::Press(id, part) => {
+                if matches!(self.core.hit(self.core.input.pointer), Hit::Button(at, over) if (at, over) == (id, part))
+                {
+                    match part {
+                        heraldry_decorations::Button::Close => self.perform(Effect::Close(id)),
+                        heraldry_decorations::Button::Minimize => self.perform(Effect::Minimize(id)),
+                        heraldry_decorations::Button::Maximize => self.toggle_mode(id, Mode::Maximized),
+                    }
+                }
+            }
+            Drag::Resize(id, ..) => {
+                if let Some(window) = self.core.windows.get_mut(id) {
+                    window.resizing = false;
+                }
+            }
+            Drag::None | Drag::Move(..) | Drag::Swallow => {}
+        }
+        self.deliver_motion();
+    }
+
+    fn send_button(&mut self, vm: &heraldry_config::VmName, button: u32, state: ButtonState) {
+        let Some(pointer) = self.core.vms.get(vm).and_then(|vm| vm.seat.get_pointer()) else {
+            return;
+        };
+        let event = ButtonEvent {
+            button,
+            state,
+            serial: SERIAL_COUNTER.next_serial(),
+            time: self.core.clock.millis(),
+        };
+        pointer.button(self, &event);
+        pointer.frame(self);
+    }
+
+    pub(super) fn scroll(&mut self, axis: Axis, source: AxisSource, distance: f64, v120: Option<f64>) {
+        let vm = self.core.input.hover.as_ref().map(|(vm, _)| vm.clone());
+        let Some(pointer) = vm.and_then(|vm| self.core.vms.get(&vm).and_then(|vm| vm.seat.get_pointer()))
+        else {
+            return;
+        };
+        let mut frame = AxisFrame::new(self.core.clock.millis()).source(source);
+        if distance == 0.0 {
+            frame = frame.stop(axis);
+        } else {
+            frame = frame.value(axis, distance);
+            if let Some(v120) = v120 {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    reason = "clamped to the range of i32 by `as`"
+                )]
+                let v120 = v120 as i32;
+                frame = frame.v120(axis, v120);
+            }
+        }
+        pointer.axis(self, frame);
+        pointer.frame(self);
+    }
+
+    /// A window of another VM that appeared under the pointer a moment ago gets no click yet.
+    fn too_fresh(&self, hit: &Hit) -> bool {
+        let Some(window) = hit.window().and_then(|id| self.core.windows.get(id)) else {
+            return false;
+        };
+        let holder = self.core.input.focus.and_then(|id| self.core.windows.get(id));
+        if holder.is_some_and(|holder| holder.vm == window.vm) {
+            return false;
+        }
+        let guard = self
+            .core
+            .settings(&window.vm)
+            .map_or(DEFAULT_CLICK_GUARD, |vm| vm.rules.focus.click_guard);
+        window
+            .mapped
+            .is_some_and(|at| self.core.clock.now().saturating_sub(at) < guard)
+    }
+
+    /// The corner or edge of a window nearest to the pointer, for resizing with the modifier.
+    fn nearest_edges(&self, id: crate::layout::WindowId) -> Edges {
+        let Some(content) = self.core.windows.layout.content(id) else {
+            return Edges::BOTTOM | Edges::RIGHT;
+        };
+        let at = self.core.input.pointer - content.loc.to_f64();
+        let size = content.size.to_f64();
+        let horizontal = if at.x < size.w / 2.0 {
+            Edges::LEFT
+        } else {
+            Edges::RIGHT
+        };
+        let vertical = if at.y < size.h / 2.0 {
+            Edges::TOP
+        } else {
+            Edges::BOTTOM
+        };
+        horizontal | vertical
+    }
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Bitmaps of frames, drawn anew only when something on them changed.
+
+use heraldry_decorations::{Arms, Button, FrameKind, FrameSpec, Side, Style};
+use smithay::backend::allocator::Fourcc;
+use smithay::backend::renderer::element::Id;
+use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
+use smithay::backend::renderer::utils::CommitCounter;
+use smithay::utils::{Buffer, Physical, Rectangle, Size, Transform};
+
+/// Everything that a frame's pixels depend on.
+#[derive(Debug, Clone, PartialEq)]
+struct Key {
+    style: Style,
+    arms: Arms,
+    title: String,
+    kind: FrameKind,
+    focused: bool,
+    maximized: bool,
+    hover: Option<Button>,
+    content: (u32, u32),
+}
+
+/// The bitmaps of one frame and the identity of the plate under its content.
+#[derive(Debug)]
+pub struct FrameCache {
+    key: Option<Key>,
+    sides: Vec<(Side, MemoryRenderBuffer, Rectangle<i32, Physical>)>,
+    plate: Id,
+    plate_commit: CommitCounter,
+    plate_size: (u32, u32),
+}
+
+impl Default for FrameCache {
+    fn default() -> Self {
+        Self {
+            key: None,
+            sides: Vec::new(),
+            plate: Id::new(),
+            plate_commit: CommitCounter::default(),
+            plate_size: (0, 0),
+        }
+    }
+}
+
+impl FrameCache {
+    /// Draws what changed.
+    pub fn update(&mut self, style: &Style, spec: &FrameSpec<'_>) {
+        let key = Key {
+            style: *style,
+            arms: spec.arms.clone(),
+            title: spec.untrusted_title.to_owned(),
+            kind: spec.kind,
+            focused: spec.focused,
+            maximized: spec.maximized,
+            hover: spec.hover,
+            content: spec.content,
+        };
+        if self.key.as_ref() == Some(&key) {
+            return;
+        }
+        if self.plate_size != spec.content || self.key.as_ref().is_none_or(|old| old.arms != key.arms) {
+            self.plate_commit.increment();
+            self.plate_size = spec.content;
+        }
+        // A title or a lit button only changes the label.
+        let label_only = self.key.as_ref().is_some_and(|old| {
+            Key {
+                title: key.title.clone(),
+                hover: key.hover,
+                ..old.clone()
+            } == key
+        });
+        let geometry = heraldry_decorations::geometry(style, spec);
+        for side in Side::ALL {
+            if label_only && side != Side::Top {
+                continue;
+            }
+            self.redraw(side, &geometry, style, spec);
+        }
+        self.key = Some(key);
+    }
+
+    fn redraw(
+        &mut self,
+        side: Side,
+        geometry: &heraldry_decorations::Geometry,
+        style: &Style,
+        spec: &FrameSpec<'_>,
+    ) {
+        let px = geometry.side(side);
+        let signed = |value: u32| i32::try_from(value).unwrap_or(i32::MAX / 4);
+        let rect = Rectangle::new(
+            (signed(px.x), signed(px.y)).into(),
+            (signed(px.w), signed(px.h)).into(),
+        );
+        let size = Size::<i32, Buffer>::from((rect.size.w, rect.size.h));
+        let at = self.sides.iter().position(|(known, ..)| *known == side);
+        let entry = match at.and_then(|at| self.sides.get_mut(at)) {
+            Some(entry) => entry,
+            None => {
+                let buffer = MemoryRenderBuffer::new(Fourcc::Argb8888, size, 1, Transform::Normal, None);
+                self.sides.push((side, buffer, rect));
+                match self.sides.last_mut() {
+                    Some(entry) => entry,
+                    None => return,
+                }
+            }
+        };
+        entry.2 = rect;
+        let mut context = entry.1.render();
+        context.resize(size);
+        let drawn: Result<(), std::convert::Infallible> = context.draw(|pixels| {
+            heraldry_decorations::draw(side, style, spec, pixels);
+            Ok(vec![Rectangle::from_size(size)])
+        });
+        match drawn {
+            Ok(()) => {}
+            Err(never) => match never {},
+        }
+    }
+
+    /// The bitmaps with their places relative to the frame's corner.
+    pub fn sides(&self) -> impl Iterator<Item = (&MemoryRenderBuffer, Rectangle<i32, Physical>)> {
+        self.sides.iter().map(|(_, buffer, rect)| (buffer, *rect))
+    }
+
+    /// Identity and version of the plate, for damage tracking.
+    #[must_use]
+    pub fn plate(&self) -> (Id, CommitCounter) {
+        (self.plate.clone(), self.plate_commit)
+    }
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! From windows to pixels. [`scene`] builds the one list of elements that every backend draws; [`frames`] keeps the
+//! frames' bitmaps; [`geometry`] says where things are, for drawing and for clicks alike.
+
+pub mod elements;
+pub mod frames;
+pub mod geometry;
+pub mod scene;
+
+use std::collections::HashMap;
+
+use heraldry_config::Appearance;
+use heraldry_decorations::Style;
+use smithay::backend::renderer::Color32F;
+use wayland_server::backend::ObjectId;
+
+use self::frames::FrameCache;
+
+/// What drawing needs to remember.
+#[derive(Debug)]
+pub struct Render {
+    /// Sizes of frames on the output.
+    pub style: Style,
+    /// Colour where nothing else is.
+    pub background: Color32F,
+    /// Frames of popups and drag icons by their surface.
+    popups: HashMap<ObjectId, FrameCache>,
+    dirty: bool,
+}
+
+impl Render {
+    /// Nothing drawn yet, everything to draw.
+    #[must_use]
+    pub fn new(appearance: &Appearance, scale: f64) -> Self {
+        let mut render = Self {
+            style: Style {
+                frame_width: 4,
+                title_height: 26,
+                font_size: 13.0,
+                scale,
+            },
+            background: Color32F::BLACK,
+            popups: HashMap::new(),
+            dirty: true,
+        };
+        render.apply(appearance, scale);
+        render
+    }
+
+    /// Takes over changed settings.
+    pub fn apply(&mut self, appearance: &Appearance, scale: f64) {
+        let font_size = appearance.font_size;
+        #[expect(clippy::cast_precision_loss, reason = "font sizes are small numbers")]
+        let font_size = font_size as f32;
+        self.style = Style {
+            frame_width: appearance.frame_width,
+            title_height: appearance.title_height,
+            font_size,
+            scale,
+        };
+        let rgb = appearance.background;
+        let part = |value: u8| f32::from(value) / 255.0;
+        self.background = Color32F::new(part(rgb.r), part(rgb.g), part(rgb.b), 1.0);
+        self.dirty = true;
+    }
+
+    /// Asks for a frame: something may look different, or a client waits for its callback.
+    pub fn schedule(&mut self) {
+        self.dirty = true;
+    }
+
+    /// Whether a frame was asked for since the last call.
+    pub fn take_dirty(&mut self) -> bool {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// Whether a frame is asked for.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+}

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Puts the compositor together and runs it until it is told to stop.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use calloop::generic::Generic;
+use calloop::timer::{TimeoutAction, Timer};
+use calloop::{EventLoop, Interest, LoopHandle, Mode, PostAction};
+use heraldry_config::Config;
+use heraldry_decorations::{FrameKind, Style};
+use smithay::desktop::PopupManager;
+use smithay::input::SeatState;
+use smithay::output::{Mode as OutputMode, Output, PhysicalProperties, Scale, Subpixel};
+use smithay::utils::{Logical, Physical, Rectangle, Size, Transform};
+use tracing::{info, warn};
+use wayland_server::Display;
+
+use crate::backend::{Backend, headless::Headless, winit};
+use crate::client::Departures;
+use crate::clock::Clock;
+use crate::control;
+use crate::globals::{Globals, Policy};
+use crate::input::Input;
+use crate::layout::{Insets, Layout};
+use crate::render::Render;
+use crate::state::{Core, State};
+use crate::tick::Pacer;
+use crate::vm::{Vms, dev_socket::DevSocket, link::Link};
+use crate::windows::Windows;
+
+/// A client's events may pile up to this many bytes before it is disconnected (the library's default is 4 KiB,
+/// which a fast mouse fills in half a second of not reading).
+const CLIENT_BUFFER: usize = 1024 * 1024;
+
+/// Which backend to run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum BackendChoice {
+    /// A window if there is a display, else headless.
+    #[default]
+    Auto,
+    /// A window of another compositor or an X server.
+    Winit,
+    /// Into memory.
+    Headless,
+}
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The configuration and where it came from.
+    pub config: Config,
+    /// The file to read again on reload.
+    pub config_path: Option<PathBuf>,
+    /// Which backend.
+    pub backend: BackendChoice,
+    /// Size of the output, physical pixels.
+    pub size: Size<i32, Physical>,
+    /// Physical pixels per logical one.
+    pub scale: f64,
+    /// The virtio_wl device; `None` runs without VMs.
+    pub device: Option<PathBuf>,
+    /// The control socket; `None` for none.
+    pub control: Option<PathBuf>,
+    /// Development sockets, one for each VM name.
+    pub dev_sockets: Vec<DevSocket>,
+    /// Stop by itself after this time.
+    pub exit_after: Option<Duration>,
+}
+
+/// Why the compositor could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The event loop failed.
+    #[error("the event loop failed")]
+    Loop(#[from] calloop::Error),
+    /// A source could not be watched.
+    #[error("cannot watch {what}: {why}")]
+    Watch {
+        /// What.
+        what: &'static str,
+        /// The event loop's word.
+        why: String,
+    },
+    /// The Wayland display could not be made.
+    #[error("cannot make the Wayland display")]
+    Display(#[from] wayland_server::backend::InitError),
+    /// The renderer could not be made.
+    #[error("cannot make the renderer")]
+    Render(#[from] crate::backend::RenderError),
+    /// The nested window could not be opened.
+    #[error("cannot open a window; without a display use --backend headless ({0})")]
+    Window(String),
+    /// The control socket could not be opened.
+    #[error(transparent)]
+    Control(#[from] control::ControlError),
+    /// A transport to VMs could not be opened.
+    #[error(transparent)]
+    Link(#[from] crate::vm::LinkError),
+    /// A thread or a descriptor could not be made.
+    #[error("a resource of the system is missing")]
+    Io(#[from] std::io::Error),
+}
+
+/// The compositor's parts, without transports and control socket: also what tests start from.
+pub fn assemble(
+    handle: &LoopHandle<'static, State>,
+    config: Config,
+    size: Size<i32, Physical>,
+    scale: f64,
+    clock: Clock,
+) -> Result<State, RunError> {
+    let display = Display::<State>::new()?;
+    let display_handle = display.handle();
+    display_handle.set_default_max_buffer_size(CLIENT_BUFFER);
+    let output = neutral_output(size, scale);
+    let render = Render::new(&config.appearance, scale);
+    let (frame, thin) = insets(&render.style);
+    let layout = Layout::new(area_of(&output), frame, thin);
+    let policy = Policy::new(config);
+    let globals = Globals::new(&display_handle, &policy, &output);
+    watch_display(handle, &display)?;
+    let mut state = State {
+        backend: Backend::Blind,
+        core: Core {
+            globals,
+            policy,
+            vms: Vms::default(),
+            windows: Windows::new(layout),
+            popups: PopupManager::default(),
+            input: Input::new(),
+            render,
+            output,
+            clock,
+            seats: SeatState::new(),
+            departures: Departures::default(),
+            display: Some(display),
+            display_handle,
+            handle: handle.clone(),
+            pacer: Pacer::default(),
+            link: Link::default(),
+            config_path: None,
+            stopping: false,
+        },
+    };
+    state.init_input();
+    Ok(state)
+}
+
+/// An output that tells a VM nothing about the hardware.
+fn neutral_output(size: Size<i32, Physical>, scale: f64) -> Output {
+    let output = Output::new(
+        "screen-1".to_owned(),
+        PhysicalProperties {
+            size: (0, 0).into(),
+            subpixel: Subpixel::Unknown,
+            make: "Heraldry".to_owned(),
+            model: "screen".to_owned(),
+        },
+    );
+    let mode = OutputMode {
+        size,
+        refresh: 60_000,
+    };
+    output.change_current_state(
+        Some(mode),
+        Some(Transform::Normal),
+        Some(Scale::Fractional(scale)),
+        Some((0, 0).into()),
+    );
+    output.set_preferred(mode);
+    output
+}
+
+/// The work area in logical pixels.
+#[must_use]
+pub fn area_of(output: &Output) -> Rectangle<i32, Logical> {
+    let size = output.current_mode().map(|mode| mode.size).unwrap_or_default();
+    let scale = output.current_scale().fractional_scale();
+    Rectangle::from_size(size.to_f64().to_logical(scale).to_i32_round())
+}
+
+/// Space that frames take, as the layout wants it.
+#[must_use]
+pub fn insets(style: &Style) -> (Insets, Insets) {
+    let convert = |kind| {
+        let insets = style.logical_insets(kind);
+        let signed = |value: u32| i32::try_from(value).unwrap_or(0);
+        Insets {
+            top: signed(insets.top),
+            right: signed(insets.right),
+            bottom: signed(insets.bottom),
+            left: signed(insets.left),
+        }
+    };
+    (convert(FrameKind::Window), convert(FrameKind::Fullscreen))
+}
+
+fn watch_display(handle: &LoopHandle<'static, State>, display: &Display<State>) -> Result<(), RunError> {
+    use std::os::fd::AsFd;
+    let mut borrowed = display.handle();
+    let fd = display.as_fd().try_clone_to_owned()?;
+    handle
+        .insert_source(
+            Generic::new(fd, Interest::READ, Mode::Level),
+            move |_, _, state: &mut State| {
+                if let Some(mut display) = state.core.display.take() {
+                    let dispatched = display.dispatch_clients(state);
+                    state.core.display = Some(display);
+                    dispatched?;
+                }
+                // Output that a client waits for before it goes on must not sit until the end of a long turn.
+                let _per_client = borrowed.flush_clients();
+                Ok(PostAction::Continue)
+            },
+        )
+        .map_err(|error| RunError::Watch {
+            what: "the Wayland display",
+            why: error.to_string(),
+        })?;
+    Ok(())
+}
+
+/// Runs until a signal, the quit key, `ctl quit` or the time limit.
+pub fn run(options: Options) -> Result<(), RunError> {
+    let mut event_loop: EventLoop<'static, State> = EventLoop::try_new()?;
+    let handle = event_loop.handle();
+    let Options {
+        config, size, scale, ..
+    } = options;
+    let mut state = assemble(&handle, config, size, scale, Clock::system())?;
+    state.core.config_path = options.config_path;
+    open_backend(&handle, &mut state, options.backend)?;
+    let _control = options
+        .control
+        .as_deref()
+        .map(|path| control::listen(&handle, path))
+        .transpose()?;
+    crate::vm::start(&mut state, options.device.as_deref(), options.dev_sockets)?;
+    watch_signals(&handle)?;
+    if let Some(limit) = options.exit_after {
+        handle
+            .insert_source(Timer::from_duration(limit), |_, (), state: &mut State| {
+                state.core.stopping = true;
+                TimeoutAction::Drop
+            })
+            .map_err(|error| RunError::Watch {
+                what: "the time limit",
+                why: error.to_string(),
+            })?;
+    }
+    info!(
+        backend = state.backend.name(),
+        width = size.w,
+        height = size.h,
+        scale,
+        "running"
+    );
+    state.tick();
+    let signal = event_loop.get_signal();
+    event_loop.run(None, &mut state, |state| {
+        state.tick();
+        if state.core.stopping {
+            signal.stop();
+        }
+    })?;
+    info!("stopped");
+    Ok(())
+}
+
+fn open_backend(
+    handle: &LoopHandle<'static, State>,
+    state: &mut State,
+    choice: BackendChoice,
+) -> Result<(), RunError> {
+    let has_display = ["WAYLAND_DISPLAY", "WAYLAND_SOCKET", "DISPLAY"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
+    let nested = match choice {
+        BackendChoice::Winit => true,
+        BackendChoice::Headless => false,
+        BackendChoice::Auto => has_display,
+    };
+    if !nested {
+        state.backend = Backend::Headless(Box::new(Headless::new(&state.core.output)?));
+        return Ok(());
+    }
+    let size = state
+        .core
+        .output
+        .current_mode()
+        .map(|mode| mode.size)
+        .unwrap_or_default();
+    let (graphics, events) = winit::open(size).map_err(|error| RunError::Window(error.to_string()))?;
+    let backend = winit::Winit::new(graphics, &state.core.output);
+    let mode = OutputMode {
+        size: backend.size(),
+        refresh: 60_000,
+    };
+    // GL's picture is upside down in a window.
+    state
+        .core
+        .output
+        .change_current_state(Some(mode), Some(Transform::Flipped180), None, None);
+    state.backend = Backend::Winit(Box::new(backend));
+    state.output_changed();
+    handle
+        .insert_source(events, |event, (), state: &mut State| winit::handle(state, event))
+        .map_err(|error| RunError::Watch {
+            what: "the window",
+            why: error.to_string(),
+        })?;
+    Ok(())
+}
+
+fn watch_signals(handle: &LoopHandle<'static, State>) -> Result<(), RunError> {
+    use calloop::signals::{Signal, Signals};
+    let signals = Signals::new(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
+    handle
+        .insert_source(signals, |event, (), state: &mut State| {
+            if event.signal() == Signal::SIGHUP {
+                if let Err(error) = state.reload() {
+                    warn!("configuration not reloaded, the old one stays in force:\n{error}");
+                }
+            } else {
+                state.core.stopping = true;
+            }
+        })
+        .map_err(|error| RunError::Watch {
+            what: "signals",
+            why: error.to_string(),
+        })?;
+    Ok(())
+}
+
+impl State {
+    /// Reads the configuration again; a broken one changes nothing.
+    pub fn reload(&mut self) -> Result<(), String> {
+        let Some(path) = self.core.config_path.clone() else {
+            return Err("no configuration file was given at the start".to_owned());
+        };
+        let config = heraldry_config::load(&path).map_err(|errors| errors.to_string())?;
+        let scale = self.core.render.style.scale;
+        self.core.render.apply(&config.appearance, scale);
+        self.core.policy.swap(config);
+        let config = self.core.policy.config();
+        for vm in config.vms.values() {
+            if self.core.vms.get(&vm.name).is_some() {
+                self.core.ensure_vm(vm);
+            }
+        }
+        self.core.disconnect_refused();
+        self.output_changed();
+        info!("configuration reloaded");
+        Ok(())
+    }
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The compositor's state and its parts. No logic beyond putting them together.
+
+use std::path::PathBuf;
+
+use calloop::LoopHandle;
+use heraldry_config::{VmConfig, VmName};
+use smithay::desktop::PopupManager;
+use smithay::input::SeatState;
+use smithay::output::Output;
+use wayland_server::{Display, DisplayHandle};
+
+use crate::backend::Backend;
+use crate::client::Departures;
+use crate::clock::Clock;
+use crate::globals::{Globals, Policy};
+use crate::input::Input;
+use crate::render::Render;
+use crate::tick::Pacer;
+use crate::vm::Vms;
+use crate::vm::link::Link;
+use crate::windows::Windows;
+
+/// What every callback of the event loop gets.
+#[derive(Debug)]
+pub struct State {
+    /// Where pictures go and input comes from.
+    pub backend: Backend,
+    /// Everything else.
+    pub core: Core,
+}
+
+/// The compositor without its backend, split by owner.
+#[derive(Debug)]
+pub struct Core {
+    /// Smithay's protocol states.
+    pub globals: Globals,
+    /// The configuration in force.
+    pub policy: Policy,
+    /// VMs, their seats and clients.
+    pub vms: Vms,
+    /// Windows and where they are.
+    pub windows: Windows,
+    /// Popups of all windows.
+    pub popups: PopupManager,
+    /// Pointer, keyboard focus, grabs.
+    pub input: Input,
+    /// Frames, cursor, what must be drawn anew.
+    pub render: Render,
+    /// The one output.
+    pub output: Output,
+    /// Time.
+    pub clock: Clock,
+    /// Seats of all VMs, and our own.
+    pub seats: SeatState<State>,
+    /// Connections that have ended.
+    pub departures: Departures,
+    /// The Wayland display; taken out while it dispatches.
+    pub display: Option<Display<State>>,
+    /// A handle to it.
+    pub display_handle: DisplayHandle,
+    /// The event loop.
+    pub handle: LoopHandle<'static, State>,
+    /// Transports to the VMs.
+    pub link: Link,
+    /// The file to read on reload.
+    pub config_path: Option<PathBuf>,
+    /// When frames are drawn.
+    pub pacer: Pacer,
+    /// Set when the loop must end.
+    pub stopping: bool,
+}
+
+impl Core {
+    /// The settings in force for a VM; `None` if the policy refuses it.
+    #[must_use]
+    pub fn settings(&self, vm: &VmName) -> Option<VmConfig> {
+        self.policy.config().vm(vm).config().cloned()
+    }
+
+    /// Whether a client of this VM may fill the screen (with its frame).
+    #[must_use]
+    pub fn fullscreen_allowed(&self, vm: &VmName) -> bool {
+        self.settings(vm)
+            .is_some_and(|settings| settings.rules.fullscreen == heraldry_config::Fullscreen::Framed)
+    }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Development sockets: a Unix listener for each VM name, for nested and headless development only. Their clients go
+//! through the same gate as those of a real VM; what is missing is the VM.
+
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use calloop::generic::Generic;
+use calloop::{Interest, LoopHandle, Mode, PostAction};
+use heraldry_config::VmName;
+use tracing::{info, warn};
+
+use super::LinkError;
+use super::link::Endpoint;
+use crate::state::State;
+
+/// One socket: `VM=NAME`, where NAME is a file in `XDG_RUNTIME_DIR` or an absolute path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DevSocket {
+    /// Whose clients connect here.
+    pub vm: VmName,
+    /// Where.
+    pub name: String,
+}
+
+impl FromStr for DevSocket {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (vm, name) = text
+            .split_once('=')
+            .ok_or("write it as VM=NAME, for example work=wayland-work")?;
+        let vm = vm
+            .parse()
+            .map_err(|error| format!("{vm:?} is no VM name: {error}"))?;
+        if name.is_empty() {
+            return Err("the socket's name is empty".to_owned());
+        }
+        Ok(Self {
+            vm,
+            name: name.to_owned(),
+        })
+    }
+}
+
+impl DevSocket {
+    /// The socket's path.
+    pub fn path(&self) -> Result<PathBuf, LinkError> {
+        if self.name.starts_with('/') {
+            return Ok(PathBuf::from(&self.name));
+        }
+        let dir = std::env::var_os("XDG_RUNTIME_DIR").ok_or(LinkError::NoRuntimeDir)?;
+        Ok(PathBuf::from(dir).join(&self.name))
+    }
+}
+
+/// Listens on one development socket.
+pub(super) fn listen(handle: &LoopHandle<'static, State>, socket: DevSocket) -> Result<(), LinkError> {
+    let path = socket.path()?;
+    // Left behind by a process that was killed; a live one would still hold its file's lock in its own directory.
+    let _absent = std::fs::remove_file(&path);
+    let error = |source| LinkError::Listen {
+        path: path.clone(),
+        source,
+    };
+    let listener = UnixListener::bind(&path).map_err(error)?;
+    listener.set_nonblocking(true).map_err(error)?;
+    info!(vm = %socket.vm, path = %path.display(), "development socket: NOT ISOLATED");
+    handle
+        .insert_source(
+            Generic::new(listener, Interest::READ, Mode::Level),
+            move |_, listener, state: &mut State| {
+                while let Ok((stream, _)) = listener.accept() {
+                    if let Err(error) = state.take(&socket.vm, Endpoint::Socket(stream)) {
+                        warn!(vm = %socket.vm, %error, "client refused");
+                    }
+                }
+                Ok(PostAction::Continue)
+            },
+        )
+        .map_err(|error| LinkError::Watch(error.to_string()))?;
+    Ok(())
+}

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The VMs as the main thread knows them: arms, one seat each, connections.
+//!
+//! A VM's seat is visible to that VM alone, so clipboard, primary selection, drag and drop, held keys and modifiers
+//! are separate by construction. Seats are kept for the life of the process and reused by VM name.
+
+pub mod dev_socket;
+pub mod link;
+
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use heraldry_config::{VmConfig, VmName};
+use heraldry_decorations::{Arms, Pattern, Rgb};
+use smithay::desktop::PopupGrab;
+use smithay::input::Seat;
+use smithay::input::keyboard::XkbConfig;
+use smithay::input::pointer::CursorImageStatus;
+use tracing::{info, warn};
+use wayland_server::backend::{DisconnectReason, GlobalId};
+use wayland_server::protocol::wl_surface::WlSurface;
+use wayland_server::{Client, Resource};
+
+use self::dev_socket::DevSocket;
+use crate::client::{ClientKey, ClientState};
+use crate::globals::adopt;
+use crate::state::{Core, State};
+
+/// One VM.
+#[derive(Debug)]
+pub struct Vm {
+    /// Its name: the identity.
+    pub name: VmName,
+    /// Its marks.
+    pub arms: Arms,
+    /// Its input seat.
+    pub seat: Seat<State>,
+    /// Its connections.
+    pub clients: BTreeMap<ClientKey, Client>,
+    /// A popup of this VM that took the input.
+    pub popup_grab: Option<PopupGrab<State>>,
+    /// The pointer image it asked for.
+    pub cursor: CursorImageStatus,
+    /// The picture of a running drag.
+    pub drag_icon: Option<WlSurface>,
+    /// Connections that it has ever had.
+    pub connections: u64,
+    _seat_global: Option<GlobalId>,
+}
+
+/// All VMs that have connected so far.
+#[derive(Debug, Default)]
+pub struct Vms {
+    vms: BTreeMap<VmName, Vm>,
+    next_key: u64,
+}
+
+/// Why a transport to VMs could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// A relative socket name needs a folder.
+    #[error("XDG_RUNTIME_DIR is not set; give --dev-socket an absolute path")]
+    NoRuntimeDir,
+    /// The path is taken or not allowed.
+    #[error("cannot listen on {path}")]
+    Listen {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The event loop did not take a source.
+    #[error("cannot watch a transport: {0}")]
+    Watch(String),
+}
+
+/// Opens the transports.
+pub fn start(
+    state: &mut State,
+    _device: Option<&Path>,
+    dev_sockets: Vec<DevSocket>,
+) -> Result<(), LinkError> {
+    let handle = state.core.handle.clone();
+    dev_sockets
+        .into_iter()
+        .try_for_each(|socket| dev_socket::listen(&handle, socket))
+}
+
+/// Why a connection was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The policy knows no such VM and refuses unknown ones.
+    #[error("VM {0} is not in the configuration and unknown VMs are refused")]
+    UnknownVm(VmName),
+    /// The VM is at its limit.
+    #[error("VM {vm} already has {limit} clients")]
+    TooManyClients {
+        /// The VM.
+        vm: VmName,
+        /// Its limit.
+        limit: u32,
+    },
+    /// The Wayland library did not take the stream.
+    #[error("cannot insert the client of VM {vm}")]
+    Insert {
+        /// The VM.
+        vm: VmName,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Vms {
+    /// A VM by name.
+    #[must_use]
+    pub fn get(&self, name: &VmName) -> Option<&Vm> {
+        self.vms.get(name)
+    }
+
+    /// A VM by name, to change.
+    pub fn get_mut(&mut self, name: &VmName) -> Option<&mut Vm> {
+        self.vms.get_mut(name)
+    }
+
+    /// All VMs.
+    pub fn iter(&self) -> impl Iterator<Item = &Vm> {
+        self.vms.values()
+    }
+
+    /// All VMs, to change.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Vm> {
+        self.vms.values_mut()
+    }
+
+    /// The VM that a seat belongs to.
+    pub fn by_seat(&mut self, seat: &Seat<State>) -> Option<&mut Vm> {
+        self.vms.values_mut().find(|vm| vm.seat == *seat)
+    }
+
+    /// Forgets a connection that has ended. May be called twice for one.
+    pub fn disconnected(&mut self, key: ClientKey) {
+        for vm in self.vms.values_mut() {
+            if vm.clients.remove(&key).is_some() {
+                info!(vm = %vm.name, client = key.0, left = vm.clients.len(), "client gone");
+            }
+        }
+    }
+
+    /// A number for the next connection.
+    pub fn next_key(&mut self) -> ClientKey {
+        self.next_key = self.next_key.saturating_add(1);
+        ClientKey(self.next_key)
+    }
+}
+
+impl Core {
+    /// Takes the compositor's end of a connection whose other end is the gate of `vm`.
+    pub fn connect(&mut self, vm: &VmName, key: ClientKey, stream: UnixStream) -> Result<(), ConnectError> {
+        let settings = self
+            .settings(vm)
+            .ok_or_else(|| ConnectError::UnknownVm(vm.clone()))?;
+        self.ensure_vm(&settings);
+        let mut display = self.display_handle.clone();
+        let Some(entry) = self.vms.get_mut(vm) else {
+            return Err(ConnectError::UnknownVm(vm.clone()));
+        };
+        if entry.clients.len() >= usize::try_from(settings.rules.clients).unwrap_or(usize::MAX) {
+            return Err(ConnectError::TooManyClients {
+                vm: vm.clone(),
+                limit: settings.rules.clients,
+            });
+        }
+        let data = ClientState::new(vm.clone(), key, self.departures.clone());
+        let client =
+            display
+                .insert_client(stream, Arc::new(data))
+                .map_err(|source| ConnectError::Insert {
+                    vm: vm.clone(),
+                    source,
+                })?;
+        entry.clients.insert(key, client);
+        entry.connections = entry.connections.saturating_add(1);
+        info!(vm = %vm, client = key.0, "client connected");
+        Ok(())
+    }
+
+    /// Makes sure that a VM has its seat and its current arms.
+    pub fn ensure_vm(&mut self, settings: &VmConfig) {
+        let arms = arms_of(settings);
+        if let Some(vm) = self.vms.get_mut(&settings.name) {
+            vm.arms = arms;
+            return;
+        }
+        // Every VM's seat has the same name: "seat0" tells nothing about how many there are.
+        let mut seat = self.seats.new_wl_seat(&self.display_handle, "seat0");
+        let keyboard = &settings.keyboard;
+        let xkb = XkbConfig {
+            layout: &keyboard.layout,
+            variant: &keyboard.variant,
+            options: (!keyboard.options.is_empty()).then(|| keyboard.options.clone()),
+            ..XkbConfig::default()
+        };
+        let (rate, delay) = (
+            i32::try_from(keyboard.repeat_rate).unwrap_or(25),
+            i32::try_from(keyboard.repeat_delay).unwrap_or(400),
+        );
+        if seat.add_keyboard(xkb, delay, rate).is_err() {
+            warn!(vm = %settings.name, layout = %keyboard.layout, "no such keyboard layout, using us");
+            if seat.add_keyboard(XkbConfig::default(), delay, rate).is_err() {
+                warn!(vm = %settings.name, "no keyboard: the xkb data cannot be read");
+            }
+        }
+        seat.add_pointer();
+        let global = seat.global().and_then(|id| {
+            adopt(
+                &self.display_handle,
+                &self.policy,
+                id,
+                Some(settings.name.clone()),
+            )
+        });
+        self.vms.vms.insert(
+            settings.name.clone(),
+            Vm {
+                name: settings.name.clone(),
+                arms,
+                seat,
+                clients: BTreeMap::new(),
+                popup_grab: None,
+                cursor: CursorImageStatus::default_named(),
+                drag_icon: None,
+                connections: 0,
+                _seat_global: global,
+            },
+        );
+    }
+
+    /// After a reload: clients of VMs that are refused now lose their connection.
+    pub fn disconnect_refused(&mut self) {
+        let config = self.policy.config();
+        for vm in self
+            .vms
+            .iter()
+            .filter(|vm| config.vm(&vm.name).config().is_none())
+        {
+            for client in vm.clients.values() {
+                self.display_handle
+                    .backend_handle()
+                    .kill_client(client.id(), DisconnectReason::ConnectionClosed);
+            }
+        }
+    }
+
+    /// The identity behind a surface; `None` for a client that is gone.
+    #[must_use]
+    pub fn identity(&self, surface: &WlSurface) -> Option<(VmName, ClientKey)> {
+        let client = surface.client()?;
+        let data = client.get_data::<ClientState>()?;
+        Some((data.vm.clone(), data.key))
+    }
+
+    /// The arms to show for a VM. A VM that is not known gets the marks of the unknown, never none.
+    #[must_use]
+    pub fn arms(&self, vm: &VmName) -> Arms {
+        self.vms.get(vm).map_or_else(
+            || Arms {
+                color: Rgb {
+                    r: 0x8a,
+                    g: 0x2b,
+                    b: 0x7a,
+                },
+                pattern: Pattern::Cross,
+                glyph: "?".to_owned(),
+                name: format!("UNKNOWN {vm}"),
+            },
+            |vm| vm.arms.clone(),
+        )
+    }
+}
+
+fn arms_of(settings: &VmConfig) -> Arms {
+    use heraldry_config::Pattern as P;
+    let color = settings.arms.color;
+    Arms {
+        color: Rgb {
+            r: color.r,
+            g: color.g,
+            b: color.b,
+        },
+        pattern: match settings.arms.pattern {
+            P::Solid => Pattern::Solid,
+            P::Horizontal => Pattern::Horizontal,
+            P::Vertical => Pattern::Vertical,
+            P::Diagonal => Pattern::Diagonal,
+            P::AntiDiagonal => Pattern::AntiDiagonal,
+            P::Cross => Pattern::Cross,
+            P::Dots => Pattern::Dots,
+        },
+        glyph: settings.arms.glyph.to_string(),
+        name: settings.display_name.clone(),
+    }
+}

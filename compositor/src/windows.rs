@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Window records: which toplevel belongs to which VM, and what its client last said of it.
+//!
+//! The records hold what the protocol side knows; places and stacking are in [`crate::layout`]. A record exists from
+//! the toplevel's creation, it enters the layout when it first has content.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use heraldry_config::VmName;
+use smithay::desktop::PopupManager;
+use smithay::desktop::utils::bbox_from_surface_tree;
+use smithay::utils::{Logical, Rectangle};
+use smithay::wayland::compositor::{get_parent, with_states};
+use smithay::wayland::shell::xdg::{SurfaceCachedState, ToplevelSurface};
+use wayland_protocols::xdg::shell::server::xdg_toplevel;
+use wayland_server::protocol::wl_surface::WlSurface;
+
+use crate::client::ClientKey;
+use crate::layout::{Layout, Mode, WindowId};
+use crate::render::frames::FrameCache;
+
+/// One window.
+#[derive(Debug)]
+pub struct Window {
+    /// Its number.
+    pub id: WindowId,
+    /// Whose it is.
+    pub vm: VmName,
+    /// Connection it came by.
+    pub client: ClientKey,
+    /// The protocol object.
+    pub toplevel: ToplevelSurface,
+    /// The client's title: untrusted, never logged.
+    pub untrusted_title: String,
+    /// Since when it has content; `None` while it has none.
+    pub mapped: Option<Duration>,
+    /// The part of the surface tree that is "the window", effective: inside the tree, at least 1x1.
+    pub geometry: Rectangle<i32, Logical>,
+    /// Pixels of its frame.
+    pub frame: FrameCache,
+    /// Button of the frame under the pointer.
+    pub hover: Option<heraldry_decorations::Button>,
+    /// Whether the user is dragging one of its edges.
+    pub resizing: bool,
+}
+
+/// All windows.
+#[derive(Debug)]
+pub struct Windows {
+    /// Places and stacking of those with content.
+    pub layout: Layout,
+    records: BTreeMap<WindowId, Window>,
+    next: u64,
+}
+
+impl Windows {
+    /// No windows yet.
+    #[must_use]
+    pub fn new(layout: Layout) -> Self {
+        Self {
+            layout,
+            records: BTreeMap::new(),
+            next: 1,
+        }
+    }
+
+    /// Starts a record for a new toplevel.
+    pub fn insert(&mut self, vm: VmName, client: ClientKey, toplevel: ToplevelSurface) -> WindowId {
+        let id = WindowId(self.next);
+        self.next = self.next.saturating_add(1);
+        self.records.insert(
+            id,
+            Window {
+                id,
+                vm,
+                client,
+                toplevel,
+                untrusted_title: String::new(),
+                mapped: None,
+                geometry: Rectangle::default(),
+                frame: FrameCache::default(),
+                hover: None,
+                resizing: false,
+            },
+        );
+        id
+    }
+
+    /// Forgets a window.
+    pub fn remove(&mut self, id: WindowId) -> Option<Window> {
+        self.layout.remove(id);
+        self.records.remove(&id)
+    }
+
+    /// A record.
+    #[must_use]
+    pub fn get(&self, id: WindowId) -> Option<&Window> {
+        self.records.get(&id)
+    }
+
+    /// A record, to change.
+    pub fn get_mut(&mut self, id: WindowId) -> Option<&mut Window> {
+        self.records.get_mut(&id)
+    }
+
+    /// All records in order of creation.
+    pub fn iter(&self) -> impl Iterator<Item = &Window> {
+        self.records.values()
+    }
+
+    /// All records, to change.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Window> {
+        self.records.values_mut()
+    }
+
+    /// The window whose toplevel is exactly `surface`.
+    #[must_use]
+    pub fn by_surface(&self, surface: &WlSurface) -> Option<WindowId> {
+        self.records
+            .values()
+            .find(|window| window.toplevel.wl_surface() == surface)
+            .map(|window| window.id)
+    }
+
+    /// The window that `surface` belongs to: its toplevel, a subsurface or a popup of it.
+    #[must_use]
+    pub fn owning(&self, popups: &PopupManager, surface: &WlSurface) -> Option<WindowId> {
+        let root = root_of(surface);
+        if let Some(id) = self.by_surface(&root) {
+            return Some(id);
+        }
+        let popup = popups.find_popup(&root)?;
+        let toplevel = smithay::desktop::find_popup_root_surface(&popup).ok()?;
+        self.by_surface(&toplevel)
+    }
+
+    /// Brings every client's configure up to date with the layout and focus. Sends only what changed.
+    pub fn send_configures(&mut self, focus: Option<WindowId>) {
+        for window in self.records.values() {
+            if !window.toplevel.alive() || !window.toplevel.is_initial_configure_sent() {
+                continue;
+            }
+            let wanted = self.layout.wanted_size(window.id);
+            let mode = self.layout.mode(window.id).unwrap_or_default();
+            window.toplevel.with_pending_state(|state| {
+                state.size = wanted.or(state.size.filter(|_| window.mapped.is_none()));
+                let mut set = |flag, on| {
+                    if on {
+                        state.states.set(flag);
+                    } else {
+                        state.states.unset(flag);
+                    }
+                };
+                set(xdg_toplevel::State::Activated, focus == Some(window.id));
+                set(xdg_toplevel::State::Maximized, mode == Mode::Maximized);
+                set(xdg_toplevel::State::Fullscreen, mode == Mode::Fullscreen);
+                set(xdg_toplevel::State::Resizing, window.resizing);
+            });
+            window.toplevel.send_pending_configure();
+        }
+    }
+}
+
+/// The surface at the root of a tree of subsurfaces. The gate bounds the depth.
+#[must_use]
+pub fn root_of(surface: &WlSurface) -> WlSurface {
+    let mut root = surface.clone();
+    while let Some(parent) = get_parent(&root) {
+        root = parent;
+    }
+    root
+}
+
+/// The part of a surface tree that the client calls its window: never outside the tree, never empty.
+#[must_use]
+pub fn effective_geometry(surface: &WlSurface) -> Rectangle<i32, Logical> {
+    let bounds = bbox_from_surface_tree(surface, (0, 0));
+    let declared = with_states(surface, |states| {
+        states.cached_state.get::<SurfaceCachedState>().current().geometry
+    });
+    let geometry = declared
+        .and_then(|declared| declared.intersection(bounds))
+        .unwrap_or(bounds);
+    Rectangle::new(
+        geometry.loc,
+        (geometry.size.w.max(1), geometry.size.h.max(1)).into(),
+    )
+}
