@@ -15,6 +15,8 @@
 //! Start reading at `guest::Device` for the compositor's side and at [`wire::display`] for the host's.
 
 pub mod device;
+#[cfg(target_arch = "x86_64")]
+pub mod emulator;
 pub mod guest;
 pub mod uapi;
 pub mod wire;

@@ -1,3 +1,100 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! (skeleton)
-fn main() {}
+//! `heraldry-sim`: runs a program with an emulated `/dev/wl0`.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser;
+use heraldry_virtio::emulator::{self, EmulatorError, Options};
+use heraldry_virtio::wire::ContextName;
+use tracing_subscriber::EnvFilter;
+
+/// Exit codes of our own; otherwise the program's.
+const USER: u8 = 1;
+const BUG: u8 = 70;
+
+/// Run a program with an emulated virtio_wl device.
+///
+/// The program, and every process it starts, finds a device at /dev/wl0 whose named contexts connect to the given
+/// sockets. The exit status is the program's; 128 and the signal's number when a signal ended it.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Sockets of the host, by context name; an empty name is the unnamed context.
+    #[arg(long, value_name = "NAME=PATH", value_delimiter = ',', value_parser = socket)]
+    sockets: Vec<(Option<ContextName>, PathBuf)>,
+    /// What to log: error, warn, info, debug or trace, or a filter by module.
+    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    log: String,
+    /// Write counters to this file, as JSON: when a call was refused, and at the end.
+    #[arg(long, value_name = "FILE")]
+    stats: Option<PathBuf>,
+    /// Where the device appears.
+    #[arg(long, value_name = "PATH", default_value = "/dev/wl0")]
+    device: PathBuf,
+    /// The program and its arguments.
+    #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
+    command: Vec<OsString>,
+}
+
+fn socket(text: &str) -> Result<(Option<ContextName>, PathBuf), String> {
+    let (name, path) = text.split_once('=').ok_or("expected NAME=PATH")?;
+    let name = match name {
+        "" => None,
+        name => Some(ContextName::new(name).map_err(|error| error.to_string())?),
+    };
+    Ok((name, PathBuf::from(path)))
+}
+
+fn options(arguments: Arguments) -> anyhow::Result<Options> {
+    let mut sockets = BTreeMap::new();
+    for (name, path) in arguments.sockets {
+        let shown = name.as_ref().map_or(String::new(), ToString::to_string);
+        anyhow::ensure!(
+            sockets.insert(name, path).is_none(),
+            "The name {shown:?} has two sockets"
+        );
+    }
+    let mut command = arguments.command.into_iter();
+    Ok(Options {
+        sockets,
+        device: arguments.device,
+        stats: arguments.stats,
+        program: command.next().context("There is no program to run")?,
+        args: command.collect(),
+    })
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the error of a command-line program, for the person who ran it"
+)]
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = match EnvFilter::try_new(&arguments.log) {
+        Ok(filter) => filter,
+        Err(error) => {
+            eprintln!("heraldry-sim: --log: {error}");
+            return ExitCode::from(USER);
+        }
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    let outcome = options(arguments).and_then(|options| Ok(emulator::run(&options)?));
+    outcome.map_or_else(
+        |error| {
+            eprintln!("heraldry-sim: {error:#}");
+            let bug = matches!(
+                error.downcast_ref::<EmulatorError>(),
+                Some(EmulatorError::Run(..))
+            );
+            ExitCode::from(if bug { BUG } else { USER })
+        },
+        ExitCode::from,
+    )
+}

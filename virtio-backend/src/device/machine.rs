@@ -204,6 +204,18 @@ impl<H: Clone> Machine<H> {
         }
     }
 
+    /// The handle takes nothing any more; what it gives can still be read. Every SEND that waits fails.
+    pub fn unwritable(&mut self, id: VfdId) {
+        let tickets = self
+            .vfds
+            .get_mut(&id)
+            .map(|vfd| vfd.out.close().1)
+            .unwrap_or_default();
+        for ticket in tickets {
+            self.answer(ticket, Response::Fault(Fault::Err));
+        }
+    }
+
     /// Data and descriptors came from the host socket or pipe of `id`: at most [`Limits::in_data`] bytes and 28 descriptors.
     pub fn received(&mut self, id: VfdId, data: Vec<u8>, imports: Vec<Import<H>>) {
         if self.handle(id).is_none() || (data.is_empty() && imports.is_empty()) {

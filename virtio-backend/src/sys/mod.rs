@@ -9,7 +9,12 @@
 )]
 
 pub(crate) mod ioctl;
+pub(crate) mod lock;
 pub(crate) mod mapping;
+pub(crate) mod remote;
+pub(crate) mod seccomp;
+pub(crate) mod signals;
+pub(crate) mod spawn;
 
 use rustix::io::Errno;
 

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Runs an unmodified program with an emulated `/dev/wl0`, without a VM.
+//!
+//! The program runs under a seccomp filter that hands its open of the device, the ioctls, and the calls that would betray
+//! a vfd as an ordinary file to this supervisor (seccomp_unotify(2)); everything else goes to the kernel. The device's rules
+//! are those of [`crate::device`]. `docs/emulator.md` lists every difference from the device, with its reason.
+//!
+//! It is a tool for development and tests, and no sandbox: a call that is let through is read by the kernel a second time.
+//!
+//! * `launch`, `filter`: starting the program
+//! * `supervisor`: the loop, and the effects of the state machines
+//! * `calls`: system calls on paths and descriptors; `ioctls`: NEW, SEND and RECV
+//! * `table`: which descriptors of the program are vfds; `host`: sockets, pipes and memory of the host
+
+mod calls;
+mod filter;
+mod host;
+mod ioctls;
+mod launch;
+mod native;
+mod stats;
+mod supervisor;
+mod table;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+
+use crate::wire::ContextName;
+
+/// What to run, and what the device offers.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Host sockets by context name. The empty name of the unnamed context is `None`.
+    pub sockets: BTreeMap<Option<ContextName>, PathBuf>,
+    /// Where the device appears.
+    pub device: PathBuf,
+    /// Where to write counters.
+    pub stats: Option<PathBuf>,
+    /// The program.
+    pub program: OsString,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+}
+
+/// Why the program could not be run, or not to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum EmulatorError {
+    /// A step of the preparation failed.
+    #[error("The emulator could not be set up: {0} failed")]
+    Setup(&'static str, #[source] Errno),
+    /// The program could not be started.
+    #[error("The program {} could not be started", .0.display())]
+    Spawn(OsString, #[source] io::Error),
+    /// Waiting for events or for the program failed.
+    #[error("The emulator failed while the program ran: {0}")]
+    Run(&'static str, #[source] io::Error),
+}
+
+/// Runs the program to its end and returns the exit status to pass on: its own, or 128 and the signal that ended it.
+///
+/// The calling process must have one thread. Signals that ask a program to end are passed on to it.
+///
+/// # Errors
+///
+/// See [`EmulatorError`].
+pub fn run(options: &Options) -> Result<u8, EmulatorError> {
+    supervisor::run(options)
+}

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Contexts: names, bytes, descriptors, ends.
+
+use std::os::fd::AsFd as _;
+
+use heraldry_virtio::guest::{NewError, SendError};
+use rustix::event::PollFlags;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
+
+use crate::fixture::{Inbox, both, memfd, read_at_start, ready};
+
+#[test]
+fn names_choose_the_socket() {
+    let stats = both(
+        "contexts::names_choose_the_socket",
+        |host| {
+            let (one, two) = (host.accept(), host.accept_other());
+            assert_eq!((one.recv(3).0, two.recv(3).0), (b"one".to_vec(), b"two".to_vec()));
+            one.end();
+            two.end();
+        },
+        |device| {
+            assert!(matches!(device.context("unknown"), Err(NewError::Refused)));
+            assert!(matches!(device.context("deaf"), Err(NewError::Refused)));
+            let (one, two) = (
+                device.context("wayland").unwrap(),
+                device.context("other").unwrap(),
+            );
+            two.send(b"two", &[]).unwrap();
+            one.send(b"one", &[]).unwrap();
+        },
+    );
+    assert!(stats.contains("\"refused_sends\":0,"), "{stats}");
+    assert!(
+        stats.contains("\"refused_news\":2,\"refused_news_by\":{\"ENODEV\":2}"),
+        "{stats}"
+    );
+    assert!(stats.contains("\"live_vfds\":0,"), "{stats}");
+}
+
+#[test]
+fn bytes_and_descriptors_go_both_ways() {
+    both(
+        "contexts::bytes_and_descriptors_go_both_ways",
+        |host| {
+            let peer = host.accept();
+            let (data, fds) = peer.recv(6);
+            assert_eq!((data.as_slice(), fds.len()), (b"memory".as_slice(), 1));
+            assert_eq!(read_at_start(&fds[0], 5), b"guest");
+            let many: Vec<_> = (0..40u8).map(|index| memfd(&[index], 4096)).collect();
+            let fds: Vec<_> = many.iter().map(|fd| fd.as_fd()).collect();
+            peer.send(b"first", &fds[..28]);
+            peer.send(b"second", &fds[28..]);
+            peer.end();
+        },
+        |device| {
+            let context = device.context("wayland").unwrap();
+            let memory = device.alloc(5).unwrap();
+            assert_eq!(memory.size(), 4096);
+            memory.fill(b"guest").unwrap();
+            context.send(b"memory", &[memory.as_fd()]).unwrap();
+            let mut inbox = Inbox::default();
+            inbox.wait(&context, 11, 40);
+            assert_eq!(inbox.data, b"firstsecond");
+            for (index, fd) in inbox.fds.iter().enumerate() {
+                assert_eq!(usize::from(read_at_start(fd, 1)[0]), index);
+            }
+        },
+    );
+}
+
+#[test]
+fn the_end_is_a_hangup_without_input() {
+    both(
+        "contexts::the_end_is_a_hangup_without_input",
+        |host| {
+            let peer = host.accept();
+            peer.send(b"last words", &[]);
+            drop(peer);
+        },
+        |device| {
+            let context = device.context("wayland").unwrap();
+            let mut inbox = Inbox::default();
+            inbox.wait(&context, 10, 0);
+            assert_eq!(ready(&context, PollFlags::IN | PollFlags::OUT), PollFlags::HUP);
+            assert!(inbox.once(&context).eof);
+            assert!(matches!(context.send(b"x", &[]), Err(SendError::Gone)));
+        },
+    );
+}
+
+#[test]
+fn poll_follows_the_queue() {
+    both(
+        "contexts::poll_follows_the_queue",
+        |host| {
+            let peer = host.accept();
+            peer.send(b"data", &[]);
+            peer.recv(1);
+            peer.send(b"more", &[]);
+            peer.end();
+        },
+        |device| {
+            let context = device.context("wayland").unwrap();
+            assert_eq!(ready(&context, PollFlags::IN), PollFlags::IN);
+            let mut inbox = Inbox::default();
+            inbox.wait(&context, 4, 0);
+            assert!(inbox.once(&context).would_block);
+            context.send(b"x", &[]).unwrap();
+            // A duplicate is the same vfd.
+            let twin = context.as_fd().try_clone_to_owned().unwrap();
+            assert_eq!(ready(&twin, PollFlags::IN), PollFlags::IN);
+            inbox.wait(&context, 8, 0);
+            // Cleared for all duplicates, RECV waits: here for nothing, because the host answers.
+            fcntl_setfl(&twin, OFlags::RDWR).unwrap();
+            assert_eq!(
+                fcntl_getfl(&context).unwrap() & (OFlags::ACCMODE | OFlags::NONBLOCK),
+                OFlags::RDWR
+            );
+            fcntl_setfl(&twin, OFlags::RDWR | OFlags::NONBLOCK).unwrap();
+        },
+    );
+}
+
+#[test]
+fn a_blocking_receive_waits() {
+    both(
+        "contexts::a_blocking_receive_waits",
+        |host| {
+            let (peer, trigger) = (host.accept(), host.accept_other());
+            trigger.recv(2);
+            peer.send(b"late", &[]);
+            peer.end();
+        },
+        |device| {
+            let (context, trigger) = (
+                device.context("wayland").unwrap(),
+                device.context("other").unwrap(),
+            );
+            fcntl_setfl(&context, OFlags::RDWR).unwrap();
+            std::thread::scope(|scope| {
+                let waiter = scope.spawn(|| {
+                    trigger.send(b"1", &[]).unwrap();
+                    let mut inbox = Inbox::default();
+                    assert_eq!(inbox.once(&context).bytes, 4);
+                });
+                trigger.send(b"2", &[]).unwrap();
+                waiter.join().unwrap();
+            });
+            fcntl_setfl(&context, OFlags::RDWR | OFlags::NONBLOCK).unwrap();
+        },
+    );
+}
+
+#[test]
+fn only_descriptors_of_the_device_are_sent() {
+    let stats = both(
+        "contexts::only_descriptors_of_the_device_are_sent",
+        |host| host.accept().end(),
+        |device| {
+            let context = device.context("wayland").unwrap();
+            let foreign = memfd(b"", 4096);
+            let refused = context.send(b"x", &[foreign.as_fd()]);
+            assert!(
+                matches!(refused, Err(SendError::ForeignDescriptor)),
+                "{refused:?}"
+            );
+            let refused = context.send(b"x", &[device.as_fd()]);
+            assert!(matches!(refused, Err(SendError::Gone)), "{refused:?}");
+            let refused = rustix::net::send(&context, b"x", rustix::net::SendFlags::empty());
+            assert_eq!(refused, Err(Errno::NOTSOCK));
+        },
+    );
+    assert!(
+        stats.contains("\"refused_sends\":2,\"refused_sends_by\":{\"EBADFD\":1,\"EINVAL\":1}"),
+        "{stats}"
+    );
+}
+
+#[test]
+fn a_slow_host_stops_one_sender_and_no_other() {
+    const BIG: usize = 6 << 20;
+    both(
+        "contexts::a_slow_host_stops_one_sender_and_no_other",
+        |host| {
+            let (slow, quick) = (host.accept(), host.accept_other());
+            quick.recv(2);
+            assert!(
+                slow.recv(BIG)
+                    .0
+                    .iter()
+                    .enumerate()
+                    .all(|(index, byte)| usize::from(*byte) == index % 251)
+            );
+            slow.end();
+            quick.end();
+        },
+        |device| {
+            let (slow, quick) = (
+                device.context("wayland").unwrap(),
+                device.context("other").unwrap(),
+            );
+            let data: Vec<u8> = (0..BIG).map(|index| u8::try_from(index % 251).unwrap()).collect();
+            std::thread::scope(|scope| {
+                let sender = scope.spawn(|| slow.send(&data, &[]).unwrap());
+                quick.send(b"go", &[]).unwrap();
+                sender.join().unwrap();
+            });
+        },
+    );
+}
+
+#[test]
+fn what_nobody_reads_stops_the_host_and_arrives_in_order() {
+    const BIG: usize = 4 << 20;
+    both(
+        "contexts::what_nobody_reads_stops_the_host_and_arrives_in_order",
+        |host| {
+            let peer = host.accept();
+            let data: Vec<u8> = (0..BIG).map(|index| u8::try_from(index % 251).unwrap()).collect();
+            peer.send(&data, &[]);
+            peer.end();
+        },
+        |device| {
+            let context = device.context("wayland").unwrap();
+            let mut inbox = Inbox::default();
+            inbox.wait(&context, BIG, 0);
+            assert!(
+                inbox
+                    .data
+                    .iter()
+                    .enumerate()
+                    .all(|(index, byte)| usize::from(*byte) == index % 251)
+            );
+        },
+    );
+}
+
+#[test]
+fn a_socket_from_the_host_ends_its_connection_alone() {
+    both(
+        "contexts::a_socket_from_the_host_ends_its_connection_alone",
+        |host| {
+            let (bad, good) = (host.accept(), host.accept_other());
+            let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+            bad.send(b"bad", &[socket.as_fd()]);
+            good.recv(1);
+            good.send(b"good", &[]);
+            good.end();
+        },
+        |device| {
+            let (bad, good) = (
+                device.context("wayland").unwrap(),
+                device.context("other").unwrap(),
+            );
+            assert_eq!(ready(&bad, PollFlags::IN), PollFlags::HUP);
+            good.send(b"x", &[]).unwrap();
+            let mut inbox = Inbox::default();
+            inbox.wait(&good, 4, 0);
+            assert_eq!(inbox.data, b"good");
+        },
+    );
+}
