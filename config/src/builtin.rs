@@ -50,6 +50,7 @@ pub fn defaults() -> Defaults {
     Defaults {
         unknown_vm: UnknownVm::Refuse,
         rules: rules(),
+        origins: Origins::default(),
     }
 }
 

@@ -32,7 +32,7 @@ pub struct Config {
     pub host: Host,
     /// Named sets of globals, `base` among them.
     pub global_sets: BTreeMap<String, Arc<GlobalSet>>,
-    /// The origins of everything but the VMs: paths such as `keyboard.layout`, `keys.close`, `defaults.title.max`.
+    /// The origins of everything but the VMs and the defaults: paths such as `keyboard.layout`, `keys.close`, `host.dir`.
     pub origins: Origins,
 }
 
@@ -43,6 +43,8 @@ pub struct Defaults {
     pub unknown_vm: UnknownVm,
     /// The rules for VMs that do not override them.
     pub rules: Rules,
+    /// The origins of these settings: paths such as `title.max` and `unknown-vm`.
+    pub origins: Origins,
 }
 
 /// One VM with every setting merged: built-in values, then `defaults`, then its own node.

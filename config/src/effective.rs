@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::checked::Config;
+use crate::checked::{Config, CursorRule, Fullscreen, Owner, TitleLevel, UnsealedMemory};
 use crate::name::VmName;
 use crate::origin::Origin;
 
@@ -20,7 +20,7 @@ pub struct EffectiveSetting {
 
 impl fmt::Display for EffectiveSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:28} {:24} {}", self.setting, self.value, self.origin)
+        write!(f, "{:24} {:24} {}", self.setting, self.value, self.origin)
     }
 }
 
@@ -29,13 +29,84 @@ impl fmt::Display for EffectiveSetting {
 pub fn effective(config: &Config, name: &VmName) -> Option<Vec<EffectiveSetting>> {
     let verdict = config.vm(name);
     let vm = verdict.config()?;
-    let setting = |setting: &'static str, value: String| EffectiveSetting {
+    let rules = &vm.rules;
+    let text = |text: &str| format!("{text:?}");
+    let owner = match &vm.owner {
+        None => "(the user of heraldry-host)".to_owned(),
+        Some(Owner::Uid(uid)) => uid.to_string(),
+        Some(Owner::Name(name)) => text(name),
+    };
+    let all = [
+        ("display-name", text(&vm.display_name)),
+        ("color", text(&vm.arms.color.to_string())),
+        ("pattern", text(vm.arms.pattern.as_str())),
+        ("glyph", text(&vm.arms.glyph.to_string())),
+        ("owner", owner),
+        ("keyboard.layout", text(&vm.keyboard.layout)),
+        ("keyboard.variant", text(&vm.keyboard.variant)),
+        ("keyboard.options", text(&vm.keyboard.options)),
+        ("keyboard.repeat-rate", vm.keyboard.repeat_rate.to_string()),
+        ("keyboard.repeat-delay", vm.keyboard.repeat_delay.to_string()),
+        ("title", text(rules.title.level.as_str())),
+        ("title.max", rules.title.max.to_string()),
+        ("fullscreen", text(rules.fullscreen.as_str())),
+        ("cursor", text(rules.cursor.as_str())),
+        ("unsealed-memory", text(rules.unsealed_memory.as_str())),
+        (
+            "focus.click-guard-ms",
+            rules.focus.click_guard.as_millis().to_string(),
+        ),
+        ("focus.on-map", format!("#{}", rules.focus.on_map)),
+        ("globals", text(&rules.globals.name)),
+        ("clients", rules.clients.to_string()),
+    ];
+    let setting = |(setting, value)| EffectiveSetting {
         setting,
         value,
         origin: vm.origins.of(setting),
     };
-    Some(vec![
-        setting("display-name", vm.display_name.clone()),
-        setting("color", vm.arms.color.to_string()),
-    ])
+    Some(all.into_iter().map(setting).collect())
+}
+
+impl TitleLevel {
+    /// The word that names it in a file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ascii => "ascii",
+            Self::SafeUtf8 => "safe-utf8",
+        }
+    }
+}
+
+impl Fullscreen {
+    /// The word that names it in a file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Framed => "framed",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+impl CursorRule {
+    /// The word that names it in a file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Shapes => "shapes",
+        }
+    }
+}
+
+impl UnsealedMemory {
+    /// The word that names it in a file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Allow => "allow",
+        }
+    }
 }

@@ -30,7 +30,7 @@ pub struct ConfigErrors {
 }
 
 /// The longest part of a source line that is shown.
-const MAX_SHOWN: usize = 160;
+pub(crate) const MAX_SHOWN: usize = 160;
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -52,10 +52,13 @@ pub struct KeyChord {
 
 impl fmt::Display for KeyChord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Letters are written as they stand on the keyboard.
+        let upper = self.key.to_ascii_uppercase();
+        let key = if self.key.len() == 1 { &upper } else { &self.key };
         if self.modifiers.is_empty() {
-            f.write_str(&self.key)
+            f.write_str(key)
         } else {
-            write!(f, "{}+{}", self.modifiers, self.key)
+            write!(f, "{}+{key}", self.modifiers)
         }
     }
 }
@@ -79,4 +82,20 @@ pub struct Keys {
     pub quit: KeyChord,
     /// Held while a window is dragged anywhere on its content to move it (or resize it, with the right button).
     pub move_modifier: Modifiers,
+}
+
+impl Keys {
+    /// Every chord with the name of its node.
+    #[must_use]
+    pub fn chords(&self) -> [(&'static str, &KeyChord); 7] {
+        [
+            ("close", &self.close),
+            ("maximize", &self.maximize),
+            ("minimize", &self.minimize),
+            ("fullscreen", &self.fullscreen),
+            ("next-window", &self.next_window),
+            ("previous-window", &self.previous_window),
+            ("quit", &self.quit),
+        ]
+    }
 }

@@ -14,10 +14,12 @@ pub mod checked;
 pub mod effective;
 pub mod error;
 pub mod keys;
+pub mod likeness;
 mod load;
 pub mod name;
 pub mod origin;
 pub mod policy;
+mod schema;
 
 pub use arms::{Arms, Pattern, Rgb};
 pub use checked::{
@@ -32,3 +34,10 @@ pub use name::VmName;
 pub use origin::{Origin, Origins};
 pub use policy::globals::GlobalSet;
 pub use policy::vm::VmVerdict;
+
+#[cfg(test)]
+mod error_tests;
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod tests;

@@ -42,6 +42,12 @@ impl Origins {
         self.0.insert(path, origin);
     }
 
+    /// Takes over every note of `other`.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        self.0
+            .extend(other.0.iter().map(|(path, origin)| (*path, origin.clone())));
+    }
+
     /// The origin of the value at `path`.
     #[must_use]
     pub fn of(&self, path: &str) -> Origin {

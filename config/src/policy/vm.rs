@@ -53,11 +53,12 @@ impl Config {
         if let Some(vm) = self.vms.get(name) {
             return VmVerdict::Known(vm);
         }
-        let origin = self.origins.of("defaults.unknown-vm");
+        let origin = self.defaults.origins.of("unknown-vm");
         match self.defaults.unknown_vm {
             UnknownVm::Refuse => VmVerdict::Refuse { origin },
             UnknownVm::Quarantine => {
-                let vm = Box::new(builtin::unknown_vm(name, &self.keyboard));
+                let mut vm = Box::new(builtin::unknown_vm(name, &self.keyboard));
+                vm.origins.extend(&self.origins);
                 VmVerdict::Quarantine { vm, origin }
             }
         }

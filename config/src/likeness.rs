@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! How alike two arms or two names look: what keeps two VMs apart for the eye.
+
+use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
+
+use crate::arms::{Arms, Rgb};
+
+/// The colours of two VMs must be at least this far apart (CIEDE2000; 2 is just noticeable side by side, and frames
+/// are seen one after the other).
+pub const MIN_COLOR_DISTANCE: f64 = 12.0;
+
+/// The colours of two VMs with the same pattern and the same glyph must be at least this far apart.
+pub const MIN_COLOR_DISTANCE_ALONE: f64 = 30.0;
+
+/// How far apart the colours of two arms must be, so that the arms as a whole differ.
+#[must_use]
+pub fn required_distance(a: &Arms, b: &Arms) -> f64 {
+    if a.pattern == b.pattern && a.glyph == b.glyph {
+        MIN_COLOR_DISTANCE_ALONE
+    } else {
+        MIN_COLOR_DISTANCE
+    }
+}
+
+/// CIE L*a*b*, D65.
+#[derive(Debug, Clone, Copy)]
+struct Lab {
+    l: f64,
+    a: f64,
+    b: f64,
+}
+
+impl From<Rgb> for Lab {
+    fn from(color: Rgb) -> Self {
+        let linear = |channel: u8| {
+            let c = f64::from(channel) / 255.0;
+            if c <= 0.04045 {
+                c / 12.92
+            } else {
+                ((c + 0.055) / 1.055).powf(2.4)
+            }
+        };
+        let (r, g, b) = (linear(color.r), linear(color.g), linear(color.b));
+        let x = (0.412_456_4 * r + 0.357_576_1 * g + 0.180_437_5 * b) / 0.950_47;
+        let y = 0.212_672_9 * r + 0.715_152_2 * g + 0.072_175_0 * b;
+        let z = (0.019_333_9 * r + 0.119_192_0 * g + 0.950_304_1 * b) / 1.088_83;
+        let f = |t: f64| {
+            if t > 216.0 / 24389.0 {
+                t.cbrt()
+            } else {
+                (24389.0 / 27.0 * t + 16.0) / 116.0
+            }
+        };
+        let (fx, fy, fz) = (f(x), f(y), f(z));
+        Self {
+            l: 116.0 * fy - 16.0,
+            a: 500.0 * (fx - fy),
+            b: 200.0 * (fy - fz),
+        }
+    }
+}
+
+/// The perceived distance of two colours: CIEDE2000.
+#[must_use]
+pub fn color_distance(one: Rgb, other: Rgb) -> f64 {
+    ciede2000(Lab::from(one), Lab::from(other))
+}
+
+/// CIEDE2000 after Sharma, Wu and Dalal (2005), with their names.
+fn ciede2000(one: Lab, two: Lab) -> f64 {
+    let pow7 = 25.0_f64.powi(7);
+    let c_mean = f64::midpoint(one.a.hypot(one.b), two.a.hypot(two.b));
+    let g = 0.5 * (1.0 - (c_mean.powi(7) / (c_mean.powi(7) + pow7)).sqrt());
+    let polar = |lab: Lab| {
+        let a = lab.a * (1.0 + g);
+        (a.hypot(lab.b), lab.b.atan2(a).to_degrees().rem_euclid(360.0))
+    };
+    let ((c1, h1), (c2, h2)) = (polar(one), polar(two));
+    let grey = c1 * c2 < 1e-12;
+    let turn = match h2 - h1 {
+        _ if grey => 0.0,
+        d if d > 180.0 => d - 360.0,
+        d if d < -180.0 => d + 360.0,
+        d => d,
+    };
+    let d_l = two.l - one.l;
+    let d_c = c2 - c1;
+    let d_h = 2.0 * (c1 * c2).sqrt() * (turn.to_radians() / 2.0).sin();
+    let l_mean = f64::midpoint(one.l, two.l);
+    let c_mean = f64::midpoint(c1, c2);
+    let h_mean = match h1 + h2 {
+        sum if grey => sum,
+        sum if (h1 - h2).abs() <= 180.0 => sum / 2.0,
+        sum if sum < 360.0 => (sum + 360.0) / 2.0,
+        sum => (sum - 360.0) / 2.0,
+    };
+    let cos = |degrees: f64| degrees.to_radians().cos();
+    let t = 1.0 - 0.17 * cos(h_mean - 30.0) + 0.24 * cos(2.0 * h_mean) + 0.32 * cos(3.0 * h_mean + 6.0)
+        - 0.20 * cos(4.0 * h_mean - 63.0);
+    let l50 = (l_mean - 50.0).powi(2);
+    let s_l = 1.0 + 0.015 * l50 / (20.0 + l50).sqrt();
+    let s_c = 1.0 + 0.045 * c_mean;
+    let s_h = 1.0 + 0.015 * c_mean * t;
+    let theta = 30.0 * (-((h_mean - 275.0) / 25.0).powi(2)).exp();
+    let r_c = 2.0 * (c_mean.powi(7) / (c_mean.powi(7) + pow7)).sqrt();
+    let r_t = -r_c * (2.0 * theta.to_radians()).sin();
+    let (l, c, h) = (d_l / s_l, d_c / s_c, d_h / s_h);
+    (l * l + c * c + h * h + r_t * c * h).max(0.0).sqrt()
+}
+
+/// What is left of a name when everything is taken away that an eye may overlook: two names with the same skeleton
+/// look alike (Unicode TS 39, with case and separators dropped on top).
+#[must_use]
+pub fn skeleton(name: &str) -> String {
+    let lower = name.to_lowercase();
+    let bare: String = unicode_security::skeleton(&lower)
+        .filter(|c| c.is_alphanumeric())
+        .collect();
+    unicode_security::skeleton(&bare.to_lowercase()).collect()
+}
+
+/// Whether `c` has a shape of its own on the screen: a letter, digit, mark of punctuation or symbol.
+#[must_use]
+pub fn is_visible(c: char) -> bool {
+    use GeneralCategoryGroup::{Letter, Number, Punctuation, Symbol};
+    let visible = matches!(c.general_category_group(), Letter | Number | Punctuation | Symbol);
+    // Letters without a shape: Hangul fillers and the like.
+    visible && !matches!(c, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{2800}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ciede2000_agrees_with_the_published_pairs() {
+        let pairs = [
+            ((50.0, 2.6772, -79.7751), (50.0, 0.0, -82.7485), 2.0425),
+            ((50.0, -1.3802, -84.2814), (50.0, 0.0, -82.7485), 1.0),
+            ((50.0, 2.49, -0.001), (50.0, -2.49, 0.0009), 7.1792),
+            ((50.0, 2.49, -0.001), (50.0, -2.49, 0.0011), 7.2195),
+            ((50.0, 2.5, 0.0), (73.0, 25.0, -18.0), 27.1492),
+            ((50.0, 2.5, 0.0), (58.0, 24.0, 15.0), 19.4535),
+            ((60.2574, -34.0099, 36.2677), (60.4626, -34.1751, 39.4387), 1.2644),
+            ((2.0776, 0.0795, -1.135), (0.9033, -0.0636, -0.5514), 0.9082),
+        ];
+        let lab = |(l, a, b)| Lab { l, a, b };
+        for (one, two, expected) in pairs {
+            let distance = ciede2000(lab(one), lab(two));
+            assert!(
+                (distance - expected).abs() < 1e-4,
+                "{one:?} {two:?}: {distance}, not {expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn greys_and_equal_colors() {
+        let black = Rgb::new(0, 0, 0);
+        let white = Rgb::new(255, 255, 255);
+        assert!(color_distance(black, white) > 99.0);
+        assert!(color_distance(white, white).abs() < 1e-9);
+    }
+
+    #[test]
+    fn names_that_look_alike_have_one_skeleton() {
+        for (a, b) in [
+            ("work", "wоrk"),
+            ("Work", "work"),
+            ("bill", "bi11"),
+            ("my work", "My-Work"),
+            ("corn", "com"),
+        ] {
+            assert_eq!(skeleton(a), skeleton(b), "{a} {b}");
+        }
+        assert_ne!(skeleton("work"), skeleton("personal"));
+    }
+
+    #[test]
+    fn invisible_characters() {
+        for c in [
+            ' ', '\u{200b}', '\u{301}', '\u{202e}', '\n', '\u{3164}', '\u{e000}', '\u{ad}',
+        ] {
+            assert!(!is_visible(c), "{c:?}");
+        }
+        for c in ['W', '!', 'é', '中', '♞', '7'] {
+            assert!(is_visible(c), "{c:?}");
+        }
+    }
+}
