@@ -183,7 +183,8 @@ pub fn geometry(style: &Style, spec: &FrameSpec<'_>) -> Geometry {
         for button in [Button::Close, Button::Maximize, Button::Minimize] {
             // The VM's name needs room first: no more buttons than leave half of the label to it.
             let Some(x) = right.checked_sub(size) else { break };
-            if x < outer.0 / 2 && button != Button::Close {
+            let shield = insets.left.saturating_add(insets.top);
+            if x < shield || (x < outer.0 / 2 && button != Button::Close) {
                 break;
             }
             buttons.push((

@@ -6,10 +6,15 @@
 //! title is the one thing a VM has a say in, and it is filtered, cut first and drawn as the lesser text.
 #![forbid(unsafe_code)]
 
+pub mod cursor;
 mod geometry;
+mod hatch;
 mod raster;
 mod spec;
+mod text;
+mod title;
 
 pub use geometry::{Geometry, PxRect, Side, geometry};
 pub use raster::draw;
 pub use spec::{Arms, Button, FrameKind, FrameSpec, Insets, Pattern, Rgb, Style};
+pub use title::{TitleLevel, TitleRule, safe_title};

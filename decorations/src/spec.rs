@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a frame is drawn from.
 
+use crate::title::TitleRule;
+
 /// A colour, 8 bits a channel, sRGB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rgb {
@@ -99,6 +101,8 @@ pub struct FrameSpec<'a> {
     pub arms: &'a Arms,
     /// What the client calls its window. Untrusted: filtered before it is drawn.
     pub untrusted_title: &'a str,
+    /// What of it may be shown.
+    pub title_rule: TitleRule,
     /// What is framed.
     pub kind: FrameKind,
     /// Whether it has the keyboard.

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Exact pictures of frames. After a deliberate change of the looks, run once with `HERALDRY_UPDATE_GOLDEN=1`, look at
+//! every picture in `decorations/tests/golden/`, and commit them.
+
+use std::path::PathBuf;
+
+use heraldry_decorations::{
+    Arms, Button, FrameKind, FrameSpec, Pattern, Rgb, Side, Style, TitleLevel, TitleRule, cursor, draw,
+    geometry,
+};
+
+const RULE: TitleRule = TitleRule {
+    level: TitleLevel::SafeUtf8,
+    max: 96,
+};
+
+struct Canvas {
+    width: u32,
+    height: u32,
+    bgra: Vec<u8>,
+}
+
+impl Canvas {
+    fn new(width: u32, height: u32, fill: [u8; 4]) -> Self {
+        Self {
+            width,
+            height,
+            bgra: fill.repeat((width * height) as usize),
+        }
+    }
+
+    fn put(&mut self, x: u32, y: u32, w: u32, h: u32, bgra: &[u8]) {
+        for row in 0..h {
+            for column in 0..w {
+                let from = ((row * w + column) * 4) as usize;
+                let to = (((y + row) * self.width + x + column) * 4) as usize;
+                let alpha = u32::from(bgra[from + 3]);
+                for channel in 0..4 {
+                    let below = u32::from(self.bgra[to + channel]);
+                    let value = u32::from(bgra[from + channel]) + below * (255 - alpha) / 255;
+                    self.bgra[to + channel] = u8::try_from(value.min(255)).unwrap();
+                }
+            }
+        }
+    }
+
+    fn frame(&mut self, x: u32, y: u32, style: &Style, spec: &FrameSpec<'_>) {
+        let geometry = geometry(style, spec);
+        for side in Side::ALL {
+            let rect = geometry.side(side);
+            let mut pixels = vec![0; (rect.w * rect.h * 4) as usize];
+            draw(side, style, spec, &mut pixels);
+            assert!(pixels.chunks(4).all(|pixel| pixel[3] == 255), "a frame is opaque");
+            self.put(x + rect.x, y + rect.y, rect.w, rect.h, &pixels);
+        }
+    }
+
+    fn check(&self, name: &str) {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/golden")
+            .join(format!("{name}.png"));
+        let rgba: Vec<u8> = self
+            .bgra
+            .chunks(4)
+            .flat_map(|p| [p[2], p[1], p[0], p[3]])
+            .collect();
+        if std::env::var_os("HERALDRY_UPDATE_GOLDEN").is_some() {
+            let file = std::fs::File::create(&path).unwrap();
+            let mut encoder = png::Encoder::new(file, self.width, self.height);
+            encoder.set_color(png::ColorType::Rgba);
+            encoder.write_header().unwrap().write_image_data(&rgba).unwrap();
+            return;
+        }
+        let file = std::io::BufReader::new(std::fs::File::open(&path).unwrap());
+        let mut reader = png::Decoder::new(file).read_info().unwrap();
+        let mut expected = vec![0; reader.output_buffer_size().unwrap()];
+        reader.next_frame(&mut expected).unwrap();
+        let differing = expected
+            .chunks(4)
+            .zip(rgba.chunks(4))
+            .filter(|(a, b)| a != b)
+            .count();
+        assert!(
+            expected.len() == rgba.len() && differing == 0,
+            "{name}: {differing} pixels differ"
+        );
+    }
+}
+
+fn style(scale: f64) -> Style {
+    Style {
+        frame_width: 6,
+        title_height: 30,
+        font_size: 13.0,
+        scale,
+    }
+}
+
+fn arms(name: &str, glyph: &str, color: (u8, u8, u8), pattern: Pattern) -> Arms {
+    Arms {
+        color: Rgb {
+            r: color.0,
+            g: color.1,
+            b: color.2,
+        },
+        pattern,
+        glyph: glyph.to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+fn vms() -> Vec<Arms> {
+    vec![
+        arms("Work", "W", (0x1f, 0x5f, 0xbf), Pattern::Horizontal),
+        arms("Personal", "P", (0x2f, 0x7d, 0x4f), Pattern::Diagonal),
+        arms("Untrusted", "!", (0xb3, 0x26, 0x1e), Pattern::Vertical),
+        arms("Vault", "V", (0x6b, 0x3f, 0xa0), Pattern::AntiDiagonal),
+        arms("Games", "G", (0xd9, 0xa4, 0x00), Pattern::Dots),
+        arms(
+            "Administration of the printers",
+            "A",
+            (0x2a, 0x2d, 0x33),
+            Pattern::Cross,
+        ),
+        arms("a", "1", (0xee, 0xee, 0xee), Pattern::Solid),
+    ]
+}
+
+fn sheet(scale: f64, name: &str) {
+    let style = style(scale);
+    let px = |value: u32| style.px(value);
+    let mut canvas = Canvas::new(px(760), px(7 * 74 + 16), [0x2b, 0x24, 0x20, 0xff]);
+    let titles = [
+        "~/src — foot",
+        "",
+        "Überweisung: Ελληνικά, текст and a very long title that will have to be cut somewhere",
+    ];
+    for (row, arms) in (0u32..).zip(&vms()) {
+        for (column, focused) in [(0u32, true), (1, false)] {
+            let spec = FrameSpec {
+                arms,
+                untrusted_title: titles[(row as usize + column as usize) % 3],
+                title_rule: RULE,
+                kind: FrameKind::Window,
+                focused,
+                maximized: row == 1,
+                hover: [None, Some(Button::Close), Some(Button::Minimize)][row as usize % 3]
+                    .filter(|_| focused),
+                content: (px(340), px(26)),
+            };
+            let (x, y) = (px(16 + column * 372), px(16 + row * 74));
+            canvas.frame(x, y, &style, &spec);
+            let insets = style.insets(FrameKind::Window);
+            let content = if row % 2 == 0 {
+                [0xff; 4]
+            } else {
+                [0x12, 0x10, 0x10, 0xff]
+            };
+            let fill = content.repeat((spec.content.0 * spec.content.1) as usize);
+            canvas.put(
+                x + insets.left,
+                y + insets.top,
+                spec.content.0,
+                spec.content.1,
+                &fill,
+            );
+        }
+    }
+    canvas.check(name);
+}
+
+#[test]
+fn windows_at_scale_1() {
+    sheet(1.0, "windows-1x");
+}
+
+#[test]
+fn windows_at_scale_1_5() {
+    sheet(1.5, "windows-1.5x");
+}
+
+#[test]
+fn windows_at_scale_2() {
+    sheet(2.0, "windows-2x");
+}
+
+#[test]
+fn small_windows_popups_and_fullscreen() {
+    let style = style(1.0);
+    let mut canvas = Canvas::new(640, 150, [0x2b, 0x24, 0x20, 0xff]);
+    let vms = vms();
+    for (at, width) in (0u32..).zip([48, 60, 90, 140]) {
+        let spec = FrameSpec {
+            arms: &vms[at as usize],
+            untrusted_title: "title",
+            title_rule: RULE,
+            kind: FrameKind::Window,
+            focused: true,
+            maximized: false,
+            hover: None,
+            content: (width, 24),
+        };
+        canvas.frame(8 + at * 110 + at * at * 4, 8, &style, &spec);
+    }
+    for (at, kind) in [(0u32, FrameKind::Popup), (1, FrameKind::Fullscreen)] {
+        let spec = FrameSpec {
+            arms: &vms[2],
+            untrusted_title: "video.mp4",
+            title_rule: RULE,
+            kind,
+            focused: true,
+            maximized: false,
+            hover: None,
+            content: (280, 36),
+        };
+        canvas.frame(8 + at * 310, 84, &style, &spec);
+    }
+    canvas.check("small");
+}
+
+#[test]
+fn the_title_cannot_change_the_owner() {
+    let style = style(1.0);
+    let arms = &vms()[0];
+    let top = |title: &str| {
+        let spec = FrameSpec {
+            arms,
+            untrusted_title: title,
+            title_rule: RULE,
+            kind: FrameKind::Window,
+            focused: true,
+            maximized: false,
+            hover: None,
+            content: (400, 100),
+        };
+        let rect = geometry(&style, &spec).side(Side::Top);
+        let mut pixels = vec![0; (rect.w * rect.h * 4) as usize];
+        draw(Side::Top, &style, &spec, &mut pixels);
+        // The owner's box of this VM ends left of x = 74.
+        pixels
+            .chunks((rect.w * 4) as usize)
+            .flat_map(|row| row[..74 * 4].to_vec())
+            .collect::<Vec<_>>()
+    };
+    let plain = top("");
+    let long = "W".repeat(4000);
+    for title in [
+        "Vault",
+        "[Vault]",
+        "\u{202e}krow",
+        "\u{200b}\u{200b}",
+        "a\u{300}\u{301}\u{302}",
+        "\n\n\n",
+        &long,
+    ] {
+        assert!(top(title) == plain, "{title:?} changed pixels of the owner's box");
+    }
+}
+
+#[test]
+fn cursors() {
+    use cursor::Shape::{
+        Arrow, Cross, Forbidden, Hand, Move, ResizeAntiDiagonal, ResizeDiagonal, ResizeHorizontal,
+        ResizeVertical, Text, Wait,
+    };
+    let mut canvas = Canvas::new(11 * 52, 110, [0x90, 0x90, 0x90, 0xff]);
+    let shapes = [
+        Arrow,
+        Hand,
+        Text,
+        Cross,
+        Move,
+        ResizeVertical,
+        ResizeHorizontal,
+        ResizeDiagonal,
+        ResizeAntiDiagonal,
+        Forbidden,
+        Wait,
+    ];
+    for (at, shape) in (0u32..).zip(shapes) {
+        for (scale, y) in [(1.0, 8), (2.0, 52)] {
+            let picture = cursor::draw(shape, scale);
+            assert!(picture.hotspot.0 < picture.size && picture.hotspot.1 < picture.size);
+            canvas.put(4 + at * 52, y, picture.size, picture.size, &picture.pixels);
+        }
+    }
+    canvas.check("cursors");
+}
