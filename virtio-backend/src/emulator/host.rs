@@ -142,7 +142,9 @@ fn classify(fd: OwnedFd) -> Import<Handle> {
     if flags.contains(OFlags::PATH) {
         return Import::Refused;
     }
+    let write_only = flags & OFlags::ACCMODE == OFlags::WRONLY;
     match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile if write_only => Import::Refused,
         FileType::RegularFile => {
             // Fails for memory that allows no seals; then a host program that shrinks it sends the program SIGBUS.
             if fcntl_add_seals(&fd, SealFlags::SHRINK).is_err() {
