@@ -459,6 +459,39 @@ fn a_slow_host_delays_answers_beyond_the_bound() {
     assert_eq!(bytes, [1; 60].to_vec());
 }
 
+#[test]
+fn a_host_that_takes_nothing_any_more_can_still_be_heard() {
+    let mut rig = Rig::new(SMALL);
+    let context = rig.context();
+    rig.window = 0;
+    assert_eq!(rig.send(context, &[], &[1; 60]), Some(Response::Ok));
+    let waiting = rig.command(Command::Send {
+        id: context,
+        vfds: Vec::new(),
+        data: vec![2; 60],
+    });
+    rig.machine.unwritable(context);
+    rig.pump();
+    assert_eq!(rig.answer(waiting), Some(Response::Fault(Fault::Err)));
+    rig.host_sends(context, 5, 0);
+    assert!(matches!(rig.recv(context, 9), RecvOutcome::Data { .. }));
+    assert!(!rig.driver.hung_up(context));
+}
+
+#[test]
+fn the_host_has_a_bounded_number_of_vfds() {
+    let mut rig = Rig::new(Limits {
+        in_buffers: 256,
+        ..SMALL
+    });
+    let (one, two) = (rig.context(), rig.context());
+    rig.host_sends(one, 1, 28);
+    rig.host_sends(one, 1, 12);
+    rig.host_sends(two, 1, 1);
+    assert!(rig.driver.hung_up(two) && !rig.driver.hung_up(one));
+    assert_eq!(rig.machine.count(), (2, 40));
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Context,

@@ -460,8 +460,15 @@ impl Supervisor {
         self.next_serial & !TAG_MASK
     }
 
-    /// Closes the vfds whose last descriptor in the program is gone.
+    /// Closes the vfds whose last descriptor in the program is gone, and forgets calls whose thread was killed, with the
+    /// descriptors that were fetched for them.
     pub(super) fn reap(&mut self) {
+        let listener = &self.listener;
+        self.waits.retain(|_, wait| listener.is_valid(wait.call.id));
+        self.receivers.retain(|_, calls| {
+            calls.retain(|call| listener.is_valid(call.id));
+            !calls.is_empty()
+        });
         for id in self.table.closed() {
             self.close(id);
         }

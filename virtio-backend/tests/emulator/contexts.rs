@@ -3,7 +3,7 @@
 
 use std::os::fd::AsFd as _;
 
-use heraldry_virtio::guest::{NewError, SendError};
+use heraldry_virtio::guest::{NewError, RecvError, SendError};
 use rustix::event::PollFlags;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
@@ -261,4 +261,63 @@ fn a_socket_from_the_host_ends_its_connection_alone() {
             assert_eq!(inbox.data, b"good");
         },
     );
+}
+
+#[test]
+fn a_broken_host_socket_is_an_end() {
+    both(
+        "contexts::a_broken_host_socket_is_an_end",
+        |host| {
+            let (peer, trigger) = (host.accept(), host.accept_other());
+            trigger.recv(1);
+            // Closed with unread data: the other side's receive fails instead of ending.
+            drop(peer);
+            trigger.end();
+        },
+        |device| {
+            let (context, trigger) = (
+                device.context("wayland").unwrap(),
+                device.context("other").unwrap(),
+            );
+            context.send(b"unread", &[]).unwrap();
+            trigger.send(b"x", &[]).unwrap();
+            assert_eq!(ready(&context, PollFlags::IN), PollFlags::HUP);
+            assert!(Inbox::default().once(&context).eof);
+        },
+    );
+}
+
+#[test]
+fn without_room_for_descriptors_a_message_is_lost_and_nothing_else() {
+    let stats = both(
+        "contexts::without_room_for_descriptors_a_message_is_lost_and_nothing_else",
+        |host| {
+            let peer = host.accept();
+            let memories: Vec<_> = (0..28).map(|_| memfd(b"", 4096)).collect();
+            let fds: Vec<_> = memories.iter().map(|fd| fd.as_fd()).collect();
+            peer.send(b"lost", &fds);
+            peer.recv(1);
+            peer.send(b"kept", &[]);
+            peer.end();
+        },
+        |device| {
+            let context = device.context("wayland").unwrap();
+            let before = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+            ready(&context, PollFlags::IN);
+            let tight = rustix::process::Rlimit {
+                current: Some(20),
+                maximum: before.maximum,
+            };
+            rustix::process::setrlimit(rustix::process::Resource::Nofile, tight).unwrap();
+            let (mut data, mut fds) = (Vec::new(), std::collections::VecDeque::new());
+            let refused = context.recv(&mut data, &mut fds);
+            assert!(matches!(refused, Err(RecvError::NoDescriptors)), "{refused:?}");
+            rustix::process::setrlimit(rustix::process::Resource::Nofile, before).unwrap();
+            context.send(b"x", &[]).unwrap();
+            let mut inbox = Inbox::default();
+            inbox.wait(&context, 4, 0);
+            assert_eq!(inbox.data, b"kept");
+        },
+    );
+    assert!(stats.contains("\"live_vfds\":0,"), "{stats}");
 }
