@@ -144,6 +144,10 @@ pub fn assemble(
         },
     };
     state.init_input();
+    let config = state.core.policy.config();
+    for vm in config.vms.values() {
+        state.core.ensure_vm(vm);
+    }
     Ok(state)
 }
 
@@ -345,9 +349,7 @@ impl State {
         self.core.policy.swap(config);
         let config = self.core.policy.config();
         for vm in config.vms.values() {
-            if self.core.vms.get(&vm.name).is_some() {
-                self.core.ensure_vm(vm);
-            }
+            self.core.ensure_vm(vm);
         }
         self.core.disconnect_refused();
         self.output_changed();

@@ -72,8 +72,8 @@ pub const fn appearance() -> Appearance {
     Appearance {
         background: Rgb::new(0x20, 0x24, 0x2b),
         font_size: 13,
-        frame_width: 4,
-        title_height: 26,
+        frame_width: 6,
+        title_height: 30,
     }
 }
 

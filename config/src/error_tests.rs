@@ -378,7 +378,7 @@ f.kdl:2:49: 1 is out of range
         r##"schema 1
 appearance { font-size 30 }
 "##,
-        r##"f.kdl:2:1: title-height 26 is too small for font-size 30
+        r##"f.kdl:2:1: title-height 30 is too small for font-size 30
  2 | appearance { font-size 30 }
    | ^^^^^^^^^^
  hint: at least 38

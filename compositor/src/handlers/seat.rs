@@ -1,11 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Seats: what clients say about the pointer's picture.
 
+use smithay::delegate_cursor_shape;
 use smithay::input::pointer::CursorImageStatus;
 use smithay::input::{Seat, SeatHandler, SeatState};
+use smithay::wayland::seat::{
+    KeyboardUserData, PointerUserData, SeatGlobalData, SeatUserData, TouchUserData,
+};
 use smithay::wayland::tablet_manager::TabletSeatHandler;
-use smithay::{delegate_cursor_shape, delegate_seat};
+use wayland_server::protocol::wl_keyboard::WlKeyboard;
+use wayland_server::protocol::wl_pointer::WlPointer;
+use wayland_server::protocol::wl_seat::WlSeat;
 use wayland_server::protocol::wl_surface::WlSurface;
+use wayland_server::protocol::wl_touch::WlTouch;
+use wayland_server::{Client, DataInit, DisplayHandle, GlobalDispatch, New, delegate_dispatch};
 
 use crate::state::State;
 
@@ -29,5 +37,34 @@ impl SeatHandler for State {
 // The cursor-shape protocol of the library names tablets too; no tablet is offered.
 impl TabletSeatHandler for State {}
 
-delegate_seat!(State);
+/// A seat's global between its creation by Smithay and its adoption by [`crate::globals`]: nobody may see it in that
+/// moment, or every VM would learn that another one has started.
+impl GlobalDispatch<WlSeat, SeatGlobalData<Self>> for State {
+    fn bind(
+        state: &mut Self,
+        handle: &DisplayHandle,
+        client: &Client,
+        resource: New<WlSeat>,
+        global_data: &SeatGlobalData<Self>,
+        data_init: &mut DataInit<'_, Self>,
+    ) {
+        <SeatState<Self> as GlobalDispatch<WlSeat, SeatGlobalData<Self>, Self>>::bind(
+            state,
+            handle,
+            client,
+            resource,
+            global_data,
+            data_init,
+        );
+    }
+
+    fn can_view(_client: Client, _global_data: &SeatGlobalData<Self>) -> bool {
+        false
+    }
+}
+
+delegate_dispatch!(State: [WlSeat: SeatUserData<State>] => SeatState<State>);
+delegate_dispatch!(State: [WlPointer: PointerUserData<State>] => SeatState<State>);
+delegate_dispatch!(State: [WlKeyboard: KeyboardUserData<State>] => SeatState<State>);
+delegate_dispatch!(State: [WlTouch: TouchUserData<State>] => SeatState<State>);
 delegate_cursor_shape!(State);

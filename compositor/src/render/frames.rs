@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Bitmaps of frames, drawn anew only when something on them changed.
 
-use heraldry_decorations::{Arms, Button, FrameKind, FrameSpec, Side, Style};
+use heraldry_decorations::{Arms, Button, FrameKind, FrameSpec, Side, Style, TitleRule};
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::element::Id;
 use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
@@ -14,6 +14,7 @@ struct Key {
     style: Style,
     arms: Arms,
     title: String,
+    title_rule: TitleRule,
     kind: FrameKind,
     focused: bool,
     maximized: bool,
@@ -50,6 +51,7 @@ impl FrameCache {
             style: *style,
             arms: spec.arms.clone(),
             title: spec.untrusted_title.to_owned(),
+            title_rule: spec.title_rule,
             kind: spec.kind,
             focused: spec.focused,
             maximized: spec.maximized,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Physical rectangles of windows, frames and popups: the one source for drawing and for hit tests.
 
-use heraldry_decorations::{FrameKind, FrameSpec, Insets};
+use heraldry_decorations::{FrameKind, FrameSpec, Insets, TitleLevel, TitleRule};
 use smithay::desktop::PopupManager;
 use smithay::utils::{Logical, Physical, Point, Rectangle, Size};
 use wayland_server::protocol::wl_surface::WlSurface;
@@ -20,6 +20,12 @@ pub struct PopupView {
     /// Where the surface's own origin is.
     pub origin: Point<i32, Logical>,
 }
+
+/// For frames that show no title.
+pub const NO_TITLE: TitleRule = TitleRule {
+    level: TitleLevel::Ascii,
+    max: 0,
+};
 
 /// The frame that a window in this mode has.
 #[must_use]
@@ -77,6 +83,7 @@ pub fn frame_geometry(core: &Core, id: WindowId) -> Option<heraldry_decorations:
     let spec = FrameSpec {
         arms: &arms,
         untrusted_title: "",
+        title_rule: NO_TITLE,
         kind: frame_kind(mode),
         focused: false,
         maximized: mode == Mode::Maximized,

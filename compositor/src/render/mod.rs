@@ -5,6 +5,7 @@
 pub mod elements;
 pub mod frames;
 pub mod geometry;
+mod pointer;
 pub mod scene;
 
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use smithay::backend::renderer::Color32F;
 use wayland_server::backend::ObjectId;
 
 use self::frames::FrameCache;
+use self::pointer::Pointers;
 
 /// What drawing needs to remember.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub struct Render {
     pub background: Color32F,
     /// Frames of popups and drag icons by their surface.
     popups: HashMap<ObjectId, FrameCache>,
+    /// Pictures of the pointer.
+    pointer: Pointers,
     dirty: bool,
 }
 
@@ -41,6 +45,7 @@ impl Render {
             },
             background: Color32F::BLACK,
             popups: HashMap::new(),
+            pointer: Pointers::default(),
             dirty: true,
         };
         render.apply(appearance, scale);

@@ -49,6 +49,7 @@ where
     let mut popup_frames = std::mem::take(&mut core.render.popups);
     let mut kept = HashMap::new();
 
+    builder.pointer(core);
     builder.drag_icons(core, &mut popup_frames, &mut kept);
     let order: Vec<_> = core.windows.layout.visible().collect();
     for id in order {
@@ -87,6 +88,9 @@ where
     fn window(&mut self, core: &mut Core, id: WindowId, arms: &Arms) {
         let focused = core.input.focus() == Some(id);
         let mode = core.windows.layout.mode(id).unwrap_or_default();
+        let Some(title_rule) = core.windows.get(id).map(|window| core.title_rule(&window.vm)) else {
+            return;
+        };
         let Some(content) = core.windows.layout.content(id) else {
             return;
         };
@@ -97,6 +101,7 @@ where
         let spec = FrameSpec {
             arms,
             untrusted_title: &window.untrusted_title,
+            title_rule,
             kind: frame_kind(mode),
             focused,
             maximized: mode == Mode::Maximized,
@@ -112,6 +117,34 @@ where
             content.loc - window.geometry.loc,
         );
         window.frame = cache;
+    }
+
+    /// The pointer, from our own shapes.
+    fn pointer(&mut self, core: &mut Core) {
+        if !core.input.pointer_seen {
+            return;
+        }
+        let Some(shape) = super::pointer::shape(core) else {
+            return;
+        };
+        let at: Point<i32, Physical> = core.input.pointer.to_physical(self.style.scale).to_i32_round();
+        let (buffer, rect) = core.render.pointer.picture(shape, self.style.scale);
+        let rect = Rectangle::new(at + rect.loc, rect.size);
+        let element = MemoryRenderBufferRenderElement::from_buffer(
+            self.renderer,
+            rect.loc.to_f64(),
+            buffer,
+            None,
+            None,
+            None,
+            Kind::Cursor,
+        );
+        match element {
+            Ok(element) => self
+                .elements
+                .push(SceneElement::Bitmap(Exact::new(element, rect, false))),
+            Err(error) => warn!(%error, "cannot upload the pointer's picture"),
+        }
     }
 
     fn drag_icons(
@@ -216,6 +249,7 @@ fn popup_spec(arms: &Arms) -> FrameSpec<'_> {
     FrameSpec {
         arms,
         untrusted_title: "",
+        title_rule: geometry::NO_TITLE,
         kind: FrameKind::Popup,
         focused: true,
         maximized: false,

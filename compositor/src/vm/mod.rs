@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use heraldry_config::{VmConfig, VmName};
-use heraldry_decorations::{Arms, Pattern, Rgb};
+use heraldry_decorations::{Arms, Pattern, Rgb, TitleLevel, TitleRule};
 use smithay::desktop::PopupGrab;
 use smithay::input::Seat;
 use smithay::input::keyboard::XkbConfig;
@@ -259,6 +259,24 @@ impl Core {
         let client = surface.client()?;
         let data = client.get_data::<ClientState>()?;
         Some((data.vm.clone(), data.key))
+    }
+
+    /// What of the titles of a VM's windows may be shown.
+    #[must_use]
+    pub fn title_rule(&self, vm: &VmName) -> TitleRule {
+        self.settings(vm).map_or(
+            TitleRule {
+                level: TitleLevel::Ascii,
+                max: 0,
+            },
+            |settings| TitleRule {
+                level: match settings.rules.title.level {
+                    heraldry_config::TitleLevel::Ascii => TitleLevel::Ascii,
+                    heraldry_config::TitleLevel::SafeUtf8 => TitleLevel::SafeUtf8,
+                },
+                max: settings.rules.title.max,
+            },
+        )
     }
 
     /// The arms to show for a VM. A VM that is not known gets the marks of the unknown, never none.

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a descriptor is, and whether it may cross from one VM to another.
+//!
+//! Memory that can shrink would let its sender crash whoever maps it, so memory is sealed against shrinking on its
+//! way through, or refused. Pipes pass. Everything else ends the connection: a socket, a device or a directory
+//! would be a capability that nobody granted.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use heraldry_config::UnsealedMemory;
+use rustix::fs::{FileType, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat};
+
+/// Largest memory that passes: the virtio_wl device announces sizes in 32 bits (crosvm wl.rs).
+const MAX_MEMORY: u64 = u32::MAX as u64;
+
+/// What may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Memory, with its size in bytes.
+    Memory(u64),
+    /// One end of a pipe.
+    Pipe,
+}
+
+/// Why a descriptor may not pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    /// Neither memory nor pipe.
+    #[error("a descriptor that is neither memory nor a pipe")]
+    Other,
+    /// Memory that its owner can still shrink.
+    #[error("memory that cannot be sealed against shrinking")]
+    Unsealed,
+    /// No bytes, or more than the device can announce.
+    #[error("memory of {0} bytes")]
+    Size(u64),
+}
+
+/// Looks at a descriptor; memory is sealed against shrinking if it is not already.
+pub(crate) fn classify(fd: &OwnedFd, unsealed: UnsealedMemory) -> Result<Kind, Refused> {
+    let stat = fstat(fd).map_err(|_gone| Refused::Other)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Fifo => Ok(Kind::Pipe),
+        FileType::RegularFile => {
+            let size = u64::try_from(stat.st_size).unwrap_or(0);
+            if size == 0 || size > MAX_MEMORY {
+                return Err(Refused::Size(size));
+            }
+            if seal(fd.as_fd()) || unsealed == UnsealedMemory::Allow {
+                Ok(Kind::Memory(size))
+            } else {
+                Err(Refused::Unsealed)
+            }
+        }
+        _ => Err(Refused::Other),
+    }
+}
+
+/// Whether the memory can no longer shrink.
+fn seal(fd: impl AsFd + Copy) -> bool {
+    match fcntl_get_seals(fd) {
+        Ok(seals) if seals.contains(SealFlags::SHRINK) => true,
+        Ok(_) => fcntl_add_seals(fd, SealFlags::SHRINK).is_ok(),
+        Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+
+    use super::*;
+
+    fn memory(flags: MemfdFlags, size: u64) -> OwnedFd {
+        let fd = memfd_create("test", flags).unwrap();
+        ftruncate(&fd, size).unwrap();
+        fd
+    }
+
+    #[test]
+    fn sealable_memory_is_sealed_on_the_way() {
+        let fd = memory(MemfdFlags::ALLOW_SEALING, 4096);
+        assert_eq!(classify(&fd, UnsealedMemory::Refuse), Ok(Kind::Memory(4096)));
+        assert!(ftruncate(&fd, 1).is_err(), "the sender can no longer shrink it");
+    }
+
+    #[test]
+    fn memory_that_can_shrink_is_refused_unless_allowed() {
+        let fd = memory(MemfdFlags::empty(), 4096);
+        assert_eq!(classify(&fd, UnsealedMemory::Refuse), Err(Refused::Unsealed));
+        assert_eq!(classify(&fd, UnsealedMemory::Allow), Ok(Kind::Memory(4096)));
+    }
+
+    #[test]
+    fn memory_without_bytes_is_refused() {
+        let fd = memory(MemfdFlags::ALLOW_SEALING, 0);
+        assert_eq!(classify(&fd, UnsealedMemory::Allow), Err(Refused::Size(0)));
+    }
+
+    #[test]
+    fn pipes_pass_and_sockets_do_not() {
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        assert_eq!(classify(&read, UnsealedMemory::Refuse), Ok(Kind::Pipe));
+        assert_eq!(classify(&write, UnsealedMemory::Refuse), Ok(Kind::Pipe));
+        let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert_eq!(
+            classify(&socket.into(), UnsealedMemory::Allow),
+            Err(Refused::Other)
+        );
+    }
+
+    #[test]
+    fn devices_and_directories_are_refused() {
+        for path in ["/dev/null", "/tmp"] {
+            let fd = std::fs::File::open(path).unwrap().into();
+            assert_eq!(
+                classify(&fd, UnsealedMemory::Allow),
+                Err(Refused::Other),
+                "{path}"
+            );
+        }
+    }
+}

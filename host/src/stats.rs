@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Counters, as `heraldry-host stats` prints them: JSON, one object.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::memory::Used;
+
+/// Counters of the whole daemon.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Stats {
+    /// Whether a compositor holds the display socket.
+    pub(crate) compositor: bool,
+    /// Connections accepted, ended for a broken rule, withdrawn.
+    pub(crate) accepted: u64,
+    /// Connections that were ended because a peer broke a rule.
+    pub(crate) faults: u64,
+    /// Announcements that were taken back.
+    pub(crate) withdrawn: u64,
+    /// Connections now.
+    pub(crate) connections: usize,
+    /// Connections that wait for the compositor.
+    pub(crate) waiting: usize,
+    /// By VM.
+    pub(crate) vms: BTreeMap<String, VmStats>,
+}
+
+/// Counters of one VM.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct VmStats {
+    /// Connections now.
+    pub(crate) connections: usize,
+    /// The boot instance, 0 while the VM has no connection.
+    pub(crate) boot: u64,
+    /// What the memory server gave on its behalf.
+    pub(crate) memory: Used,
+}
