@@ -240,7 +240,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
         .as_deref()
         .map(|path| control::listen(&handle, path))
         .transpose()?;
-    crate::vm::start(&mut state, options.device.as_deref(), options.dev_sockets)?;
+    crate::vm::link::start(&mut state, options.device.as_deref(), options.dev_sockets)?;
     watch_signals(&handle)?;
     if let Some(limit) = options.exit_after {
         handle

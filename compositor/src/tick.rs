@@ -57,6 +57,7 @@ impl State {
         self.frame_if_due();
         // Errors belong to single clients, which the library drops by itself.
         let _per_client = self.core.display_handle.flush_clients();
+        self.core.link.next_turn();
     }
 
     fn frame_if_due(&mut self) {

@@ -1,2 +1,37 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! (skeleton)
+//! The strict Wayland gate between one VM and the compositor: one [`Session`] per client.
+//!
+//! A session decodes both directions by the tables of the protocol crates, keeps the client's object map, refuses what
+//! breaks a rule, rewrites what the compositor's library must not see, and hands on whole messages with their
+//! descriptors. It has no threads, no sockets and no clock: bytes and descriptors go in, an [`Outbox`] comes out, and
+//! whatever needs the outside world is a call of the [`Services`] that the caller implements.
+//!
+//! It knows protocol tables and no compositor. Start reading at [`session`]; every rule is in `rules`, every number in
+//! [`limits`], and `docs/gate.md` lists the rules by name.
+#![forbid(unsafe_code)]
+
+mod events;
+pub mod limits;
+pub mod memory;
+mod objects;
+pub mod outbox;
+pub mod rate;
+mod requests;
+mod rules;
+pub mod services;
+pub mod session;
+mod tables;
+pub mod violation;
+mod wire;
+
+pub use limits::Limits;
+pub use memory::{MemoryCache, read_memory};
+pub use outbox::{Chunk, MAX_DESCRIPTORS_PER_SEND, Outbox};
+pub use rate::RateLimited;
+pub use services::{MemoryPurpose, ServiceError, Services};
+pub use session::{Globals, Progress, Session};
+pub use violation::{Rule, ServerFault, Violation};
+pub use wire::MAX_MESSAGE;
+
+#[cfg(test)]
+mod tests;

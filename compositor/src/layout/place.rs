@@ -37,7 +37,18 @@ pub(super) fn least_covering(
             other.loc.y.saturating_sub(size.h + GAP),
         ]);
     }
-    for (list, min, max) in [(&mut xs, area.loc.x, max_x), (&mut ys, area.loc.y, max_y)] {
+    // Near an edge of the area the gap is kept too, where the window leaves room for it.
+    let inset = |min: i32, max: i32| {
+        if max.saturating_sub(min) >= 2 * GAP {
+            (min + GAP, max - GAP)
+        } else {
+            (min, max)
+        }
+    };
+    for (list, (min, max)) in [
+        (&mut xs, inset(area.loc.x, max_x)),
+        (&mut ys, inset(area.loc.y, max_y)),
+    ] {
         for value in list.iter_mut() {
             *value = (*value).clamp(min, max);
         }

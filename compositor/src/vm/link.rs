@@ -1,11 +1,22 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! From a VM's connection to a client of the display.
+//! From a VM's connection to a client of the display: the main thread's side of the workers and the doorman.
 
+use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
 
+use calloop::channel::{Event, Sender};
 use heraldry_config::VmName;
+use heraldry_virtio::guest::Device;
+use heraldry_virtio::wire::display::{Announcement, CompositorRecord, RefuseReason};
+use tracing::{debug, info, warn};
 
-use super::ConnectError;
+use super::dev_socket::{self, DevSocket};
+use super::doorman::Doorman;
+use super::worker::{Arrival, Worker, WorkerHandle};
+use super::{ConnectError, LinkError};
+use crate::client::ClientKey;
 use crate::state::State;
 
 /// One accepted connection, before anything of it was read.
@@ -13,18 +24,138 @@ use crate::state::State;
 pub enum Endpoint {
     /// A development socket's stream.
     Socket(UnixStream),
+    /// A connection that the host announced.
+    Virtio(Announcement),
+}
+
+/// What the transport threads tell the main thread.
+#[derive(Debug)]
+pub enum VmEvent {
+    /// The host has accepted a client.
+    Announced(Announcement),
+    /// An announced client waits no more.
+    Withdrawn(u64),
+    /// A worker has the connection open; this is the compositor's end of it.
+    Connected(VmName, ClientKey, UnixStream),
+    /// A worker could not open a connection.
+    Failed(VmName, ClientKey),
 }
 
 /// The transports.
 #[derive(Debug, Default)]
-pub struct Link {}
+pub struct Link {
+    device: Option<Arc<Device>>,
+    doorman: Option<Doorman>,
+    workers: BTreeMap<VmName, WorkerHandle>,
+    events: Option<Sender<VmEvent>>,
+}
+
+impl Link {
+    /// A turn of the event loop is over: every VM may feed the next.
+    pub fn next_turn(&self) {
+        for worker in self.workers.values() {
+            worker.next_turn();
+        }
+    }
+
+    /// Whether clients can come from VMs, not just from development sockets.
+    #[must_use]
+    pub fn has_device(&self) -> bool {
+        self.device.is_some()
+    }
+}
+
+/// Opens the transports.
+pub fn start(state: &mut State, device: Option<&Path>, dev_sockets: Vec<DevSocket>) -> Result<(), LinkError> {
+    let handle = state.core.handle.clone();
+    let (events, inbox) = calloop::channel::channel();
+    handle
+        .insert_source(inbox, |event, (), state: &mut State| {
+            if let Event::Msg(event) = event {
+                state.vm_event(event);
+            }
+        })
+        .map_err(|error| LinkError::Watch(error.to_string()))?;
+    if let Some(path) = device {
+        let device = Arc::new(Device::open(path)?);
+        state.core.link.doorman =
+            Some(Doorman::start(Arc::clone(&device), events.clone()).map_err(LinkError::Thread)?);
+        state.core.link.device = Some(device);
+    }
+    state.core.link.events = Some(events);
+    dev_sockets
+        .into_iter()
+        .try_for_each(|socket| dev_socket::listen(&handle, socket))
+}
 
 impl State {
-    /// Takes a connection of `vm`.
-    pub fn take(&mut self, vm: &VmName, endpoint: Endpoint) -> Result<(), ConnectError> {
-        let key = self.core.vms.next_key();
-        match endpoint {
-            Endpoint::Socket(stream) => self.core.connect(vm, key, stream),
+    fn vm_event(&mut self, event: VmEvent) {
+        match event {
+            VmEvent::Announced(announcement) => self.announced(announcement),
+            VmEvent::Withdrawn(number) => debug!(number, "the host withdrew a client"),
+            VmEvent::Connected(vm, key, stream) => {
+                if let Err(error) = self.core.connect(&vm, key, stream) {
+                    // The stream is closed, so the worker ends the client.
+                    warn!(%vm, client = key.0, %error, "client refused");
+                }
+            }
+            VmEvent::Failed(vm, key) => {
+                debug!(%vm, client = key.0, "a connection was gone before it was open")
+            }
         }
+    }
+
+    fn announced(&mut self, announcement: Announcement) {
+        let number = announcement.number;
+        let answer = match announcement.vm.as_str().parse::<VmName>() {
+            Ok(vm) => match self.take(&vm, Endpoint::Virtio(announcement)) {
+                Ok(()) => CompositorRecord::Take { number },
+                Err(error) => {
+                    warn!(%vm, %error, "client refused");
+                    let reason = match error {
+                        ConnectError::UnknownVm(_) => RefuseReason::UnknownVm,
+                        ConnectError::TooManyClients { .. } => RefuseReason::Limit,
+                        ConnectError::Insert { .. } | ConnectError::Worker { .. } => RefuseReason::Failed,
+                    };
+                    CompositorRecord::Refuse { number, reason }
+                }
+            },
+            Err(_) => CompositorRecord::Refuse {
+                number,
+                reason: RefuseReason::UnknownVm,
+            },
+        };
+        if let Some(doorman) = &self.core.link.doorman {
+            doorman.answer(answer);
+        }
+    }
+
+    /// Takes a connection of `vm`: asks the policy, then leaves it to the VM's own thread.
+    pub fn take(&mut self, vm: &VmName, endpoint: Endpoint) -> Result<(), ConnectError> {
+        self.core.admit(vm)?;
+        let globals = self.core.globals_of(vm);
+        let key = self.core.vms.next_key();
+        let link = &mut self.core.link;
+        if !link.workers.get(vm).is_some_and(WorkerHandle::is_alive) {
+            let Some(events) = link.events.clone() else {
+                return Err(ConnectError::UnknownVm(vm.clone()));
+            };
+            let worker = Worker::start(vm.clone(), link.device.clone(), events).map_err(|source| {
+                ConnectError::Worker {
+                    vm: vm.clone(),
+                    source,
+                }
+            })?;
+            info!(%vm, "gate started");
+            link.workers.insert(vm.clone(), worker);
+        }
+        if let Some(worker) = link.workers.get(vm) {
+            worker.take(Arrival {
+                key,
+                endpoint,
+                globals,
+            });
+        }
+        Ok(())
     }
 }

@@ -5,11 +5,16 @@
 //! are separate by construction. Seats are kept for the life of the process and reused by VM name.
 
 pub mod dev_socket;
+mod doorman;
 pub mod link;
+mod peer;
+mod pump;
+mod services;
+mod worker;
 
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use heraldry_config::{VmConfig, VmName};
@@ -23,7 +28,6 @@ use wayland_server::backend::{DisconnectReason, GlobalId};
 use wayland_server::protocol::wl_surface::WlSurface;
 use wayland_server::{Client, Resource};
 
-use self::dev_socket::DevSocket;
 use crate::client::{ClientKey, ClientState};
 use crate::globals::adopt;
 use crate::state::{Core, State};
@@ -71,21 +75,15 @@ pub enum LinkError {
         /// Why.
         source: std::io::Error,
     },
+    /// There is no device.
+    #[error(transparent)]
+    Device(#[from] heraldry_virtio::guest::OpenError),
+    /// A thread could not be started.
+    #[error("cannot start a transport thread")]
+    Thread(#[source] std::io::Error),
     /// The event loop did not take a source.
     #[error("cannot watch a transport: {0}")]
     Watch(String),
-}
-
-/// Opens the transports.
-pub fn start(
-    state: &mut State,
-    _device: Option<&Path>,
-    dev_sockets: Vec<DevSocket>,
-) -> Result<(), LinkError> {
-    let handle = state.core.handle.clone();
-    dev_sockets
-        .into_iter()
-        .try_for_each(|socket| dev_socket::listen(&handle, socket))
 }
 
 /// Why a connection was not taken.
@@ -101,6 +99,14 @@ pub enum ConnectError {
         vm: VmName,
         /// Its limit.
         limit: u32,
+    },
+    /// The VM's thread could not be started.
+    #[error("cannot start the gate of VM {vm}")]
+    Worker {
+        /// The VM.
+        vm: VmName,
+        /// Why.
+        source: std::io::Error,
     },
     /// The Wayland library did not take the stream.
     #[error("cannot insert the client of VM {vm}")]
@@ -156,22 +162,30 @@ impl Vms {
 }
 
 impl Core {
-    /// Takes the compositor's end of a connection whose other end is the gate of `vm`.
-    pub fn connect(&mut self, vm: &VmName, key: ClientKey, stream: UnixStream) -> Result<(), ConnectError> {
+    /// Whether the policy takes one more client of a VM, which gets its seat if it has none yet.
+    pub fn admit(&mut self, vm: &VmName) -> Result<(), ConnectError> {
         let settings = self
             .settings(vm)
             .ok_or_else(|| ConnectError::UnknownVm(vm.clone()))?;
         self.ensure_vm(&settings);
+        let limit = settings.rules.clients;
+        let clients = self.vms.get(vm).map_or(0, |entry| entry.clients.len());
+        if clients >= usize::try_from(limit).unwrap_or(usize::MAX) {
+            return Err(ConnectError::TooManyClients {
+                vm: vm.clone(),
+                limit,
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes the compositor's end of a connection whose other end is the gate of `vm`.
+    pub fn connect(&mut self, vm: &VmName, key: ClientKey, stream: UnixStream) -> Result<(), ConnectError> {
+        self.admit(vm)?;
         let mut display = self.display_handle.clone();
         let Some(entry) = self.vms.get_mut(vm) else {
             return Err(ConnectError::UnknownVm(vm.clone()));
         };
-        if entry.clients.len() >= usize::try_from(settings.rules.clients).unwrap_or(usize::MAX) {
-            return Err(ConnectError::TooManyClients {
-                vm: vm.clone(),
-                limit: settings.rules.clients,
-            });
-        }
         let data = ClientState::new(vm.clone(), key, self.departures.clone());
         let client =
             display
@@ -259,6 +273,18 @@ impl Core {
         let client = surface.client()?;
         let data = client.get_data::<ClientState>()?;
         Some((data.vm.clone(), data.key))
+    }
+
+    /// What the registry of a VM's clients may show, for the gate.
+    #[must_use]
+    pub fn globals_of(&self, vm: &VmName) -> heraldry_gate::Globals {
+        let settings = self.settings(vm);
+        let allowed = settings
+            .iter()
+            .flat_map(|settings| &settings.rules.globals.allowed);
+        allowed
+            .map(|(interface, rule)| (interface.to_string(), rule.max_version))
+            .collect()
     }
 
     /// What of the titles of a VM's windows may be shown.

@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One thread for each VM: its connections, its gate, its copies of clipboard data.
+//!
+//! The SEND ioctl waits for the device whatever the flags say, so it never runs on the main thread: a device that
+//! stalls costs the VM it stalls for. A panic here is our bug and ends this VM's connections, nobody else's.
+//!
+//! **Fairness.** The Wayland library reads one client until its socket is empty. So a worker puts no more than
+//! [`CREDIT`] bytes a client into the socket pair for each turn of the main loop, and waits for [`WorkerHandle::next_turn`]
+//! when a client has used that up.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+
+use calloop::channel::Sender as MainSender;
+use heraldry_config::VmName;
+use heraldry_gate::Globals;
+use heraldry_virtio::guest::Device;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::Errno;
+use tracing::{debug, error, info};
+
+use super::link::{Endpoint, VmEvent};
+use super::peer::{Peer, PeerEnd};
+use super::pump::Pump;
+use super::services::Shared;
+use crate::client::ClientKey;
+
+/// Bytes of one client that the main thread may have to dispatch in one turn.
+pub(super) const CREDIT: usize = 16 * 1024;
+
+/// Wakes a thread that waits in poll or epoll.
+#[derive(Debug, Clone)]
+pub(super) struct Bell(Arc<OwnedFd>);
+
+impl Bell {
+    pub(super) fn new(eventfd: OwnedFd) -> Self {
+        Self(Arc::new(eventfd))
+    }
+
+    pub(super) fn ring(&self) {
+        // Full means that it rings already.
+        let _rings_already = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
+    }
+
+    pub(super) fn silence(&self) {
+        // Empty means that it was silent.
+        let _silent = rustix::io::read(&*self.0, &mut [0; 8]);
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A connection for a worker to open.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    /// Its number.
+    pub(super) key: ClientKey,
+    /// How to get at it.
+    pub(super) endpoint: Endpoint,
+    /// What its registry may show.
+    pub(super) globals: Globals,
+}
+
+/// Turns of the main loop, as a worker sees them.
+#[derive(Debug, Default)]
+struct Turns {
+    count: AtomicU64,
+    /// A client of this VM waits for the next turn.
+    awaited: AtomicBool,
+}
+
+/// The main thread's handle to a worker; dropping it ends the thread.
+#[derive(Debug)]
+pub(super) struct WorkerHandle {
+    commands: Sender<Arrival>,
+    bell: Bell,
+    turns: Arc<Turns>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl WorkerHandle {
+    /// Hands a connection over.
+    pub(super) fn take(&self, arrival: Arrival) {
+        // A worker that is gone drops the connection, which ends it.
+        let _gone = self.commands.send(arrival);
+        self.bell.ring();
+    }
+
+    /// The main loop has finished a turn.
+    pub(super) fn next_turn(&self) {
+        self.turns.count.fetch_add(1, Ordering::SeqCst);
+        if self.turns.awaited.swap(false, Ordering::SeqCst) {
+            self.bell.ring();
+        }
+    }
+
+    /// Whether the thread runs; one that panicked is replaced.
+    pub(super) fn is_alive(&self) -> bool {
+        !self.thread.is_finished()
+    }
+}
+
+impl Drop for WorkerHandle {
+    fn drop(&mut self) {
+        let (nobody, _) = channel();
+        self.commands = nobody;
+        self.bell.ring();
+    }
+}
+
+/// What an event is about, packed into epoll's 64 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Bell,
+    Link(u64),
+    Stream(u64),
+    Source(u64),
+    Sink(u64),
+}
+
+impl Key {
+    fn pack(self) -> EventData {
+        let (kind, id) = match self {
+            Self::Bell => (0, 0),
+            Self::Link(id) => (1, id),
+            Self::Stream(id) => (2, id),
+            Self::Source(id) => (3, id),
+            Self::Sink(id) => (4, id),
+        };
+        EventData::new_u64(id << 3 | kind)
+    }
+
+    fn unpack(data: EventData) -> Self {
+        let id = data.u64() >> 3;
+        match data.u64() & 7 {
+            1 => Self::Link(id),
+            2 => Self::Stream(id),
+            3 => Self::Source(id),
+            4 => Self::Sink(id),
+            _ => Self::Bell,
+        }
+    }
+}
+
+/// A worker's own state.
+pub(super) struct Worker {
+    vm: VmName,
+    epoll: OwnedFd,
+    bell: Bell,
+    turns: Arc<Turns>,
+    commands: Receiver<Arrival>,
+    main: MainSender<VmEvent>,
+    device: Option<Arc<Device>>,
+    services: Shared,
+    peers: BTreeMap<u64, Peer>,
+    pumps: BTreeMap<u64, Pump>,
+    next_pump: u64,
+}
+
+impl Worker {
+    /// Starts the thread of a VM.
+    pub(super) fn start(
+        vm: VmName,
+        device: Option<Arc<Device>>,
+        main: MainSender<VmEvent>,
+    ) -> std::io::Result<WorkerHandle> {
+        let (commands, inbox) = channel();
+        let bell = Bell::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let turns = Arc::new(Turns::default());
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, &bell, Key::Bell.pack(), EventFlags::IN)?;
+        let (own_bell, own_turns) = (bell.clone(), Arc::clone(&turns));
+        let thread = std::thread::Builder::new()
+            .name(format!("vm-{vm}"))
+            .spawn(move || {
+                let services = Shared::new(vm.clone(), device.clone());
+                let mut worker = Self {
+                    services,
+                    vm,
+                    epoll,
+                    bell: own_bell,
+                    turns: own_turns,
+                    commands: inbox,
+                    main,
+                    device,
+                    peers: BTreeMap::new(),
+                    pumps: BTreeMap::new(),
+                    next_pump: 1,
+                };
+                worker.run();
+            })?;
+        Ok(WorkerHandle {
+            commands,
+            bell,
+            turns,
+            thread,
+        })
+    }
+
+    fn run(&mut self) {
+        let mut events = Vec::with_capacity(64);
+        loop {
+            events.clear();
+            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => {
+                    error!(vm = %self.vm, %errno, "a gate cannot wait for events and ends");
+                    return;
+                }
+            }
+            for event in &events {
+                let (flags, key) = (event.flags, Key::unpack(event.data));
+                match key {
+                    Key::Bell => {
+                        self.bell.silence();
+                        if self.commands() {
+                            return;
+                        }
+                    }
+                    Key::Link(id) => self.peer(id, |peer, turn| peer.link_ready(flags, turn)),
+                    Key::Stream(id) => self.peer(id, |peer, _| peer.stream_ready(flags)),
+                    Key::Source(id) | Key::Sink(id) => self.pump(id),
+                }
+            }
+            self.feed_waiting();
+        }
+    }
+
+    /// Takes what the main thread sent; `true` when it is time to go.
+    fn commands(&mut self) -> bool {
+        loop {
+            match self.commands.try_recv() {
+                Ok(arrival) => self.open(arrival),
+                Err(TryRecvError::Empty) => return false,
+                Err(TryRecvError::Disconnected) => return true,
+            }
+        }
+    }
+
+    fn open(&mut self, arrival: Arrival) {
+        let Arrival {
+            key,
+            endpoint,
+            globals,
+        } = arrival;
+        let opened = Peer::open(endpoint, self.device.as_deref(), globals, self.services.clone());
+        let (peer, stream) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                debug!(vm = %self.vm, client = key.0, %error, "connection not opened");
+                let _stopping = self.main.send(VmEvent::Failed(self.vm.clone(), key));
+                return;
+            }
+        };
+        let watched = epoll::add(
+            &self.epoll,
+            peer.link_fd(),
+            Key::Link(key.0).pack(),
+            peer.link_interest(),
+        )
+        .and_then(|()| {
+            epoll::add(
+                &self.epoll,
+                peer.stream_fd(),
+                Key::Stream(key.0).pack(),
+                peer.stream_interest(),
+            )
+        });
+        if let Err(errno) = watched {
+            debug!(vm = %self.vm, client = key.0, %errno, "connection cannot be watched");
+            return;
+        }
+        if self
+            .main
+            .send(VmEvent::Connected(self.vm.clone(), key, stream))
+            .is_ok()
+        {
+            self.peers.insert(key.0, peer);
+        }
+    }
+
+    /// Lets a peer do its work and sees to what comes of it.
+    fn peer(&mut self, id: u64, work: impl FnOnce(&mut Peer, u64) -> Result<(), PeerEnd>) {
+        let turn = self.turns.count.load(Ordering::SeqCst);
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let done = work(peer, turn);
+        for (from, to) in self.services.take_transfers() {
+            self.start_pump(from, to);
+        }
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        match done {
+            Ok(()) => {
+                // Both were added when the peer came.
+                let _added = epoll::modify(
+                    &self.epoll,
+                    peer.link_fd(),
+                    Key::Link(id).pack(),
+                    peer.link_interest(),
+                );
+                let _added = epoll::modify(
+                    &self.epoll,
+                    peer.stream_fd(),
+                    Key::Stream(id).pack(),
+                    peer.stream_interest(),
+                );
+            }
+            Err(end) => {
+                end.log(&self.vm, id, &self.services);
+                self.peers.remove(&id);
+            }
+        }
+    }
+
+    /// Clients that had used up their turn go on if the main loop has.
+    fn feed_waiting(&mut self) {
+        loop {
+            let turn = self.turns.count.load(Ordering::SeqCst);
+            let ready: Vec<u64> = self
+                .peers
+                .iter()
+                .filter(|(_, peer)| peer.waits_since().is_some_and(|at| at != turn))
+                .map(|(id, _)| *id)
+                .collect();
+            for id in ready {
+                self.peer(id, |peer, turn| peer.link_ready(EventFlags::IN, turn));
+            }
+            if self.peers.values().all(|peer| peer.waits_since().is_none()) {
+                return;
+            }
+            self.turns.awaited.store(true, Ordering::SeqCst);
+            // The turn may have ended between the look and the note.
+            if self.turns.count.load(Ordering::SeqCst) == turn {
+                return;
+            }
+        }
+    }
+
+    fn start_pump(&mut self, from: heraldry_virtio::guest::ReadPipe, to: OwnedFd) {
+        let Ok(pump) = Pump::new(from, to) else { return };
+        let id = self.next_pump;
+        self.next_pump += 1;
+        let (read, write) = pump.interest();
+        let watched = epoll::add(&self.epoll, pump.source(), Key::Source(id).pack(), read)
+            .and_then(|()| epoll::add(&self.epoll, pump.sink(), Key::Sink(id).pack(), write));
+        if watched.is_ok() {
+            self.pumps.insert(id, pump);
+        }
+    }
+
+    fn pump(&mut self, id: u64) {
+        let Some(pump) = self.pumps.get_mut(&id) else {
+            return;
+        };
+        if pump.progress() {
+            let (read, write) = pump.interest();
+            let _added = epoll::modify(&self.epoll, pump.source(), Key::Source(id).pack(), read);
+            let _added = epoll::modify(&self.epoll, pump.sink(), Key::Sink(id).pack(), write);
+        } else {
+            self.pumps.remove(&id);
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            error!(vm = %self.vm, clients = self.peers.len(), "a gate panicked; its VM's clients are disconnected");
+        } else {
+            info!(vm = %self.vm, "gate stopped");
+        }
+    }
+}

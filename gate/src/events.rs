@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The way of one event: decoded, filtered, and its descriptor translated.
+
+use std::os::fd::OwnedFd;
+
+use wayland_backend::protocol::{ArgumentType, MessageDesc};
+use wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_dmabuf_feedback_v1;
+use wayland_protocols::wp::primary_selection::zv1::server::zwp_primary_selection_source_v1;
+use wayland_server::protocol::{wl_data_source, wl_keyboard, wl_registry};
+
+use crate::objects::Object;
+use crate::outbox::Outbox;
+use crate::services::{MemoryPurpose, Services};
+use crate::session::{Announced, Session, Step};
+use crate::tables::{self, Kind};
+use crate::violation::ServerFault;
+use crate::wire::{Args, Header, fd_count};
+
+/// `wl_display.delete_id`; the server's code generator has no constants for `wl_display`.
+const DELETE_ID: u16 = 1;
+
+/// What an event's descriptor becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Carries {
+    /// No descriptor.
+    Nothing,
+    /// Memory whose size is the argument at the index.
+    Memory(MemoryPurpose, usize),
+    /// The writing end of a pipe.
+    Pipe,
+    /// Something that is not on the list.
+    Unlisted,
+}
+
+impl<S: Services> Session<S> {
+    /// Handles the event at the start of `bytes`.
+    pub(crate) fn event(&mut self, bytes: &[u8], out: &mut Outbox) -> Result<Step, ServerFault> {
+        let header = match Header::read(bytes) {
+            None => return Ok(Step::NeedBytes),
+            Some(Ok(header)) => header,
+            Some(Err(bad)) => return Err(ServerFault::Malformed(format!("{} bytes", bad.0))),
+        };
+        let Some(object) = self.objects.find(header.object) else {
+            return Err(ServerFault::Malformed(format!(
+                "to object {}, which does not exist",
+                header.object
+            )));
+        };
+        let Some(desc) = object.interface.events.get(usize::from(header.opcode)) else {
+            let name = object.interface.name;
+            return Err(ServerFault::Malformed(format!(
+                "{name}@{} has no event {}",
+                header.object, header.opcode
+            )));
+        };
+        let Some(message) = bytes.get(..header.len) else {
+            return Ok(Step::NeedBytes);
+        };
+        let fds = fd_count(desc);
+        if self.server_fds.len() < fds {
+            return Ok(Step::NeedDescriptor);
+        }
+        let what = || format!("{}@{}.{}", object.interface.name, header.object, desc.name);
+        let args = Args::parse(message, desc)
+            .map_err(|bad| ServerFault::Malformed(format!("{}: {bad:?}", what())))?;
+        let taken: Vec<OwnedFd> = self.server_fds.drain(..fds).collect();
+        self.made_objects(object, desc, &args).map_err(|id| {
+            ServerFault::Malformed(format!("{}: {id} cannot be the id of a new object", what()))
+        })?;
+        // The client has destroyed the object and ignores its events, so they need not be passed, nor their descriptors.
+        if object.zombie {
+            return Ok(Step::Done(header.len));
+        }
+        let Some(taken) = self.translate(object, header.opcode, taken, &args, what)? else {
+            return Ok(Step::Done(header.len));
+        };
+        match self.filter(object, header.opcode, &args) {
+            Filter::Drop => {}
+            Filter::Pass => {
+                let position = out.message(message);
+                for fd in taken {
+                    out.descriptor(position, fd);
+                }
+            }
+            Filter::Version(version) => {
+                let position = out.message(message);
+                if let Some(offset) = args.place(2) {
+                    out.patch(position, offset, version);
+                }
+            }
+        }
+        if desc.is_destructor {
+            self.objects.bury(header.object);
+        }
+        Ok(Step::Done(header.len))
+    }
+
+    /// Notes the objects that an event makes; fails with an id that cannot be. An object that is made for one which the
+    /// client has destroyed will never be known to the client.
+    fn made_objects(&mut self, maker: Object, desc: &MessageDesc, args: &Args<'_>) -> Result<(), u32> {
+        for (index, kind) in desc.signature.iter().enumerate() {
+            if *kind != ArgumentType::NewId {
+                continue;
+            }
+            let id = args.uint(index);
+            let interface = desc.child_interface.ok_or(id)?;
+            let object = Object {
+                zombie: maker.zombie,
+                ..Object::new(interface, maker.version)
+            };
+            if !self.objects.create_server(id, object, self.limits.server_objects) {
+                return Err(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// The descriptors for the client; `None` if the event is dropped for want of one.
+    fn translate(
+        &mut self,
+        object: Object,
+        opcode: u16,
+        mut taken: Vec<OwnedFd>,
+        args: &Args<'_>,
+        what: impl Fn() -> String,
+    ) -> Result<Option<Vec<OwnedFd>>, ServerFault> {
+        let carries = if taken.is_empty() {
+            Carries::Nothing
+        } else {
+            carries(object.kind, opcode)
+        };
+        let fd = match (carries, taken.pop(), taken.is_empty()) {
+            (Carries::Nothing, _, _) => return Ok(Some(Vec::new())),
+            (Carries::Memory(purpose, size), Some(fd), true) => self
+                .services
+                .share_memory(purpose, fd, args.uint(size))
+                .map_err(ServerFault::Service)?,
+            (Carries::Pipe, Some(fd), true) => match self.services.pass_pipe(fd) {
+                Ok(fd) => fd,
+                Err(error) => {
+                    tracing::debug!(%error, event = what(), "no pipe for the client; the event is dropped");
+                    return Ok(None);
+                }
+            },
+            _ => return Err(ServerFault::Descriptor(what())),
+        };
+        Ok(Some(vec![fd]))
+    }
+
+    /// What of an event the client may know.
+    fn filter(&mut self, object: Object, opcode: u16, args: &Args<'_>) -> Filter {
+        match (object.kind, opcode) {
+            (Kind::Display, DELETE_ID) => {
+                if let Some(object) = self.objects.free(args.uint(0)) {
+                    self.state.freed(object.kind);
+                }
+                Filter::Pass
+            }
+            (Kind::Registry, wl_registry::EVT_GLOBAL_OPCODE) => {
+                let interface = args.text(1).unwrap_or("");
+                let (Some(table), Some(most)) = (tables::global(interface), self.allowed.allowed(interface))
+                else {
+                    return Filter::Drop;
+                };
+                let version = args.uint(2).min(most).min(table.version);
+                self.announced.insert(
+                    args.uint(0),
+                    Announced {
+                        interface: table,
+                        version,
+                    },
+                );
+                if version == args.uint(2) {
+                    Filter::Pass
+                } else {
+                    Filter::Version(version)
+                }
+            }
+            // The name stays bindable: a client may bind before it has read of the removal, and the library decides then.
+            (Kind::Registry, wl_registry::EVT_GLOBAL_REMOVE_OPCODE)
+                if !self.announced.contains_key(&args.uint(0)) =>
+            {
+                Filter::Drop
+            }
+            _ => Filter::Pass,
+        }
+    }
+}
+
+/// What of an event the client may know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Filter {
+    Pass,
+    Drop,
+    /// Passed with this version in place of the announced one.
+    Version(u32),
+}
+
+/// The closed list of events that may carry a descriptor.
+fn carries(kind: Kind, opcode: u16) -> Carries {
+    match (kind, opcode) {
+        (Kind::Keyboard, wl_keyboard::EVT_KEYMAP_OPCODE) => Carries::Memory(MemoryPurpose::Keymap, 2),
+        (Kind::DmabufFeedback, zwp_linux_dmabuf_feedback_v1::EVT_FORMAT_TABLE_OPCODE) => {
+            Carries::Memory(MemoryPurpose::FormatTable, 1)
+        }
+        (Kind::DataSource, wl_data_source::EVT_SEND_OPCODE)
+        | (Kind::PrimarySource, zwp_primary_selection_source_v1::EVT_SEND_OPCODE) => Carries::Pipe,
+        _ => Carries::Unlisted,
+    }
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Whole messages on their way out, with their descriptors.
+//!
+//! The rule of the receivers: descriptors come with the first byte of the sendmsg that they were sent with, at most 28
+//! of them, and must be there when the message that takes them is. So each descriptor is kept with the position of its
+//! message, and is sent with the chunk that holds the first byte of it.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The most descriptors that go with one sendmsg.
+pub const MAX_DESCRIPTORS_PER_SEND: usize = 28;
+
+/// Messages that wait to be sent.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    bytes: Vec<u8>,
+    /// Bytes at the start of `bytes` that are sent.
+    sent: usize,
+    /// Descriptors with the position in `bytes` of the message that takes them.
+    fds: VecDeque<(usize, OwnedFd)>,
+}
+
+/// What one sendmsg should carry.
+#[derive(Debug)]
+pub struct Chunk<'a> {
+    /// The bytes; never empty.
+    pub bytes: &'a [u8],
+    /// The descriptors, at most 28.
+    pub fds: Vec<BorrowedFd<'a>>,
+}
+
+impl Outbox {
+    /// An empty outbox.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Bytes that wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len().saturating_sub(self.sent)
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Descriptors that wait.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        self.fds.len()
+    }
+
+    /// What the next sendmsg should carry, of at most `max_bytes` (and at least one); `None` if nothing waits.
+    ///
+    /// A chunk without descriptors needs no control message, and its vector is not allocated.
+    #[must_use]
+    pub fn chunk(&self, max_bytes: usize) -> Option<Chunk<'_>> {
+        let mut end = self.sent.saturating_add(max_bytes.max(1)).min(self.bytes.len());
+        // The message of the 29th descriptor starts a chunk of its own.
+        if let Some((position, _)) = self.fds.get(MAX_DESCRIPTORS_PER_SEND) {
+            end = end.min((*position).max(self.sent.saturating_add(1)));
+        }
+        let bytes = self.bytes.get(self.sent..end).filter(|bytes| !bytes.is_empty())?;
+        let due = self
+            .fds
+            .iter()
+            .take(MAX_DESCRIPTORS_PER_SEND)
+            .take_while(|(position, _)| *position < end);
+        Some(Chunk {
+            bytes,
+            fds: due.map(|(_, fd)| fd.as_fd()).collect(),
+        })
+    }
+
+    /// Sends one chunk of at most `max_bytes` with `send`, which says how many bytes were taken. If that is at least one,
+    /// the chunk's descriptors went with them and are closed here. Returns what was taken; 0 if nothing waits.
+    ///
+    /// # Errors
+    /// What `send` fails with; nothing is sent then.
+    pub fn send<E>(
+        &mut self,
+        max_bytes: usize,
+        send: impl FnOnce(&Chunk<'_>) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        let Some(chunk) = self.chunk(max_bytes) else {
+            return Ok(0);
+        };
+        let taken = send(&chunk)?.min(chunk.bytes.len());
+        let due = chunk.fds.len();
+        if taken > 0 {
+            self.fds.drain(..due);
+            self.advance(taken);
+        }
+        Ok(taken)
+    }
+
+    /// Forgets bytes that are sent.
+    fn advance(&mut self, taken: usize) {
+        self.sent = self.sent.saturating_add(taken);
+        if self.sent >= self.bytes.len() {
+            self.bytes.clear();
+            self.sent = 0;
+        } else if self.sent > 64 << 10 {
+            self.bytes.drain(..self.sent);
+            for (position, _) in &mut self.fds {
+                *position = position.saturating_sub(self.sent);
+            }
+            self.sent = 0;
+        }
+    }
+
+    /// Appends a whole message.
+    pub(crate) fn message(&mut self, bytes: &[u8]) -> usize {
+        let position = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        position
+    }
+
+    /// Replaces the word at byte `offset` of the message at `position`.
+    pub(crate) fn patch(&mut self, position: usize, offset: usize, word: u32) {
+        let at = position.saturating_add(offset);
+        if let Some(slot) = self.bytes.get_mut(at..at.saturating_add(4)) {
+            slot.copy_from_slice(&word.to_le_bytes());
+        }
+    }
+
+    /// Adds a descriptor of the message at `position`.
+    pub(crate) fn descriptor(&mut self, position: usize, fd: OwnedFd) {
+        self.fds.push_back((position, fd));
+    }
+}

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Surfaces: their number, their roles, their damage, and what buffer they show. Regions too.
+
+use std::collections::HashMap;
+
+use wayland_server::protocol::{wl_compositor, wl_data_device, wl_pointer, wl_region, wl_surface};
+
+use crate::rules::{Action, Context, Request, State, sizes};
+use crate::violation::{Rule, Violation, code};
+use crate::wire::Writer;
+
+/// Names a surface for as long as anything refers to it; unlike its id it is never used again.
+pub(crate) type Key = u64;
+
+/// What a surface is for. A surface keeps its role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Part of another surface.
+    Subsurface,
+    /// A window or a popup.
+    Shell,
+    /// The picture of the pointer.
+    Cursor,
+    /// The picture of a drag.
+    DragIcon,
+}
+
+/// One surface.
+#[derive(Debug, Default)]
+pub(crate) struct Surface {
+    /// Its name in [`shell`](super::shell)'s chains.
+    pub(crate) key: Key,
+    /// Its role, once it has one.
+    pub(crate) role: Option<Role>,
+    /// Its parent in the tree of subsurfaces.
+    pub(crate) parent: Option<u32>,
+    /// Its children there.
+    pub(crate) children: Vec<u32>,
+    /// The `wl_subsurface` that made it a subsurface.
+    pub(crate) subsurface: Option<u32>,
+    /// Its `xdg_surface`.
+    pub(crate) xdg_surface: Option<u32>,
+    /// Whether the buffer that was attached last is a placeholder.
+    shows_placeholder: bool,
+    damage: Damage,
+    buffer_damage: Damage,
+}
+
+/// Damage since the last commit.
+#[derive(Debug, Default)]
+struct Damage {
+    /// Rectangles that were passed on.
+    passed: u32,
+    /// The box around those that were not: left, top, right, bottom.
+    rest: Option<[i64; 4]>,
+}
+
+impl Damage {
+    /// Whether a rectangle is passed on; if not, it is kept for the commit.
+    fn add(&mut self, request: &Request<'_>, limit: u32) -> bool {
+        if self.passed < limit {
+            self.passed = self.passed.saturating_add(1);
+            return true;
+        }
+        let value = |index| i64::from(request.args.int(index));
+        let (x, y) = (value(0), value(1));
+        let (right, bottom) = (x.saturating_add(value(2)), y.saturating_add(value(3)));
+        let [l, t, r, b] = self.rest.unwrap_or([x, y, right, bottom]);
+        self.rest = Some([l.min(x), t.min(y), r.max(right), b.max(bottom)]);
+        false
+    }
+
+    /// At a commit: the rest as one message, and everything from the start.
+    fn take(&mut self, surface: u32, opcode: u16) -> Vec<u8> {
+        let rest = std::mem::take(self).rest;
+        rest.map_or_else(Vec::new, |[l, t, r, b]| {
+            let near = |v: i64| i32::try_from(v.clamp(-(1 << 29), 1 << 29)).unwrap_or(0);
+            let size =
+                |from: i64, to: i64| i32::try_from(to.saturating_sub(from).clamp(1, 1 << 30)).unwrap_or(1);
+            Writer::new(surface, opcode)
+                .int(near(l))
+                .int(near(t))
+                .int(size(l, r))
+                .int(size(t, b))
+                .finish()
+        })
+    }
+}
+
+/// The surfaces of a client.
+#[derive(Debug, Default)]
+pub(crate) struct Surfaces {
+    by_id: HashMap<u32, Surface>,
+    last_key: Key,
+}
+
+impl Surfaces {
+    /// The surface `id`.
+    pub(crate) fn get(&self, id: u32) -> Option<&Surface> {
+        self.by_id.get(&id)
+    }
+
+    /// The surface `id`, to change it.
+    pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut Surface> {
+        self.by_id.get_mut(&id)
+    }
+
+    fn create(&mut self, id: u32) {
+        self.last_key = self.last_key.saturating_add(1);
+        self.by_id.insert(
+            id,
+            Surface {
+                key: self.last_key,
+                ..Surface::default()
+            },
+        );
+    }
+
+    fn destroy(&mut self, id: u32) {
+        let Some(surface) = self.by_id.remove(&id) else {
+            return;
+        };
+        for child in &surface.children {
+            if let Some(child) = self.by_id.get_mut(child) {
+                child.parent = None;
+            }
+        }
+        if let Some(parent) = surface.parent.and_then(|parent| self.by_id.get_mut(&parent)) {
+            parent.children.retain(|child| *child != id);
+        }
+    }
+
+    /// Gives the surface `id` a role, if it has none, and checks that it may be seen in it.
+    pub(crate) fn give_role(&mut self, request: &Request<'_>, id: u32, role: Role) -> Result<(), Violation> {
+        let Some(surface) = self.by_id.get_mut(&id) else {
+            return Ok(());
+        };
+        if surface.role.is_none() {
+            surface.role = Some(role);
+        }
+        if surface.shows_placeholder && surface.role != Some(Role::Cursor) {
+            return Err(grown_pool(request));
+        }
+        Ok(())
+    }
+}
+
+/// A window shows memory that the compositor does not have.
+fn grown_pool(request: &Request<'_>) -> Violation {
+    let detail =
+        "buffer lies in pool memory that was grown after it was shared; virtio_wl memory has a fixed size";
+    request.display_violation(Rule::GrownPool, code::IMPLEMENTATION, detail)
+}
+
+impl State {
+    pub(super) fn compositor(
+        &mut self,
+        request: &Request<'_>,
+        context: &Context<'_>,
+    ) -> Result<Action, Violation> {
+        let id = request.args.uint(0);
+        match request.opcode {
+            wl_compositor::REQ_CREATE_SURFACE_OPCODE => {
+                if self.surfaces.by_id.len() >= context.limits.surfaces {
+                    return Err(request.limit(Rule::TooManySurfaces, context.limits.surfaces));
+                }
+                self.surfaces.create(id);
+            }
+            wl_compositor::REQ_CREATE_REGION_OPCODE => {
+                if self.regions.len() >= context.limits.regions {
+                    return Err(request.limit(Rule::TooManyRegions, context.limits.regions));
+                }
+                self.regions.insert(id, 0);
+            }
+            _ => {}
+        }
+        Ok(Action::Pass)
+    }
+
+    pub(super) fn surface(
+        &mut self,
+        request: &Request<'_>,
+        context: &Context<'_>,
+    ) -> Result<Action, Violation> {
+        let Some(surface) = self.surfaces.by_id.get_mut(&request.id) else {
+            return Ok(Action::Pass);
+        };
+        let limit = context.limits.damage_rectangles;
+        match request.opcode {
+            wl_surface::REQ_DESTROY_OPCODE => self.surfaces.destroy(request.id),
+            wl_surface::REQ_ATTACH_OPCODE => {
+                surface.shows_placeholder = self.memory.is_placeholder(request.args.uint(0));
+                if surface.shows_placeholder && surface.role.is_some_and(|role| role != Role::Cursor) {
+                    return Err(grown_pool(request));
+                }
+                return Ok(sizes::place(request, 1));
+            }
+            wl_surface::REQ_OFFSET_OPCODE => return Ok(sizes::place(request, 0)),
+            wl_surface::REQ_DAMAGE_OPCODE => {
+                let action = sizes::area(request);
+                let pass = action == Action::Drop || surface.damage.add(request, limit);
+                return Ok(if pass { action } else { Action::Drop });
+            }
+            wl_surface::REQ_DAMAGE_BUFFER_OPCODE => {
+                let action = sizes::area(request);
+                let pass = action == Action::Drop || surface.buffer_damage.add(request, limit);
+                return Ok(if pass { action } else { Action::Drop });
+            }
+            wl_surface::REQ_SET_BUFFER_SCALE_OPCODE if request.args.int(0) <= 0 => {
+                let code = wl_surface::Error::InvalidScale.into();
+                return Err(request.violation(
+                    Rule::BufferScale,
+                    code,
+                    format!("scale {}", request.args.int(0)),
+                ));
+            }
+            wl_surface::REQ_COMMIT_OPCODE => {
+                let mut before = surface.damage.take(request.id, wl_surface::REQ_DAMAGE_OPCODE);
+                before.extend(
+                    surface
+                        .buffer_damage
+                        .take(request.id, wl_surface::REQ_DAMAGE_BUFFER_OPCODE),
+                );
+                if !before.is_empty() {
+                    return Ok(Action::After(before));
+                }
+            }
+            _ => {}
+        }
+        Ok(Action::Pass)
+    }
+
+    pub(super) fn region(
+        &mut self,
+        request: &Request<'_>,
+        context: &Context<'_>,
+    ) -> Result<Action, Violation> {
+        match request.opcode {
+            wl_region::REQ_DESTROY_OPCODE => {
+                self.regions.remove(&request.id);
+                Ok(Action::Pass)
+            }
+            wl_region::REQ_ADD_OPCODE | wl_region::REQ_SUBTRACT_OPCODE => {
+                let action = sizes::area(request);
+                let count = self.regions.entry(request.id).or_default();
+                if action != Action::Drop {
+                    *count = count.saturating_add(1);
+                    if *count > context.limits.region_rectangles {
+                        return Err(request.limit(Rule::TooManyRectangles, context.limits.region_rectangles));
+                    }
+                }
+                Ok(action)
+            }
+            _ => Ok(Action::Pass),
+        }
+    }
+
+    /// `wl_pointer.set_cursor`. A surface with another role is the compositor's to refuse.
+    pub(super) fn pointer(&mut self, request: &Request<'_>) -> Action {
+        if request.opcode != wl_pointer::REQ_SET_CURSOR_OPCODE {
+            return Action::Pass;
+        }
+        if let Some(surface) = self.surfaces.get_mut(request.args.uint(1)) {
+            surface.role.get_or_insert(Role::Cursor);
+        }
+        sizes::place(request, 2)
+    }
+
+    /// `wl_data_device.start_drag`: its icon is seen.
+    pub(super) fn data_device(&mut self, request: &Request<'_>) -> Result<Action, Violation> {
+        if request.opcode == wl_data_device::REQ_START_DRAG_OPCODE {
+            self.surfaces
+                .give_role(request, request.args.uint(2), Role::DragIcon)?;
+        }
+        Ok(Action::Pass)
+    }
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the gate asks of its surroundings.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use thiserror::Error;
+
+/// What memory is for, when the compositor sends it to a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MemoryPurpose {
+    /// The text of a keymap (`wl_keyboard.keymap`).
+    Keymap,
+    /// The table of formats and modifiers (`zwp_linux_dmabuf_feedback_v1.format_table`).
+    FormatTable,
+}
+
+/// A service did not do what it was asked.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// The surroundings failed.
+    #[error("the surroundings failed")]
+    Io(#[from] std::io::Error),
+    /// The memory is larger than any that is passed on.
+    #[error("{size} bytes are more than the {limit} that may be shared")]
+    TooLarge {
+        /// Its size.
+        size: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The service refused, for example because a VM's share is used up.
+    #[error("refused: {0}")]
+    Refused(String),
+}
+
+/// What the gate asks of its surroundings. A descriptor that is not returned is closed.
+pub trait Services {
+    /// Makes memory that the client's VM can map, with the first `size` bytes of `fd`; see
+    /// [`MemoryCache`](crate::MemoryCache).
+    ///
+    /// # Errors
+    /// If there is no such memory; the client's connection then ends.
+    fn share_memory(
+        &mut self,
+        purpose: MemoryPurpose,
+        fd: OwnedFd,
+        size: u32,
+    ) -> Result<OwnedFd, ServiceError>;
+
+    /// Makes a pipe that the client's VM can write to and whose content goes to `fd`.
+    ///
+    /// # Errors
+    /// If there is no such pipe; the event is then dropped, and whoever reads the other end sees an end of file.
+    fn pass_pipe(&mut self, fd: OwnedFd) -> Result<OwnedFd, ServiceError>;
+
+    /// Whether `fd` is memory that the compositor can map up to `size` bytes.
+    fn memory_covers(&self, fd: BorrowedFd<'_>, size: u64) -> bool;
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Which protocols the gate can decode, and which interfaces have rules of their own.
+//!
+//! All signatures come from the generated tables of the protocol crates; nothing here is typed by hand. To add a
+//! protocol, add its global to [`GLOBALS`] (its other interfaces follow from there), and rules if it needs some.
+
+use wayland_backend::protocol::Interface;
+use wayland_protocols::wp::cursor_shape::v1::server::wp_cursor_shape_manager_v1::WpCursorShapeManagerV1;
+use wayland_protocols::wp::fractional_scale::v1::server::wp_fractional_scale_manager_v1::WpFractionalScaleManagerV1;
+use wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_dmabuf_v1::ZwpLinuxDmabufV1;
+use wayland_protocols::wp::presentation_time::server::wp_presentation::WpPresentation;
+use wayland_protocols::wp::primary_selection::zv1::server::zwp_primary_selection_device_manager_v1::ZwpPrimarySelectionDeviceManagerV1;
+use wayland_protocols::wp::single_pixel_buffer::v1::server::wp_single_pixel_buffer_manager_v1::WpSinglePixelBufferManagerV1;
+use wayland_protocols::wp::viewporter::server::wp_viewporter::WpViewporter;
+use wayland_protocols::xdg::decoration::zv1::server::zxdg_decoration_manager_v1::ZxdgDecorationManagerV1;
+use wayland_protocols::xdg::shell::server::xdg_wm_base::XdgWmBase;
+use wayland_protocols::xdg::xdg_output::zv1::server::zxdg_output_manager_v1::ZxdgOutputManagerV1;
+use wayland_protocols_misc::server_decoration::server::org_kde_kwin_server_decoration_manager::OrgKdeKwinServerDecorationManager;
+use wayland_server::Resource;
+use wayland_server::protocol::__interfaces::WL_DISPLAY_INTERFACE;
+use wayland_server::protocol::wl_compositor::WlCompositor;
+use wayland_server::protocol::wl_data_device_manager::WlDataDeviceManager;
+use wayland_server::protocol::wl_output::WlOutput;
+use wayland_server::protocol::wl_seat::WlSeat;
+use wayland_server::protocol::wl_shm::WlShm;
+use wayland_server::protocol::wl_subcompositor::WlSubcompositor;
+
+/// The interface of object 1.
+pub(crate) fn display() -> &'static Interface {
+    &WL_DISPLAY_INTERFACE
+}
+
+/// The globals that the gate can decode. Which of them a client may have is not decided here.
+pub(crate) const GLOBALS: &[fn() -> &'static Interface] = &[
+    OrgKdeKwinServerDecorationManager::interface,
+    WlCompositor::interface,
+    WlDataDeviceManager::interface,
+    WlOutput::interface,
+    WlSeat::interface,
+    WlShm::interface,
+    WlSubcompositor::interface,
+    WpCursorShapeManagerV1::interface,
+    WpFractionalScaleManagerV1::interface,
+    WpPresentation::interface,
+    WpSinglePixelBufferManagerV1::interface,
+    WpViewporter::interface,
+    XdgWmBase::interface,
+    ZwpLinuxDmabufV1::interface,
+    ZwpPrimarySelectionDeviceManagerV1::interface,
+    ZxdgDecorationManagerV1::interface,
+    ZxdgOutputManagerV1::interface,
+];
+
+/// The global called `name`, if the gate can decode it.
+pub(crate) fn global(name: &str) -> Option<&'static Interface> {
+    GLOBALS
+        .iter()
+        .map(|interface| interface())
+        .find(|interface| interface.name == name)
+}
+
+macro_rules! kinds {
+    ($($variant:ident = $name:literal,)+) => {
+        /// The interfaces that the rules know; resolved once when an object is made.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Kind {
+            $($variant,)+
+            /// Decoded and passed on without further rules.
+            Other,
+        }
+
+        impl Kind {
+            /// The kind of `interface`.
+            pub(crate) fn of(interface: &Interface) -> Self {
+                match interface.name {
+                    $($name => Self::$variant,)+
+                    _ => Self::Other,
+                }
+            }
+
+            /// The interfaces with rules, by name.
+            #[cfg(test)]
+            pub(crate) const NAMES: &'static [&'static str] = &[$($name,)+];
+        }
+    };
+}
+
+kinds! {
+    Display = "wl_display",
+    Registry = "wl_registry",
+    Callback = "wl_callback",
+    Compositor = "wl_compositor",
+    Surface = "wl_surface",
+    Region = "wl_region",
+    Subcompositor = "wl_subcompositor",
+    Subsurface = "wl_subsurface",
+    Shm = "wl_shm",
+    ShmPool = "wl_shm_pool",
+    Buffer = "wl_buffer",
+    Pointer = "wl_pointer",
+    Keyboard = "wl_keyboard",
+    DataDeviceManager = "wl_data_device_manager",
+    DataDevice = "wl_data_device",
+    DataSource = "wl_data_source",
+    PrimaryManager = "zwp_primary_selection_device_manager_v1",
+    PrimarySource = "zwp_primary_selection_source_v1",
+    WmBase = "xdg_wm_base",
+    Positioner = "xdg_positioner",
+    XdgSurface = "xdg_surface",
+    Toplevel = "xdg_toplevel",
+    Popup = "xdg_popup",
+    Viewport = "wp_viewport",
+    DmabufFeedback = "zwp_linux_dmabuf_feedback_v1",
+}
