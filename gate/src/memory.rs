@@ -118,7 +118,7 @@ mod tests {
             made += 1;
             Ok(memory(content))
         });
-        assert!(other.is_ok());
+        drop(other.unwrap());
         assert_eq!(made, 3, "memory for one purpose is not handed out for another");
     }
 

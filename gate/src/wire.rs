@@ -34,7 +34,7 @@ impl Header {
         let second = word_at(bytes, 4)?;
         let [o0, o1, l0, l1] = second.to_le_bytes();
         let len = usize::from(u16::from_le_bytes([l0, l1]));
-        if len < HEADER || len > MAX_MESSAGE || !len.is_multiple_of(4) {
+        if !(HEADER..=MAX_MESSAGE).contains(&len) || !len.is_multiple_of(4) {
             return Some(Err(BadLength(len)));
         }
         Some(Ok(Self {

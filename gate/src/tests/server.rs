@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The compositor's side: what a client may learn, and what becomes of descriptors.
+
+use super::*;
+use crate::ServerFault;
+
+#[test]
+fn globals_are_filtered_and_capped() {
+    let allowed = [("wl_compositor", 4), ("wl_seat", 9)].into_iter().collect();
+    let mut client = Client {
+        session: Session::new(Limits::default(), allowed, Fake::default()),
+        out: Outbox::new(),
+        back: Outbox::new(),
+        next: 2,
+    };
+    client.ok(1, "get_registry", &[New]);
+    assert_eq!(
+        client.event(2, "global", &[U(7), S("wl_compositor"), U(6)]),
+        ["wl_registry@2.global(7,Some(\"wl_compositor\"),4)"]
+    );
+    assert_eq!(
+        client.event(2, "global", &[U(8), S("wl_shm"), U(1)]),
+        [""; 0],
+        "not allowed"
+    );
+    assert_eq!(
+        client.event(2, "global", &[U(9), S("zwlr_layer_shell_v1"), U(1)]),
+        [""; 0],
+        "not known"
+    );
+    assert_eq!(client.event(2, "global", &[U(10), S("wl_seat"), U(5)]).len(), 1);
+    assert_eq!(
+        client.event(2, "global_remove", &[U(8)]),
+        [""; 0],
+        "never announced"
+    );
+    assert_eq!(client.event(2, "global_remove", &[U(10)]).len(), 1);
+    client.ok(2, "bind", &[U(7), S("wl_compositor"), U(4), New]);
+    client.ok(2, "bind", &[U(10), S("wl_seat"), U(5), New]);
+    client.breaks(Rule::BadBind, 2, "bind", &[U(8), S("wl_shm"), U(1), New]);
+}
+
+#[test]
+fn keymaps_become_shared_memory() {
+    let mut client = Client::new();
+    let seat = client.bind("wl_seat");
+    let keyboard = client.ok(seat, "get_keyboard", &[New]);
+    client.event(keyboard, "keymap", &[U(1), Memory(100), U(100)]);
+    assert_eq!(client.session.services().shared, [(MemoryPurpose::Keymap, 100)]);
+    client.session.services().refuses = true;
+    let bytes = Writer::new(keyboard, 0).uint(1).uint(100).finish();
+    let fault = client
+        .session
+        .from_server(&bytes, &mut VecDeque::from([memory(100)]), &mut client.back)
+        .unwrap_err();
+    assert!(matches!(fault, ServerFault::Service(_)), "{fault}");
+}
+
+#[test]
+fn format_tables_become_shared_memory() {
+    let mut client = Client::new();
+    let dmabuf = client.bind("zwp_linux_dmabuf_v1");
+    let feedback = client.ok(dmabuf, "get_default_feedback", &[New]);
+    client.event(feedback, "format_table", &[Memory(160), U(160)]);
+    assert_eq!(
+        client.session.services().shared,
+        [(MemoryPurpose::FormatTable, 160)]
+    );
+}
+
+#[test]
+fn transfers_become_pipes() {
+    for (manager, request) in [
+        ("wl_data_device_manager", "create_data_source"),
+        ("zwp_primary_selection_device_manager_v1", "create_source"),
+    ] {
+        let mut client = Client::new();
+        let manager = client.bind(manager);
+        let source = client.ok(manager, request, &[New]);
+        assert_eq!(client.event(source, "send", &[S("text/plain"), Pipe]).len(), 1);
+        assert_eq!(client.session.services().pipes, 1);
+        client.session.services().refuses = true;
+        assert_eq!(
+            client.event(source, "send", &[S("text/plain"), Pipe]),
+            [""; 0],
+            "dropped, and the pipe is closed"
+        );
+    }
+}
+
+#[test]
+fn a_descriptor_may_be_before_its_event() {
+    let mut client = Client::new();
+    let seat = client.bind("wl_seat");
+    let keyboard = client.ok(seat, "get_keyboard", &[New]);
+    let bytes = Writer::new(keyboard, 0).uint(1).uint(100).finish();
+    client
+        .session
+        .from_server(&bytes[..5], &mut VecDeque::from([memory(100)]), &mut client.back)
+        .unwrap();
+    client
+        .session
+        .from_server(&bytes[5..], &mut VecDeque::new(), &mut client.back)
+        .unwrap();
+    assert_eq!((client.back.len(), client.back.descriptors()), (bytes.len(), 1));
+}
+
+#[test]
+fn events_to_the_dead_are_dropped() {
+    let mut client = Client::new();
+    let seat = client.bind("wl_seat");
+    let keyboard = client.ok(seat, "get_keyboard", &[New]);
+    client.ok(keyboard, "release", &[]);
+    assert_eq!(
+        client.event(keyboard, "keymap", &[U(1), Memory(100), U(100)]),
+        [""; 0]
+    );
+    assert!(client.session.services().shared.is_empty());
+    client.event(1, "delete_id", &[U(keyboard)]);
+    assert!(client.session.objects.find(keyboard).is_none());
+}
+
+#[test]
+fn objects_of_the_compositor() {
+    let mut client = Client::new();
+    let (manager, seat) = (client.bind("wl_data_device_manager"), client.bind("wl_seat"));
+    let device = client.ok(manager, "get_data_device", &[New, U(seat)]);
+    let offer = 0xff00_0000;
+    client.event(device, "data_offer", &[U(offer)]);
+    client.event(offer, "offer", &[S("text/plain")]);
+    client.ok(offer, "receive", &[S("text/plain"), Pipe]);
+    assert_eq!(client.out.descriptors(), 1);
+    client.passed();
+    client.ok(offer, "destroy", &[]);
+    assert_eq!(client.event(offer, "offer", &[S("late")]), [""; 0]);
+    assert_eq!(
+        client.event(device, "data_offer", &[U(offer)]).len(),
+        1,
+        "the compositor uses ids again at once"
+    );
+    client.ok(offer, "destroy", &[]);
+    // Made for a device that the client has released: the client will never know it.
+    client.ok(device, "release", &[]);
+    assert_eq!(client.event(device, "data_offer", &[U(offer + 1)]), [""; 0]);
+    assert_eq!(client.event(offer + 1, "offer", &[S("text/plain")]), [""; 0]);
+}
+
+#[test]
+fn faults_of_the_compositor_are_not_the_clients() {
+    let rows: [Vec<u8>; 5] = [
+        Writer::new(77, 0).finish(),
+        Writer::new(1, 9).finish(),
+        Writer::new(1, 1).finish(),
+        [1_u32.to_le_bytes(), 0x0004_0000_u32.to_le_bytes()].concat(),
+        Writer::new(3, 0).uint(0xfeff_ffff).finish(),
+    ];
+    for bytes in rows {
+        let mut client = Client::new();
+        let fault = client
+            .session
+            .from_server(&bytes, &mut VecDeque::new(), &mut client.back)
+            .unwrap_err();
+        assert!(matches!(fault, ServerFault::Malformed(_)), "{fault}");
+    }
+}
+
+#[test]
+fn errors_of_the_compositor_pass() {
+    let mut client = Client::new();
+    assert_eq!(
+        client.event(1, "error", &[U(2), U(3), S("no")]),
+        ["wl_display@1.error(2,3,Some(\"no\"))"]
+    );
+}
