@@ -186,38 +186,120 @@ proptest! {
     }
 
     #[test]
-    fn random_requests_of_the_tables(seed in prop::collection::vec(any::<u32>(), 20..400)) {
-        // Requests that are well-formed, on objects that exist, with arguments from small sets: they reach the rules.
-        let mut client = Client::new();
-        let mut seed = seed.into_iter();
-        for name in ["wl_compositor", "wl_shm", "xdg_wm_base", "wl_subcompositor", "wp_viewporter", "wl_seat"] {
-            client.bind(name);
+    fn random_requests_of_the_tables(seed in prop::collection::vec(any::<u32>(), 100..2000)) {
+        well_formed(&seed);
+    }
+}
+
+/// A choice among numbers that mostly are good and sometimes are not.
+fn number(pick: u32) -> i32 {
+    let good = [1, 4, 16, 32, 64, 100, 128, 256];
+    let odd = [0, -1, -256, 4096, 8192, i32::MAX, i32::MIN, 1 << 24];
+    let list = if pick.is_multiple_of(40) { odd } else { good };
+    list[pick as usize / 40 % 8]
+}
+
+/// Sends well-formed requests to objects that exist, about objects of the right interface, and lets the compositor confirm
+/// what is destroyed. Returns how many passed, and the rule that ended the client.
+fn well_formed(seed: &[u32]) -> (usize, Option<Rule>) {
+    let mut client = Client::new();
+    for name in [
+        "wl_compositor",
+        "wl_shm",
+        "xdg_wm_base",
+        "wl_subcompositor",
+        "wp_viewporter",
+        "wl_seat",
+        "wl_data_device_manager",
+    ] {
+        client.bind(name);
+    }
+    let mut seed = seed.iter().copied();
+    let mut passed = 0;
+    let mut confirmed = Vec::new();
+    while let (Some(a), Some(b)) = (seed.next(), seed.next()) {
+        let ids: Vec<u32> = (3..client.next)
+            .filter(|id| client.session.objects.live(*id).is_some())
+            .collect();
+        let id = ids[a as usize % ids.len()];
+        let object = client.session.objects.live(id).unwrap();
+        let Some(opcode) = (b as usize).checked_rem(object.interface.requests.len()) else {
+            continue;
+        };
+        let desc = &object.interface.requests[opcode];
+        // Globals stay, and destroying is rare.
+        if desc.is_destructor && (id < 10 || !b.is_multiple_of(5)) || desc.since > object.version {
+            continue;
         }
-        while let (Some(a), Some(b)) = (seed.next(), seed.next()) {
-            let id = 1 + a % (client.next - 1);
-            let Some(object) = client.session.objects.live(id) else { continue };
-            if object.interface.requests.is_empty() {
-                continue;
+        let mut interfaces = desc.arg_interfaces.iter();
+        let (mut fds, mut made, mut missing) = (VecDeque::new(), false, false);
+        let writer =
+            desc.signature
+                .iter()
+                .fold(Writer::new(id, u16::try_from(opcode).unwrap()), |writer, kind| {
+                    let pick = seed.next().unwrap_or(0);
+                    match kind {
+                        ArgumentType::NewId => {
+                            made = true;
+                            writer.uint(client.next)
+                        }
+                        ArgumentType::Object(_) => {
+                            let wanted = interfaces.next().unwrap().name;
+                            let of = |id: &&u32| {
+                                client.session.objects.live(**id).unwrap().interface.name == wanted
+                            };
+                            let fit: Vec<_> = ids.iter().filter(of).collect();
+                            missing |= fit.is_empty();
+                            writer.uint(
+                                fit.get((pick as usize).checked_rem(fit.len()).unwrap_or(0))
+                                    .map_or(0, |id| **id),
+                            )
+                        }
+                        ArgumentType::Str(_) => writer.text("text"),
+                        ArgumentType::Fd => {
+                            fds.push_back(memory(4096));
+                            writer
+                        }
+                        ArgumentType::Array => writer.uint(0),
+                        _ => writer.int(number(pick)),
+                    }
+                });
+        if missing {
+            continue;
+        }
+        match client.raw(&writer.finish(), &mut fds) {
+            Ok(_) => {
+                passed += 1;
+                client.next += u32::from(made);
             }
-            let opcode = b as usize % object.interface.requests.len();
-            let desc = &object.interface.requests[opcode];
-            let mut made = false;
-            let mut fds = VecDeque::new();
-            let writer = desc.signature.iter().fold(Writer::new(id, u16::try_from(opcode).unwrap()), |writer, kind| {
-                let pick = seed.next().unwrap_or(0);
-                match kind {
-                    ArgumentType::NewId => { made = true; writer.uint(client.next) }
-                    ArgumentType::Object(_) => writer.uint(pick % client.next),
-                    ArgumentType::Str(_) => writer.text("text"),
-                    ArgumentType::Fd => { fds.push_back(memory(4096)); writer }
-                    ArgumentType::Array => writer.uint(0),
-                    _ => writer.int([0, 1, -1, 4096, 64, i32::MAX, i32::MIN, 4][pick as usize % 8]),
-                }
-            });
-            match client.raw(&writer.finish(), &mut fds) {
-                Ok(_) => client.next += u32::from(made),
-                Err(_) => return Ok(()),
-            }
+            Err(violation) => return (passed, Some(violation.rule)),
+        }
+        if desc.is_destructor {
+            confirmed.push(id);
         }
     }
+    for id in confirmed {
+        client.event(1, "delete_id", &[U(id)]);
+    }
+    (passed, None)
+}
+
+#[test]
+fn random_requests_reach_the_rules() {
+    let mut state = 1_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.rotate_left(11)
+    };
+    let mut rules: Vec<&str> = Vec::new();
+    let mut longest = 0;
+    for _ in 0..300 {
+        let seed: Vec<u32> = (0..2000).map(|_| next()).collect();
+        let (passed, rule) = well_formed(&seed);
+        longest = passed.max(longest);
+        rules.extend(rule.map(Rule::name));
+    }
+    rules.sort_unstable();
+    rules.dedup();
+    assert!(longest > 50 && rules.len() >= 8, "{longest} requests; {rules:?}");
 }
