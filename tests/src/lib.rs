@@ -1,2 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! (skeleton)
+//! What the project's tests stand on.
+//!
+//! [`fixture`] is the compositor and its clients in one thread with a clock that stands still: for everything that can
+//! be decided without programs, sockets and time. `path` starts the real programs, from a client through host,
+//! device and gate to a picture. Both own everything they use, so tests run beside each other.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "support for tests: what goes wrong here fails the test that asked for it"
+)]
+
+pub mod colour;
+pub mod fixture;

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The compositor with real clients in one thread: what clients are told, what is on the screen, who gets input.
+#![cfg(test)]
+
+mod clipboard;
+mod configures;
+mod focus;
+mod frames;
+mod pixels;
+mod registry;

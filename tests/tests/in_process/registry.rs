@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a VM sees of the compositor, and what it does not see of other VMs.
+
+use heraldry_tests::fixture::{ClientId, Fixture, Setup};
+use insta::assert_snapshot;
+
+fn blind() -> Fixture {
+    Fixture::new(&Setup {
+        pixels: false,
+        ..Setup::default()
+    })
+}
+
+fn registry(fixture: &Fixture, client: ClientId) -> String {
+    let mut list: Vec<_> = fixture
+        .client(client)
+        .seen
+        .globals
+        .values()
+        .map(|(interface, version)| format!("{interface} {version}"))
+        .collect();
+    list.sort();
+    list.join("\n")
+}
+
+#[test]
+fn the_registry_is_what_the_policy_lists_and_nothing_else() {
+    let mut fixture = blind();
+    let client = fixture.add_bare_gated_client("work");
+    fixture.roundtrip(client);
+    assert_snapshot!(registry(&fixture, client), @r"
+    org_kde_kwin_server_decoration_manager 1
+    wl_compositor 6
+    wl_data_device_manager 3
+    wl_output 4
+    wl_seat 9
+    wl_shm 2
+    wl_subcompositor 1
+    wp_cursor_shape_manager_v1 1
+    wp_fractional_scale_manager_v1 1
+    wp_presentation 2
+    wp_single_pixel_buffer_manager_v1 1
+    wp_viewporter 1
+    xdg_wm_base 6
+    zwp_primary_selection_device_manager_v1 1
+    zxdg_decoration_manager_v1 1
+    zxdg_output_manager_v1 3
+    ");
+}
+
+#[test]
+fn the_gate_shows_what_the_compositor_offers_in_no_higher_version() {
+    let mut fixture = blind();
+    let direct = fixture.add_bare_client("work");
+    let gated = fixture.add_bare_gated_client("work");
+    fixture.roundtrip(direct);
+    fixture.roundtrip(gated);
+    let sorted = |client| {
+        let mut list: Vec<_> = fixture.client(client).seen.globals.values().cloned().collect();
+        list.sort();
+        list
+    };
+    let (offered, shown) = (sorted(direct), sorted(gated));
+    assert_eq!(offered.len(), shown.len());
+    for (offered, shown) in offered.into_iter().zip(shown) {
+        assert_eq!(offered.0, shown.0);
+        assert!(shown.1 <= offered.1, "{shown:?} of {offered:?}");
+    }
+}
+
+#[test]
+fn a_vm_sees_only_the_globals_of_its_set() {
+    let mut fixture = Fixture::new(&Setup {
+        config: "schema 1\nglobal-set \"few\" { allow \"wl_compositor\" \"wl_shm\"; }\n\
+                 vm \"work\" { display-name \"Work\"; color \"#2a5fb0\"; pattern \"horizontal\"; glyph \"W\"; \
+                 globals \"few\"; }"
+            .to_owned(),
+        pixels: false,
+        ..Setup::default()
+    });
+    for gated in [false, true] {
+        let client = if gated {
+            fixture.add_bare_gated_client("work")
+        } else {
+            fixture.add_bare_client("work")
+        };
+        fixture.roundtrip(client);
+        let names: Vec<_> = fixture
+            .client(client)
+            .seen
+            .globals
+            .values()
+            .map(|(interface, _)| interface.as_str())
+            .collect();
+        assert_eq!(names, ["wl_compositor", "wl_shm"], "gated: {gated}");
+    }
+}
+
+#[test]
+fn a_vm_learns_nothing_of_others_that_come_and_go() {
+    for gated in [false, true] {
+        let mut fixture = blind();
+        let connect = |fixture: &mut Fixture, vm| {
+            if gated {
+                fixture.add_gated_client(vm)
+            } else {
+                fixture.add_client(vm)
+            }
+        };
+        let work = connect(&mut fixture, "work");
+        let before = fixture.client(work).seen.globals.clone();
+        let personal = connect(&mut fixture, "personal");
+        fixture.settle();
+        let seats = |fixture: &Fixture, client: ClientId| {
+            fixture
+                .client(client)
+                .seen
+                .globals
+                .values()
+                .filter(|(interface, _)| interface == "wl_seat")
+                .count()
+        };
+        assert_eq!((seats(&fixture, work), seats(&fixture, personal)), (1, 1));
+        assert_eq!(
+            registry(&fixture, work),
+            registry(&fixture, personal),
+            "both see the same"
+        );
+        fixture.disconnect(personal);
+        fixture.settle();
+        let seen = &fixture.client(work).seen;
+        assert_eq!(seen.globals, before, "gated: {gated}");
+        assert_eq!(seen.removed, Vec::<u32>::new(), "gated: {gated}");
+    }
+}
+
+#[test]
+fn an_output_tells_nothing_of_the_hardware() {
+    let mut fixture = blind();
+    let client = fixture.add_client("work");
+    fixture.settle();
+    assert_snapshot!(fixture.client(client).seen.output.join("\n"), @r#"
+    at 0,0, 0x0 mm, "Heraldry" "screen"
+    mode 1280x800 60000
+    name "screen-1"
+    description "Heraldry - screen - screen-1"
+    scale 1
+    "#);
+}
