@@ -4,7 +4,7 @@
 use crate::spec::{Button, FrameKind, FrameSpec, Insets, Style};
 
 /// Height of a fullscreen window's slim label, logical pixels.
-const SLIM_LABEL: u32 = 18;
+const SLIM_LABEL: u32 = 22;
 
 /// A rectangle in physical pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -171,11 +171,20 @@ impl Label<'_> {
 
     /// The owner's box: shield with glyph, then the name. Returns where it ends.
     fn owner(&self, target: &mut PixmapMut<'_>, end: f32) -> f32 {
-        let pad = self.unit(3);
+        // The slim label has no room to give away.
+        let pad = self.unit(if self.spec.kind == FrameKind::Fullscreen {
+            2
+        } else {
+            3
+        });
         let (top, height) = (pad, self.height() - 2.0 * pad);
         let left = px(self.geometry.insets.left).max(pad);
         let shield_width = height * 0.86;
-        let inner = self.unit(2);
+        let inner = self.unit(if self.spec.kind == FrameKind::Fullscreen {
+            1
+        } else {
+            2
+        });
         let name_left = left + inner + shield_width + self.unit(5);
         let room = end - name_left - self.unit(6);
         let name = fit(

@@ -2,7 +2,11 @@
 //! Exact pictures of frames. After a deliberate change of the looks, run once with `HERALDRY_UPDATE_GOLDEN=1`, look at
 //! every picture in `decorations/tests/golden/`, and commit them.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed, as it should")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed, as it should"
+)]
 
 use std::path::PathBuf;
 

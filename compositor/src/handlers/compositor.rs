@@ -109,8 +109,9 @@ impl State {
         } else if own && window.mapped.take().is_some() {
             // A null buffer unmaps: the next one starts with a new configure.
             window.toplevel.reset_initial_configure_sent();
+            let vm = window.vm.clone();
             self.core.windows.layout.remove(id);
-            self.core.input.unmapped(id);
+            self.core.input.unmapped(id, vm);
         }
     }
 

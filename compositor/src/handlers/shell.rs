@@ -167,8 +167,9 @@ impl XdgShellHandler for State {
 
     fn toplevel_destroyed(&mut self, surface: ToplevelSurface) {
         if let Some(id) = self.core.windows.by_surface(surface.wl_surface()) {
-            self.core.input.unmapped(id);
-            self.core.windows.remove(id);
+            if let Some(window) = self.core.windows.remove(id) {
+                self.core.input.unmapped(id, window.vm);
+            }
             self.core.render.schedule();
         }
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What keys, buttons and clients can set going, and who ends up with the keyboard.
 
+use heraldry_config::VmName;
 use smithay::desktop::PopupUngrabStrategy;
 use smithay::utils::SERIAL_COUNTER;
 use smithay::wayland::selection::data_device::set_data_device_focus;
@@ -8,7 +9,7 @@ use smithay::wayland::selection::primary_selection::set_primary_focus;
 use tracing::info;
 use wayland_server::Resource;
 
-use super::Drag;
+use super::{Change, Drag};
 use crate::layout::{Edges, Mode, WindowId};
 use crate::state::{Core, State};
 
@@ -86,8 +87,9 @@ impl State {
             }
             Effect::Minimize(id) => {
                 self.core.windows.layout.set_minimized(id, true);
-                if self.core.input.focus == Some(id) {
-                    self.focus_next_of_same_vm(id);
+                let vm = self.core.windows.get(id).map(|window| window.vm.clone());
+                if let Some(vm) = vm.filter(|_| self.core.input.focus == Some(id)) {
+                    self.focus_next_of(&vm, id);
                 }
             }
             Effect::Close(id) => {
@@ -147,26 +149,28 @@ impl State {
 
     /// Windows came or went: decide who has the keyboard now.
     pub fn settle_focus(&mut self) {
-        for (id, came) in std::mem::take(&mut self.core.input.changes) {
-            if came {
-                if self.core.may_take_focus(id) {
-                    self.set_focus(Some(id));
+        for change in std::mem::take(&mut self.core.input.changes) {
+            match change {
+                Change::Came(id) => {
+                    if self.core.may_take_focus(id) {
+                        self.set_focus(Some(id));
+                    }
                 }
-            } else {
-                self.core.input.history.retain(|other| *other != id);
-                if self.core.input.focus == Some(id) {
-                    self.focus_next_of_same_vm(id);
+                Change::Went(id, vm) => {
+                    self.core.input.history.retain(|other| *other != id);
+                    if self.core.input.focus == Some(id) {
+                        self.focus_next_of(&vm, id);
+                    }
                 }
             }
         }
     }
 
     /// The keyboard stays with the VM that had it, or goes to nobody: what the user types next was meant for it.
-    fn focus_next_of_same_vm(&mut self, leaving: WindowId) {
-        let vm = self.core.windows.get(leaving).map(|window| window.vm.clone());
+    fn focus_next_of(&mut self, vm: &VmName, leaving: WindowId) {
         let next =
             self.core.windows.layout.visible().find(|id| {
-                *id != leaving && self.core.windows.get(*id).map(|window| &window.vm) == vm.as_ref()
+                *id != leaving && self.core.windows.get(*id).is_some_and(|window| window.vm == *vm)
             });
         self.set_focus(next);
     }

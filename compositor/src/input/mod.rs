@@ -45,6 +45,15 @@ enum KeyOwner {
     Vm(VmName),
 }
 
+/// A window that came or went since the last tick.
+#[derive(Debug, Clone)]
+enum Change {
+    /// It has its first content.
+    Came(WindowId),
+    /// It has no content any more; it may be gone altogether, so its VM is kept here.
+    Went(WindowId, VmName),
+}
+
 /// What the pointer is doing.
 #[derive(Debug, Clone, Default)]
 enum Drag {
@@ -88,7 +97,7 @@ pub struct Input {
     /// What handlers ask for; [`crate::tick`] performs it.
     pub effects: Vec<Effect>,
     /// Windows that came or went since the last tick.
-    changes: Vec<(WindowId, bool)>,
+    changes: Vec<Change>,
 }
 
 impl Input {
@@ -137,13 +146,13 @@ impl Input {
 
     /// Notes that a window got its first content.
     pub fn mapped(&mut self, id: WindowId) {
-        self.changes.push((id, true));
+        self.changes.push(Change::Came(id));
         self.refresh_pointer = true;
     }
 
     /// Notes that a window lost its content or died.
-    pub fn unmapped(&mut self, id: WindowId) {
-        self.changes.push((id, false));
+    pub fn unmapped(&mut self, id: WindowId, vm: VmName) {
+        self.changes.push(Change::Went(id, vm));
         self.refresh_pointer = true;
     }
 }

@@ -205,14 +205,15 @@ impl Layout {
         let wanted = self.frame.outer(Rectangle::from_size(plate(committed)));
         let outer_loc = place::least_covering(self.area, &others, wanted.size);
         let loc = outer_loc + Point::from((self.frame.left, self.frame.top));
+        // A window that is larger than the screen is asked to fit, so that its whole frame is seen.
+        let room = self.frame.inner(self.area).size;
+        let asked = (committed.w > room.w || committed.h > room.h)
+            .then(|| Size::from((committed.w.min(room.w), committed.h.min(room.h))));
         self.windows.insert(
             id,
             Placed {
                 loc,
-                size: ContentSize {
-                    asked: None,
-                    committed,
-                },
+                size: ContentSize { asked, committed },
                 mode: Mode::Floating,
                 minimized: false,
                 min: Size::default(),
