@@ -5,7 +5,8 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "a test that panics has failed, as it should"
+    clippy::tests_outside_test_module,
+    reason = "the whole file is a test, and one that panics has failed, as it should"
 )]
 
 use std::path::PathBuf;
