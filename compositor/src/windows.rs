@@ -172,6 +172,9 @@ pub fn root_of(surface: &WlSurface) -> WlSurface {
     root
 }
 
+/// Largest coordinate and size of a window's geometry; no screen is near it.
+const MOST: i32 = 1 << 24;
+
 /// The part of a surface tree that the client calls its window: never outside the tree, never empty.
 #[must_use]
 pub fn effective_geometry(surface: &WlSurface) -> Rectangle<i32, Logical> {
@@ -182,8 +185,11 @@ pub fn effective_geometry(surface: &WlSurface) -> Rectangle<i32, Logical> {
     let geometry = declared
         .and_then(|declared| declared.intersection(bounds))
         .unwrap_or(bounds);
+    // The gate clamps what a client can say; the bounds of a whole tree are kept in range here, so that adding
+    // them to a place on the screen cannot overflow.
+    let near = |value: i32| value.clamp(-MOST, MOST);
     Rectangle::new(
-        geometry.loc,
-        (geometry.size.w.max(1), geometry.size.h.max(1)).into(),
+        (near(geometry.loc.x), near(geometry.loc.y)).into(),
+        (geometry.size.w.clamp(1, MOST), geometry.size.h.clamp(1, MOST)).into(),
     )
 }

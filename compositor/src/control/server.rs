@@ -10,7 +10,6 @@ use calloop::generic::Generic;
 use calloop::{Interest, LoopHandle, Mode, PostAction};
 use smithay::backend::input::{Axis, AxisSource, ButtonState, KeyState, Keycode};
 use tracing::{debug, warn};
-use wayland_server::backend::DisconnectReason;
 
 use super::keys;
 use super::protocol::{InputRequest, KeyAction, Rect, Reply, Request, Stats, VmInfo, WindowInfo};
@@ -183,15 +182,17 @@ fn effect(state: &mut State, id: u64, effect: impl Fn(WindowId) -> Effect) -> Re
 }
 
 fn kill(state: &mut State, vm: &str) -> Reply {
-    let Some(entry) = state.core.vms.iter().find(|entry| entry.name.as_str() == vm) else {
-        return Reply::Error(format!("no client of a VM {vm} has connected"));
+    let Some(name) = state
+        .core
+        .vms
+        .iter()
+        .map(|entry| &entry.name)
+        .find(|name| name.as_str() == vm)
+        .cloned()
+    else {
+        return Reply::Error(format!("there is no VM {vm}"));
     };
-    let display = state.core.display_handle.clone();
-    for client in entry.clients.values() {
-        display
-            .backend_handle()
-            .kill_client(client.id(), DisconnectReason::ConnectionClosed);
-    }
+    state.core.disconnect(&name);
     Reply::Ok
 }
 

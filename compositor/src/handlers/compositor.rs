@@ -3,9 +3,11 @@
 
 use smithay::backend::renderer::utils::{on_commit_buffer_handler, with_renderer_surface_state};
 use smithay::desktop::PopupKind;
+use smithay::utils::Transform;
 use smithay::wayland::buffer::BufferHandler;
 use smithay::wayland::compositor::{
-    CompositorClientState, CompositorHandler, CompositorState, is_sync_subsurface, with_states,
+    CompositorClientState, CompositorHandler, CompositorState, is_sync_subsurface, send_surface_state,
+    with_states,
 };
 use smithay::wayland::fractional_scale::{FractionalScaleHandler, with_fractional_scale};
 use smithay::wayland::output::OutputHandler;
@@ -41,6 +43,10 @@ impl CompositorHandler for State {
 
     fn new_surface(&mut self, surface: &WlSurface) {
         self.core.output.enter(surface);
+        let scale = self.core.output.current_scale().integer_scale();
+        with_states(surface, |states| {
+            send_surface_state(surface, states, scale, Transform::Normal)
+        });
     }
 
     fn commit(&mut self, surface: &WlSurface) {

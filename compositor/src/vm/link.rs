@@ -58,6 +58,14 @@ impl Link {
         }
     }
 
+    /// Ends a connection. The library would keep a killed client's socket open until somebody else speaks, so the end
+    /// comes from the gate.
+    pub fn close(&self, vm: &VmName, key: ClientKey) {
+        if let Some(worker) = self.workers.get(vm) {
+            worker.close(key);
+        }
+    }
+
     /// Whether clients can come from VMs, not just from development sockets.
     #[must_use]
     pub fn has_device(&self) -> bool {

@@ -251,19 +251,25 @@ impl Core {
         );
     }
 
+    /// Disconnects every client of a VM.
+    pub fn disconnect(&self, vm: &VmName) {
+        for (key, client) in self.vms.get(vm).into_iter().flat_map(|vm| &vm.clients) {
+            self.link.close(vm, *key);
+            self.display_handle
+                .backend_handle()
+                .kill_client(client.id(), DisconnectReason::ConnectionClosed);
+        }
+    }
+
     /// After a reload: clients of VMs that are refused now lose their connection.
-    pub fn disconnect_refused(&mut self) {
+    pub fn disconnect_refused(&self) {
         let config = self.policy.config();
         for vm in self
             .vms
             .iter()
             .filter(|vm| config.vm(&vm.name).config().is_none())
         {
-            for client in vm.clients.values() {
-                self.display_handle
-                    .backend_handle()
-                    .kill_client(client.id(), DisconnectReason::ConnectionClosed);
-            }
+            self.disconnect(&vm.name);
         }
     }
 

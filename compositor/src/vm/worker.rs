@@ -69,6 +69,15 @@ pub(super) struct Arrival {
     pub(super) globals: Globals,
 }
 
+/// What the main thread asks of a worker.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Open a connection.
+    Open(Arrival),
+    /// Close one: the client is disconnected, whatever it does.
+    Close(ClientKey),
+}
+
 /// Turns of the main loop, as a worker sees them.
 #[derive(Debug, Default)]
 struct Turns {
@@ -80,7 +89,7 @@ struct Turns {
 /// The main thread's handle to a worker; dropping it ends the thread.
 #[derive(Debug)]
 pub(super) struct WorkerHandle {
-    commands: Sender<Arrival>,
+    commands: Sender<Command>,
     bell: Bell,
     turns: Arc<Turns>,
     thread: std::thread::JoinHandle<()>,
@@ -89,8 +98,17 @@ pub(super) struct WorkerHandle {
 impl WorkerHandle {
     /// Hands a connection over.
     pub(super) fn take(&self, arrival: Arrival) {
-        // A worker that is gone drops the connection, which ends it.
-        let _gone = self.commands.send(arrival);
+        self.command(Command::Open(arrival));
+    }
+
+    /// Ends a connection.
+    pub(super) fn close(&self, key: ClientKey) {
+        self.command(Command::Close(key));
+    }
+
+    fn command(&self, command: Command) {
+        // A worker that is gone drops its connections, which ends them.
+        let _gone = self.commands.send(command);
         self.bell.ring();
     }
 
@@ -156,7 +174,7 @@ pub(super) struct Worker {
     epoll: OwnedFd,
     bell: Bell,
     turns: Arc<Turns>,
-    commands: Receiver<Arrival>,
+    commands: Receiver<Command>,
     main: MainSender<VmEvent>,
     device: Option<Arc<Device>>,
     services: Shared,
@@ -238,7 +256,8 @@ impl Worker {
     fn commands(&mut self) -> bool {
         loop {
             match self.commands.try_recv() {
-                Ok(arrival) => self.open(arrival),
+                Ok(Command::Open(arrival)) => self.open(arrival),
+                Ok(Command::Close(key)) => drop(self.peers.remove(&key.0)),
                 Err(TryRecvError::Empty) => return false,
                 Err(TryRecvError::Disconnected) => return true,
             }
