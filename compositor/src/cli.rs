@@ -16,6 +16,8 @@ use crate::vm::dev_socket::DevSocket;
 
 /// The user's input is wrong.
 const EXIT_INPUT: u8 = 1;
+/// The command line is wrong; clap's own code for it.
+const EXIT_USAGE: u8 = 2;
 /// Our own bug.
 const EXIT_BUG: u8 = 70;
 
@@ -217,6 +219,12 @@ pub fn main(cli: Cli) -> ExitCode {
     }
 }
 
+/// Says what is wrong with the command line.
+#[must_use]
+pub fn fail_usage(message: &str) -> ExitCode {
+    fail(EXIT_USAGE, message)
+}
+
 /// Writes to standard output; a reader that went away is no error.
 fn print_bytes(text: &[u8]) -> ExitCode {
     let _closed = std::io::stdout().write_all(text);
@@ -244,7 +252,7 @@ fn check(file: &Path) -> ExitCode {
     match heraldry_config::load(file) {
         Ok(config) => print_bytes(format!("{}: ok, {} VMs\n", file.display(), config.vms.len()).as_bytes()),
         Err(errors) => {
-            let _closed = write!(std::io::stderr(), "{errors}");
+            let _closed = writeln!(std::io::stderr(), "{errors}");
             ExitCode::from(EXIT_INPUT)
         }
     }
@@ -254,7 +262,7 @@ fn effective(file: &Path, vm: &str) -> ExitCode {
     let config = match heraldry_config::load(file) {
         Ok(config) => config,
         Err(errors) => {
-            let _closed = write!(std::io::stderr(), "{errors}");
+            let _closed = writeln!(std::io::stderr(), "{errors}");
             return ExitCode::from(EXIT_INPUT);
         }
     };
@@ -297,7 +305,7 @@ fn run(args: RunArgs) -> ExitCode {
     let config = match heraldry_config::load(&path) {
         Ok(config) => config,
         Err(errors) => {
-            let _closed = write!(std::io::stderr(), "{errors}");
+            let _closed = writeln!(std::io::stderr(), "{errors}");
             return ExitCode::from(EXIT_INPUT);
         }
     };

@@ -10,8 +10,10 @@ use tracing_subscriber::EnvFilter;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // Smithay's own lines are developer facts; a filter that names it still shows them.
-    let filter =
-        EnvFilter::try_new(format!("smithay=warn,{}", cli.log)).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = match EnvFilter::try_new(format!("smithay=warn,{}", cli.log)) {
+        Ok(filter) => filter,
+        Err(error) => return cli::fail_usage(&format!("--log {:?} is no level and no filter: {error}", cli.log)),
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
