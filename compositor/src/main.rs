@@ -12,7 +12,9 @@ fn main() -> ExitCode {
     // Smithay's own lines are developer facts; a filter that names it still shows them.
     let filter = match EnvFilter::try_new(format!("smithay=warn,{}", cli.log)) {
         Ok(filter) => filter,
-        Err(error) => return cli::fail_usage(&format!("--log {:?} is no level and no filter: {error}", cli.log)),
+        Err(error) => {
+            return cli::fail_usage(&format!("--log {:?} is no level and no filter: {error}", cli.log));
+        }
     };
     tracing_subscriber::fmt()
         .with_env_filter(filter)

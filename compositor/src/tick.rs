@@ -14,7 +14,7 @@ use calloop::timer::{TimeoutAction, Timer};
 use smithay::desktop::utils::{
     OutputPresentationFeedback, send_frames_surface_tree, take_presentation_feedback_surface_tree,
 };
-use smithay::utils::{Monotonic, Time};
+use smithay::utils::{IsAlive, Monotonic, Time};
 use smithay::wayland::presentation::Refresh;
 use tracing::error;
 use wayland_protocols::wp::presentation_time::server::wp_presentation_feedback::Kind;
@@ -136,6 +136,7 @@ impl State {
                 surfaces.push(surface.clone());
             }
         }
+        surfaces.retain(IsAlive::alive);
         surfaces
     }
 

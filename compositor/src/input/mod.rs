@@ -10,6 +10,7 @@ mod keyboard;
 mod pointer;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use heraldry_config::VmName;
 use smithay::backend::input::{Axis, AxisSource, ButtonState, KeyState, Keycode};
@@ -88,6 +89,8 @@ pub struct Input {
     keys: BTreeMap<u32, KeyOwner>,
     buttons: BTreeMap<u32, Option<VmName>>,
     drag: Drag,
+    /// The label that was pressed last, and when: a second press soon after maximises.
+    last_label: Option<(WindowId, Duration)>,
     /// The VM whose client has the pointer, and the surface.
     hover: Option<(VmName, WlSurface)>,
     /// Set when something under the pointer may have changed.
@@ -114,6 +117,7 @@ impl Input {
             keys: BTreeMap::new(),
             buttons: BTreeMap::new(),
             drag: Drag::None,
+            last_label: None,
             hover: None,
             refresh_pointer: false,
             refresh_focus: false,

@@ -10,12 +10,15 @@ use wayland_server::protocol::wl_surface::WlSurface;
 
 use super::hit::Hit;
 use super::{Drag, Effect};
-use crate::layout::{Edges, Mode};
+use crate::layout::{Edges, Mode, WindowId};
 use crate::state::State;
 
 /// evdev codes.
 const BTN_LEFT: u32 = 0x110;
 const BTN_RIGHT: u32 = 0x111;
+
+/// Two presses within this time are a double click.
+const DOUBLE_CLICK: Duration = Duration::from_millis(400);
 
 /// For a VM that the policy no longer knows.
 const DEFAULT_CLICK_GUARD: Duration = Duration::from_millis(300);
@@ -208,13 +211,26 @@ impl State {
                 self.send_button(&vm, button, ButtonState::Pressed);
             }
             Hit::Button(id, part) if button == BTN_LEFT => self.core.input.drag = Drag::Press(id, part),
-            Hit::Label(id) if button == BTN_LEFT => self.start_drag(id, None),
+            Hit::Label(id) if button == BTN_LEFT => self.press_label(id),
             Hit::Band(id, edges) if button == BTN_LEFT && !edges.is_empty() => {
                 self.start_drag(id, Some(edges))
             }
             Hit::Label(_) | Hit::Button(..) | Hit::Band(..) | Hit::Desktop => {
                 self.core.input.drag = Drag::Swallow
             }
+        }
+    }
+
+    /// A press on a label starts a move; the second of two quick ones maximises or restores.
+    fn press_label(&mut self, id: WindowId) {
+        let now = self.core.clock.now();
+        let last = self.core.input.last_label.replace((id, now));
+        if last.is_some_and(|(other, at)| other == id && now.saturating_sub(at) < DOUBLE_CLICK) {
+            self.core.input.last_label = None;
+            self.core.input.drag = Drag::Swallow;
+            self.toggle_mode(id, Mode::Maximized);
+        } else {
+            self.start_drag(id, None);
         }
     }
 
@@ -304,7 +320,7 @@ impl State {
     }
 
     /// The corner or edge of a window nearest to the pointer, for resizing with the modifier.
-    fn nearest_edges(&self, id: crate::layout::WindowId) -> Edges {
+    fn nearest_edges(&self, id: WindowId) -> Edges {
         let Some(content) = self.core.windows.layout.content(id) else {
             return Edges::BOTTOM | Edges::RIGHT;
         };
