@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::arms::{Arms, Pattern, Rgb};
 use crate::checked::{
-    Appearance, CursorRule, Defaults, Focus, Fullscreen, Host, Keyboard, MemfdLimits, Rules, Title,
+    Appearance, CursorRule, Defaults, Focus, Fullscreen, HandOver, Host, Keyboard, MemfdLimits, Rules, Title,
     TitleLevel, UnknownVm, UnsealedMemory, VmConfig,
 };
 use crate::keys::{KeyChord, Keys, Modifiers};
@@ -82,6 +82,7 @@ pub const fn appearance() -> Appearance {
 pub fn host() -> Host {
     Host {
         dir: "/run/heraldry".into(),
+        hand_over: HandOver::Token,
         memfd: MemfdLimits {
             bytes_per_vm: 64 << 20,
             count_per_vm: 256,

@@ -181,6 +181,8 @@ pub struct Appearance {
 pub struct Host {
     /// The folder with the sockets.
     pub dir: std::path::PathBuf,
+    /// How the compositor gets at an accepted client.
+    pub hand_over: HandOver,
     /// What the memfd server gives.
     pub memfd: MemfdLimits,
     /// How long an announced connection waits for the compositor.
@@ -189,6 +191,15 @@ pub struct Host {
     pub connections_per_vm: u32,
     /// The most descriptors that one connection may have in flight.
     pub descriptors_per_connection: u32,
+}
+
+/// How the compositor gets at a client that the host has accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandOver {
+    /// By a token, on one socket for all. Works with every VMM.
+    Token,
+    /// By a socket of its own, whose context name is new. For a VMM that finds sockets at run time.
+    Name,
 }
 
 /// What the host's memfd server gives for the needs of one VM.

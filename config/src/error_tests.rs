@@ -374,6 +374,17 @@ f.kdl:2:49: 1 is out of range
 "##,
     ),
     (
+        "hand-over",
+        r##"schema 1
+host { hand-over "names"; }
+"##,
+        r##"f.kdl:2:18: "names" is not a value of this setting
+ 2 | host { hand-over "names"; }
+   |                  ^^^^^^^
+ hint: did you mean "name"?
+"##,
+    ),
+    (
         "sizes that do not fit",
         r##"schema 1
 appearance { font-size 30 }

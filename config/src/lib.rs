@@ -23,8 +23,8 @@ mod schema;
 
 pub use arms::{Arms, Pattern, Rgb};
 pub use checked::{
-    Appearance, Config, CursorRule, Defaults, Focus, Fullscreen, Host, Keyboard, MemfdLimits, Owner, Rules,
-    Title, TitleLevel, UnknownVm, UnsealedMemory, VmConfig,
+    Appearance, Config, CursorRule, Defaults, Focus, Fullscreen, HandOver, Host, Keyboard, MemfdLimits,
+    Owner, Rules, Title, TitleLevel, UnknownVm, UnsealedMemory, VmConfig,
 };
 pub use effective::{EffectiveSetting, effective};
 pub use error::{ConfigError, ConfigErrors};

@@ -192,3 +192,12 @@ fn files_on_disk() {
     std::fs::write(&path, b"schema \xff1").unwrap();
     assert!(load(&path).unwrap_err().to_string().contains("cannot be read"));
 }
+
+#[test]
+fn the_host_hands_over_by_token_unless_the_file_says_name() {
+    use crate::HandOver;
+    assert_eq!(good("schema 1").host.hand_over, HandOver::Token);
+    let config = good("schema 1\nhost { hand-over \"name\" }");
+    assert_eq!(config.host.hand_over, HandOver::Name);
+    assert!(config.origins.of("host.hand-over").to_string().contains(":2:"));
+}

@@ -390,6 +390,7 @@ fn example(name: &str) -> &'static str {
         "fullscreen" => "fullscreen \"framed\"",
         "cursor" => "cursor \"shapes\"",
         "dir" => "dir \"/run/heraldry\"",
+        "hand-over" => "hand-over \"token\"",
         "on-map" => "on-map #false",
         "move-modifier" => "move-modifier \"Super\"",
         "layout" => "layout \"de\"",

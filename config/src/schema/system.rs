@@ -6,7 +6,7 @@ use std::time::Duration;
 use kdl::{KdlEntry, KdlNode};
 
 use crate::arms::Rgb;
-use crate::checked::{Appearance, Host, Keyboard};
+use crate::checked::{Appearance, HandOver, Host, Keyboard};
 use crate::keys::Keys;
 use crate::origin::Origins;
 use crate::schema::chord;
@@ -171,6 +171,7 @@ pub(super) fn host(reader: &mut Reader<'_>, node: &KdlNode, host: &mut Host, ori
     reader.arguments(node, 0..=0);
     let known = [
         "dir",
+        "hand-over",
         "memfd",
         "withdraw-after-ms",
         "connections-per-vm",
@@ -188,6 +189,10 @@ pub(super) fn host(reader: &mut Reader<'_>, node: &KdlNode, host: &mut Host, ori
             "dir" => {
                 let value = directory(reader, entry);
                 reader.put(origins, "host.dir", child, value, &mut host.dir);
+            }
+            "hand-over" => {
+                let value = reader.word(entry, &[("token", HandOver::Token), ("name", HandOver::Name)]);
+                reader.put(origins, "host.hand-over", child, value, &mut host.hand_over);
             }
             "withdraw-after-ms" => {
                 let value = reader

@@ -26,6 +26,9 @@ struct Arguments {
     /// Sockets of the host, by context name; an empty name is the unnamed context.
     #[arg(long, value_name = "NAME=PATH", value_delimiter = ',', value_parser = socket)]
     sockets: Vec<(Option<ContextName>, PathBuf)>,
+    /// Where to look for sockets whose names are made at run time, `wl-conn-` and digits.
+    #[arg(long, value_name = "DIR")]
+    socket_dir: Option<PathBuf>,
     /// What to log: error, warn, info, debug or trace, or a filter by module.
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     log: String,
@@ -61,6 +64,7 @@ fn options(arguments: Arguments) -> anyhow::Result<Options> {
     let mut command = arguments.command.into_iter();
     Ok(Options {
         sockets,
+        socket_dir: arguments.socket_dir,
         device: arguments.device,
         stats: arguments.stats,
         program: command.next().context("There is no program to run")?,

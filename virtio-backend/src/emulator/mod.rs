@@ -36,6 +36,8 @@ use crate::wire::ContextName;
 pub struct Options {
     /// Host sockets by context name. The empty name of the unnamed context is `None`.
     pub sockets: BTreeMap<Option<ContextName>, PathBuf>,
+    /// Where sockets are looked for whose names are made at run time, `wl-conn-` and digits.
+    pub socket_dir: Option<PathBuf>,
     /// Where the device appears.
     pub device: PathBuf,
     /// Where to write counters.

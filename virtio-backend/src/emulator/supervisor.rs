@@ -24,6 +24,7 @@ use crate::device::{
 use crate::sys::seccomp::{Listener, Notification, Reply};
 use crate::sys::signals::Signals;
 use crate::uapi::Fault;
+use crate::wire::CONNECTION_PREFIX;
 
 /// The ticket of commands that no system call waits for.
 pub(super) const NOBODY: Ticket = 0;
@@ -82,6 +83,7 @@ pub(super) struct Supervisor {
     pub(super) stats: Stats,
     pub(super) device: Vec<u8>,
     sockets: HashMap<Vec<u8>, PathBuf>,
+    socket_dir: Option<PathBuf>,
     pub(super) calls: HashMap<Ticket, Call>,
     /// RECVs that wait for data.
     pub(super) receivers: BTreeMap<VfdId, VecDeque<Notification>>,
@@ -140,6 +142,7 @@ pub(super) fn run(options: &Options) -> Result<u8, EmulatorError> {
             .iter()
             .map(|(key, path)| (name(key), path.clone()))
             .collect(),
+        socket_dir: options.socket_dir.clone(),
         calls: HashMap::new(),
         receivers: BTreeMap::new(),
         waits: HashMap::new(),
@@ -288,12 +291,25 @@ impl Supervisor {
         }
     }
 
+    /// The socket of a context: listed, or made at run time.
+    fn socket(&self, name: &[u8]) -> Option<PathBuf> {
+        let at_run_time = || {
+            let dir = self.socket_dir.as_ref()?;
+            let name = std::str::from_utf8(name).ok()?;
+            // Digits only, so the name stays within the folder.
+            let number = name.strip_prefix(CONNECTION_PREFIX)?;
+            let good = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+            good.then(|| dir.join(name))
+        };
+        self.sockets.get(name).cloned().or_else(at_run_time)
+    }
+
     fn connect(&self, id: VfdId, name: &[u8]) -> Made<Handle> {
-        let Some(path) = self.sockets.get(name) else {
+        let Some(path) = self.socket(name) else {
             tracing::debug!(name = %crate::wire::clean(name, 32), "no socket has this name");
             return Made::Failed(Fault::Err);
         };
-        match host::connect_to(path).and_then(|socket| self.watch(id, socket, epoll::EventFlags::IN)) {
+        match host::connect_to(&path).and_then(|socket| self.watch(id, socket, epoll::EventFlags::IN)) {
             Ok(handle) => Made::One(handle),
             Err(errno) => {
                 tracing::debug!(%errno, path = %path.display(), "the host socket cannot be reached");

@@ -23,6 +23,8 @@ pub use reader::{Record, RecordReader};
 pub const DISPLAY_CONTEXT: &str = "heraldry-display";
 /// Name of the contexts that are client connections, one each, told apart by their first record.
 pub const CONNECTION_CONTEXT: &str = "heraldry-connection";
+/// How the names of contexts begin that a VMM finds at run time, one for each client connection; digits follow.
+pub const CONNECTION_PREFIX: &str = "wl-conn-";
 /// Name of the memory server's context (the name in Spectrum's wlroots patch).
 pub const MEMFD_CONTEXT: &str = "__crosvm_memfd";
 

@@ -40,6 +40,34 @@ fn names_choose_the_socket() {
 }
 
 #[test]
+fn names_made_at_run_time_are_looked_up_in_their_folder() {
+    let stats = both(
+        "contexts::names_made_at_run_time_are_looked_up_in_their_folder",
+        |host| {
+            let late = host.accept_made_later();
+            assert_eq!(late.recv(4).0, b"late");
+            late.end();
+        },
+        |device| {
+            let out_of_bounds = [
+                "wl-conn-",
+                "wl-conn-1",
+                "wl-conn-1x",
+                "wl-conn-/../../wl-conn-1",
+                "plain",
+            ];
+            for name in out_of_bounds {
+                let refused = device.context(name);
+                assert!(matches!(refused, Err(NewError::Refused)), "{name}");
+            }
+            let late = device.context("wl-conn-18446744073709551615").unwrap();
+            late.send(b"late", &[]).unwrap();
+        },
+    );
+    assert!(stats.contains("\"refused_news_by\":{\"ENODEV\":5}"), "{stats}");
+}
+
+#[test]
 fn bytes_and_descriptors_go_both_ways() {
     both(
         "contexts::bytes_and_descriptors_go_both_ways",

@@ -33,6 +33,8 @@ pub(crate) struct Host {
     dir: TempDir,
     wayland: UnixListener,
     other: UnixListener,
+    made_later: UnixListener,
+    _out_of_bounds: [UnixListener; 4],
 }
 
 /// A connection from the guest.
@@ -112,7 +114,17 @@ impl Host {
         let listen = |name: &str| UnixListener::bind(dir.path().join(name)).unwrap();
         let (wayland, other) = (listen("wayland"), listen("other"));
         drop(listen("deaf"));
-        Self { dir, wayland, other }
+        std::fs::create_dir(dir.path().join("later")).unwrap();
+        let made_later = listen("later/wl-conn-18446744073709551615");
+        // Somebody listens there, and no name leads to it.
+        let out_of_bounds = ["wl-conn-1", "later/wl-conn-", "later/wl-conn-1x", "later/plain"].map(listen);
+        Self {
+            dir,
+            wayland,
+            other,
+            made_later,
+            _out_of_bounds: out_of_bounds,
+        }
     }
 
     /// `heraldry-sim` with the sockets of this host; the program is still to be added.
@@ -128,6 +140,7 @@ impl Host {
         sockets.extend([at("other", "other"), at("deaf", "deaf"), at("", "other")]);
         let mut command = Command::new(SIM);
         command.arg("--sockets").arg(sockets.join(","));
+        command.arg("--socket-dir").arg(self.dir.path().join("later"));
         command.arg("--stats").arg(self.dir.path().join("stats.json"));
         command
     }
@@ -138,6 +151,11 @@ impl Host {
 
     pub(crate) fn accept_other(&self) -> Peer {
         Self::accept_from(&self.other)
+    }
+
+    /// A connection to the socket that only `--socket-dir` leads to.
+    pub(crate) fn accept_made_later(&self) -> Peer {
+        Self::accept_from(&self.made_later)
     }
 
     fn accept_from(listener: &UnixListener) -> Peer {
