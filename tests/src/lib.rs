@@ -2,7 +2,7 @@
 //! What the project's tests stand on.
 //!
 //! [`fixture`] is the compositor and its clients in one thread with a clock that stands still: for everything that can
-//! be decided without programs, sockets and time. `path` starts the real programs, from a client through host,
+//! be decided without programs, sockets and time. [`path`] starts the real programs, from a client through host,
 //! device and gate to a picture. Both own everything they use, so tests run beside each other.
 #![expect(
     clippy::expect_used,
@@ -10,5 +10,7 @@
     reason = "support for tests: what goes wrong here fails the test that asked for it"
 )]
 
+pub mod client;
 pub mod colour;
 pub mod fixture;
+pub mod path;

@@ -68,8 +68,8 @@ fn fullscreen_keeps_a_frame_and_is_only_maximised_where_the_policy_says_so() {
     let window = focused(&mut fixture, "work");
     window.toplevel.set_fullscreen(None);
     assert_snapshot!(fixture.configures(&window), @r"
-    size 1268x776 [Activated Fullscreen]
-    size 1268x776 [Activated Fullscreen]
+    size 1268x772 [Activated Fullscreen]
+    size 1268x772 [Activated Fullscreen]
     ");
     window.toplevel.unset_fullscreen();
     assert_snapshot!(fixture.configures(&window), @r"

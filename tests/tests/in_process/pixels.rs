@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What is on the screen: a client's pixels in its content rectangle, exactly, and nowhere else.
 
+use heraldry_tests::client::clear;
 use heraldry_tests::colour::key::{CYAN, MAGENTA, YELLOW};
 use heraldry_tests::colour::{Area, Pixels};
-use heraldry_tests::fixture::{Fixture, Setup, clear};
+use heraldry_tests::fixture::{Fixture, Setup};
 
 fn at_scale(scale: f64) -> Fixture {
     let pixels = |logical: f64| format!("{:.0}", logical * scale).parse().unwrap();

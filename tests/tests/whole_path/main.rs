@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The real programs, from a client's connection to a picture: through `heraldry-host`, virtio_wl and the gate.
+#![cfg(test)]
+
+mod faults;
+mod hand_over;
+mod leaks;
+mod programs;
