@@ -10,6 +10,7 @@ use wayland_server::protocol::{wl_data_source, wl_keyboard, wl_registry};
 
 use crate::objects::Object;
 use crate::outbox::Outbox;
+use crate::serials;
 use crate::services::{MemoryPurpose, Services};
 use crate::session::{Announced, Session, Step};
 use crate::tables::{self, Kind};
@@ -82,10 +83,15 @@ impl<S: Services> Session<S> {
                     out.descriptor(position, fd);
                 }
             }
-            Filter::Version(version) => {
+            Filter::Patch(patches) => {
                 let position = out.message(message);
-                if let Some(offset) = args.place(2) {
-                    out.patch(position, offset, version);
+                for (index, word) in patches.into_iter().flatten() {
+                    if let Some(offset) = args.place(index) {
+                        out.patch(position, offset, word);
+                    }
+                }
+                for fd in taken {
+                    out.descriptor(position, fd);
                 }
             }
         }
@@ -163,26 +169,24 @@ impl<S: Services> Session<S> {
                     return Filter::Drop;
                 };
                 let version = args.uint(2).min(most).min(table.version);
-                self.announced.insert(
-                    args.uint(0),
-                    Announced {
-                        interface: table,
-                        version,
-                    },
-                );
-                if version == args.uint(2) {
-                    Filter::Pass
-                } else {
-                    Filter::Version(version)
-                }
+                let name = self.names.announce(args.uint(0));
+                let announced = Announced {
+                    interface: table,
+                    version,
+                    name: args.uint(0),
+                };
+                self.announced.insert(name, announced);
+                Filter::Patch([Some((0, name)), Some((2, version))])
             }
             // The name stays bindable: a client may bind before it has read of the removal, and the library decides then.
-            (Kind::Registry, wl_registry::EVT_GLOBAL_REMOVE_OPCODE)
-                if !self.announced.contains_key(&args.uint(0)) =>
-            {
-                Filter::Drop
-            }
-            _ => Filter::Pass,
+            (Kind::Registry, wl_registry::EVT_GLOBAL_REMOVE_OPCODE) => self
+                .names
+                .known(args.uint(0))
+                .map_or(Filter::Drop, |name| Filter::Patch([Some((0, name)), None])),
+            _ => match serials::of_event(object.interface.name, opcode) {
+                Some(index) => Filter::Patch([Some((index, self.serials.hand_out(args.uint(index)))), None]),
+                None => Filter::Pass,
+            },
         }
     }
 }
@@ -192,8 +196,8 @@ impl<S: Services> Session<S> {
 enum Filter {
     Pass,
     Drop,
-    /// Passed with this version in place of the announced one.
-    Version(u32),
+    /// Passed with these arguments replaced.
+    Patch([Option<(usize, u32)>; 2]),
 }
 
 /// The closed list of events that may carry a descriptor.

@@ -18,6 +18,7 @@ pub mod outbox;
 pub mod rate;
 mod requests;
 mod rules;
+mod serials;
 pub mod services;
 pub mod session;
 mod tables;

@@ -9,6 +9,7 @@ use wayland_server::protocol::wl_registry;
 use crate::objects::Object;
 use crate::outbox::Outbox;
 use crate::rules::{Action, Context, Request};
+use crate::serials;
 use crate::services::Services;
 use crate::session::{Session, Step};
 use crate::tables::Kind;
@@ -183,6 +184,16 @@ impl<S: Services> Session<S> {
         }
     }
 
+    /// The argument of a request that counts as the client counts, and what the compositor calls it.
+    fn compositors_number(&self, request: &Request<'_>) -> Option<(usize, u32)> {
+        if request.object.kind == Kind::Registry && request.opcode == wl_registry::REQ_BIND_OPCODE {
+            let announced = self.announced.get(&request.args.uint(0))?;
+            return Some((0, announced.name));
+        }
+        let index = serials::of_request(request.object.interface.name, request.opcode)?;
+        Some((index, self.serials.redeem(request.args.uint(index))))
+    }
+
     /// Hands on a checked request as its action says.
     fn pass(&mut self, message: &[u8], fds: usize, action: &Action, request: &Request<'_>, out: &mut Outbox) {
         match action {
@@ -196,6 +207,11 @@ impl<S: Services> Session<S> {
             Action::Pass | Action::Patch(_) => {}
         }
         let position = out.message(message);
+        if let Some((index, word)) = self.compositors_number(request)
+            && let Some(offset) = request.args.place(index)
+        {
+            out.patch(position, offset, word);
+        }
         if let Action::Patch(patches) = action {
             for (index, word) in patches.iter() {
                 if let Some(offset) = request.args.place(index) {

@@ -16,6 +16,7 @@ use crate::limits::Limits;
 use crate::objects::{Object, Objects};
 use crate::outbox::Outbox;
 use crate::rules::State;
+use crate::serials::{Names, Serials};
 use crate::services::Services;
 use crate::tables;
 use crate::violation::{Rule, ServerFault, Violation, code};
@@ -54,11 +55,13 @@ pub struct Progress {
     pub waits_for_descriptor: bool,
 }
 
-/// A global that was announced to this client.
+/// A global that was announced to this client, by the client's name for it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Announced {
     pub(crate) interface: &'static Interface,
     pub(crate) version: u32,
+    /// The compositor's name for it.
+    pub(crate) name: u32,
 }
 
 /// The gate of one client.
@@ -69,6 +72,8 @@ pub struct Session<S> {
     pub(crate) services: S,
     pub(crate) objects: Objects,
     pub(crate) announced: HashMap<u32, Announced>,
+    pub(crate) names: Names,
+    pub(crate) serials: Serials,
     pub(crate) state: State,
     /// Descriptors of the client whose messages are not whole.
     pub(crate) client_fds: VecDeque<OwnedFd>,
@@ -100,6 +105,8 @@ impl<S: Services> Session<S> {
             services,
             objects,
             announced: HashMap::new(),
+            names: Names::default(),
+            serials: Serials::default(),
             state: State::default(),
             client_fds: VecDeque::new(),
             server_fds: VecDeque::new(),

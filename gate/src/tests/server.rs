@@ -16,7 +16,7 @@ fn globals_are_filtered_and_capped() {
     client.ok(1, "get_registry", &[New]);
     assert_eq!(
         client.event(2, "global", &[U(7), S("wl_compositor"), U(6)]),
-        ["wl_registry@2.global(7,Some(\"wl_compositor\"),4)"]
+        ["wl_registry@2.global(1,Some(\"wl_compositor\"),4)"]
     );
     assert_eq!(
         client.event(2, "global", &[U(8), S("wl_shm"), U(1)]),
@@ -28,16 +28,54 @@ fn globals_are_filtered_and_capped() {
         [""; 0],
         "not known"
     );
-    assert_eq!(client.event(2, "global", &[U(10), S("wl_seat"), U(5)]).len(), 1);
+    assert_eq!(
+        client.event(2, "global", &[U(10), S("wl_seat"), U(5)]),
+        ["wl_registry@2.global(2,Some(\"wl_seat\"),5)"],
+        "names have no gaps that tell of hidden globals"
+    );
     assert_eq!(
         client.event(2, "global_remove", &[U(8)]),
         [""; 0],
         "never announced"
     );
-    assert_eq!(client.event(2, "global_remove", &[U(10)]).len(), 1);
-    client.ok(2, "bind", &[U(7), S("wl_compositor"), U(4), New]);
-    client.ok(2, "bind", &[U(10), S("wl_seat"), U(5), New]);
+    assert_eq!(
+        client.event(2, "global_remove", &[U(10)]),
+        ["wl_registry@2.global_remove(2)"]
+    );
+    drain(&mut client.out);
+    client.ok(2, "bind", &[U(1), S("wl_compositor"), U(4), New]);
+    client.ok(2, "bind", &[U(2), S("wl_seat"), U(5), New]);
+    let (bytes, _) = drain(&mut client.out);
+    assert_eq!(
+        words(&client.session, &bytes, false),
+        [
+            "wl_registry@2.bind(7,Some(\"wl_compositor\"),4,3)",
+            "wl_registry@2.bind(10,Some(\"wl_seat\"),5,4)"
+        ],
+        "the compositor gets its own names back"
+    );
     client.breaks(Rule::BadBind, 2, "bind", &[U(8), S("wl_shm"), U(1), New]);
+}
+
+#[test]
+fn serials_are_the_clients_own() {
+    let mut client = Client::new();
+    let seat = client.bind("wl_seat");
+    let pointer = client.ok(seat, "get_pointer", &[New]);
+    let device = client.bind("wl_data_device_manager");
+    let device = client.ok(device, "get_data_device", &[New, U(seat)]);
+    // Between the two presses the compositor used 8000 serials for others.
+    for (serial, seen) in [(1000, 1), (9000, 2)] {
+        let events = client.event(pointer, "button", &[U(serial), U(5), U(0x110), U(1)]);
+        assert_eq!(events, [format!("wl_pointer@{pointer}.button({seen},5,272,1)")]);
+    }
+    drain(&mut client.out);
+    for (sent, meant) in [(2, 9000), (1, 1000), (9000, 0), (3, 0)] {
+        client.ok(device, "set_selection", &[U(0), U(sent)]);
+        let (bytes, _) = drain(&mut client.out);
+        let expected = format!("wl_data_device@{device}.set_selection(0,{meant})");
+        assert_eq!(words(&client.session, &bytes, false), [expected], "{sent}");
+    }
 }
 
 #[test]
