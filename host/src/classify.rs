@@ -8,7 +8,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use heraldry_config::UnsealedMemory;
-use rustix::fs::{FileType, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat};
+use rustix::fs::{FileType, OFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fcntl_getfl, fstat};
 
 /// Largest memory that passes: the virtio_wl device announces sizes in 32 bits (crosvm wl.rs).
 const MAX_MEMORY: u64 = u32::MAX as u64;
@@ -39,6 +39,10 @@ pub(crate) enum Refused {
 /// Looks at a descriptor; memory is sealed against shrinking if it is not already.
 pub(crate) fn classify(fd: &OwnedFd, unsealed: UnsealedMemory) -> Result<Kind, Refused> {
     let stat = fstat(fd).map_err(|_gone| Refused::Other)?;
+    // A descriptor for a path can be neither read nor mapped; it is a way to a file that its receiver may not open.
+    if fcntl_getfl(fd).map_or(true, |flags| flags.contains(OFlags::PATH)) {
+        return Err(Refused::Other);
+    }
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Fifo => Ok(Kind::Pipe),
         FileType::RegularFile => {
@@ -107,6 +111,14 @@ mod tests {
             classify(&socket.into(), UnsealedMemory::Allow),
             Err(Refused::Other)
         );
+    }
+
+    #[test]
+    fn a_path_is_neither_memory_nor_pipe() {
+        let memory = memory(MemfdFlags::ALLOW_SEALING, 4096);
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&memory));
+        let path = rustix::fs::open(path, OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
+        assert_eq!(classify(&path, UnsealedMemory::Allow), Err(Refused::Other));
     }
 
     #[test]

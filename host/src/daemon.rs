@@ -6,9 +6,11 @@
 //! | `vm/NAME/wayland-0` | the VMM of app VM NAME (or, in development, a program) |
 //! | `compositor/display` | the compositor VM's context `heraldry-display`: announcements |
 //! | `compositor/connection` | its contexts `heraldry-connection`: one per taken client, a token first |
+//! | `compositor/wl-conn-N` | its context `wl-conn-N`: one client, with `hand-over "name"` |
 //! | `compositor/memfd` | its context `__crosvm_memfd`: the memory server |
 //! | `admin` | `heraldry-host stats` |
 
+mod accepting;
 mod compositor_side;
 mod vm_side;
 
@@ -19,16 +21,18 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use heraldry_config::{Config, ConfigErrors};
-use heraldry_virtio::wire::display::{CompositorRecord, HostRecord};
+use heraldry_config::{Config, ConfigErrors, Owner};
+use heraldry_virtio::wire::display::CompositorRecord;
 use heraldry_virtio::wire::memfd::MemfdRequest;
 use heraldry_virtio::wire::{RecordReader, VmName};
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{info, warn};
 
+use self::accepting::Pace;
 use crate::handover::Waiting;
 use crate::listeners::{self, ListenError, Listener};
 use crate::memory::MemoryServer;
@@ -67,6 +71,7 @@ enum Key {
     Memfd(u64),
     Pending(u64),
     Splice(u64, Side),
+    Named(u64),
 }
 
 impl Key {
@@ -85,6 +90,7 @@ impl Key {
             Self::Pending(id) => (10, id),
             Self::Splice(id, Side::Client) => (11, id),
             Self::Splice(id, Side::Compositor) => (12, id),
+            Self::Named(number) => (13, number),
         };
         EventData::new_u64(id << 4 | kind)
     }
@@ -105,6 +111,7 @@ impl Key {
             10 => Self::Pending(id),
             11 => Self::Splice(id, Side::Client),
             12 => Self::Splice(id, Side::Compositor),
+            13 => Self::Named(id),
             _ => return None,
         })
     }
@@ -114,6 +121,8 @@ impl Key {
 struct VmEntry {
     id: u64,
     listener: Listener,
+    owner: Option<Owner>,
+    pace: Pace,
     /// The boot instance; `None` while no connection of the VM is open.
     boot: Option<u64>,
     connections: usize,
@@ -124,6 +133,8 @@ struct VmEntry {
 struct Active {
     vm: VmName,
     splice: Splice,
+    /// What epoll watches on the client's end and on the compositor's.
+    watched: [EventFlags; 2],
 }
 
 /// The compositor's display socket.
@@ -131,6 +142,10 @@ struct DisplayPeer {
     fd: OwnedFd,
     reader: RecordReader<CompositorRecord>,
     greeted: bool,
+    /// Records that the socket did not take yet.
+    out: Vec<u8>,
+    /// Whether epoll tells when it takes more.
+    waits: bool,
 }
 
 /// A `heraldry-connection` whose token has not come in full.
@@ -198,6 +213,9 @@ pub struct Daemon {
     greetings: BTreeMap<u64, Greeting>,
     memfds: BTreeMap<u64, MemfdPeer>,
     active: BTreeMap<u64, Active>,
+    /// Connections of which one side has closed, with the time that the other has.
+    closing: BTreeMap<u64, Instant>,
+    resting: Vec<(Instant, Key)>,
     memory: MemoryServer,
     counters: Stats,
     next_id: u64,
@@ -225,12 +243,13 @@ impl Daemon {
     pub fn open(config_path: &Path, dir: Option<&Path>) -> Result<Self, DaemonError> {
         let config = heraldry_config::load(config_path).map_err(DaemonError::Config)?;
         let dir = dir.map_or_else(|| config.host.dir.clone(), Path::to_owned);
-        // Others must get to their own VM's folder, and see nothing on the way.
-        listeners::folder(&dir, 0o711)?;
+        // Nobody else gets in before every socket has its mode.
+        listeners::folder(&dir, 0o700)?;
         let lock = listeners::lock(&dir)?;
         listeners::folder(&dir.join("vm"), 0o711)?;
         let inner = dir.join("compositor");
         listeners::folder(&inner, 0o700)?;
+        listeners::sweep(&inner);
         raise_descriptor_limit();
         let memory = MemoryServer::new(config.host.memfd);
         let (terminate, reload) = signals()?;
@@ -249,6 +268,8 @@ impl Daemon {
             greetings: BTreeMap::new(),
             memfds: BTreeMap::new(),
             active: BTreeMap::new(),
+            closing: BTreeMap::new(),
+            resting: Vec::new(),
             memory,
             counters: Stats::default(),
             next_id: 1,
@@ -259,7 +280,11 @@ impl Daemon {
             _lock: lock,
         };
         daemon.watch_own()?;
-        daemon.open_listeners()?;
+        if let Some(error) = daemon.open_listeners().pop() {
+            return Err(error.into());
+        }
+        // Owners of VMs must get to their own socket, and see nothing on the way.
+        listeners::folder(&daemon.dir, 0o711)?;
         Ok(daemon)
     }
 
@@ -327,7 +352,11 @@ impl Daemon {
             Key::ConnectionListener => self.accept_greeting(),
             Key::MemfdListener => self.accept_memfd(),
             Key::AdminListener => self.serve_admin(),
-            Key::Display => self.read_display(),
+            Key::Named(number) => self.accept_named(number),
+            Key::Display => {
+                self.fill_display();
+                self.read_display();
+            }
             Key::Greeting(id) => self.read_greeting(id),
             Key::Memfd(id) => self.read_memfd(id),
             Key::Pending(number) => self.pending_gone(number),
@@ -341,8 +370,11 @@ impl Daemon {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let greeting = self.greetings.values().map(|greeting| greeting.deadline).min();
-        self.waiting.next_deadline().into_iter().chain(greeting).min()
+        let greeting = self.greetings.values().map(|greeting| greeting.deadline);
+        let closing = self.closing.values().copied();
+        let resting = self.resting.iter().map(|(until, _)| *until);
+        let all = greeting.chain(closing).chain(resting);
+        all.chain(self.waiting.next_deadline()).min()
     }
 
     fn expire(&mut self) {
@@ -351,6 +383,12 @@ impl Daemon {
             self.withdraw(number, "the compositor did not take it in time");
         }
         self.greetings.retain(|_, greeting| greeting.deadline > now);
+        let over = |(id, deadline): (&u64, &Instant)| (*deadline <= now).then_some(*id);
+        let over: Vec<u64> = self.closing.iter().filter_map(over).collect();
+        for id in over {
+            self.overdue(id);
+        }
+        self.wake(now);
     }
 
     /// SIGHUP: a broken configuration changes nothing.
@@ -361,24 +399,26 @@ impl Daemon {
             Ok(config) => {
                 self.memory.set_limits(config.host.memfd);
                 self.config = config;
-                match self.open_listeners() {
-                    Ok(()) => info!(vms = self.vms.len(), "configuration reloaded"),
-                    Err(error) => warn!(%error, "configuration reloaded, but not every VM can connect"),
+                for error in self.open_listeners() {
+                    let error = anyhow::Error::from(error);
+                    warn!("a VM of the new configuration cannot connect: {error:#}");
                 }
+                info!(vms = self.vms.len(), "configuration reloaded");
             }
             Err(errors) => warn!("configuration not reloaded, the old one stays in force:\n{errors}"),
         }
     }
 
-    /// Writes the counters to everyone who asks.
+    /// Writes the counters to whoever asks.
     fn serve_admin(&mut self) {
-        while let Ok((mut stream, _)) = self.admin_listener.socket.accept() {
-            let stats = self.stats();
-            let mut text = serde_json::to_vec(&stats).unwrap_or_default();
-            text.push(b'\n');
-            // The text fits the socket's buffer; a peer that is gone already needs no answer.
-            let _gone = io::Write::write_all(&mut stream, &text);
-        }
+        let Some(stream) = self.accept(Key::AdminListener) else {
+            return;
+        };
+        let mut text = serde_json::to_vec(&self.stats()).unwrap_or_default();
+        text.push(b'\n');
+        // The kernel takes all of it at once; whoever is gone already needs no answer.
+        let _limit = set_socket_send_buffer_size(&stream, text.len().saturating_mul(2));
+        let _gone = crate::splice::send(stream.as_fd(), &text, &[]);
     }
 
     fn stats(&self) -> Stats {
@@ -408,19 +448,6 @@ impl Daemon {
                 withdrawn: self.counters.withdrawn,
                 ..Stats::default()
             }
-        }
-    }
-
-    /// Sends a record to the compositor, if there is one.
-    fn announce(&mut self, record: &HostRecord) {
-        let Some(display) = self.display.as_ref().filter(|display| display.greeted) else {
-            return;
-        };
-        let bytes = record.encode();
-        // Records are small and the compositor reads them at once; one that does not is as good as gone.
-        if crate::splice::send(display.fd.as_fd(), &bytes, &[]) != Ok(bytes.len()) {
-            warn!("the display socket does not take announcements; the compositor must connect again");
-            self.display = None;
         }
     }
 }

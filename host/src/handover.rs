@@ -2,12 +2,15 @@
 //! Connections that were accepted for a VM and wait for the compositor: what stands in for accept(2).
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use heraldry_virtio::wire::VmName;
 use heraldry_virtio::wire::connection::TokenRecord;
 use heraldry_virtio::wire::display::{Announcement, HostRecord, TOKEN_LEN, Way};
+use heraldry_virtio::wire::{CONNECTION_PREFIX, ContextName, NameError, VmName};
+
+use crate::listeners::{ListenError, Listener};
 
 /// An accepted connection.
 #[derive(Debug)]
@@ -17,8 +20,52 @@ pub(crate) struct Pending {
     /// The VM whose listener it came by.
     pub(crate) vm: VmName,
     boot: u64,
-    token: [u8; TOKEN_LEN],
+    door: Door,
     deadline: Instant,
+    announced: bool,
+}
+
+/// How the compositor gets at a connection.
+#[derive(Debug)]
+pub(crate) enum Door {
+    /// It comes to the common socket with this token.
+    Token([u8; TOKEN_LEN]),
+    /// It comes to a socket of this name, which exists as long as the connection waits.
+    Name(ContextName, Listener),
+}
+
+impl Door {
+    /// A new token.
+    pub(crate) fn token() -> Result<Self, getrandom::Error> {
+        let mut token = [0; TOKEN_LEN];
+        getrandom::fill(&mut token)?;
+        Ok(Self::Token(token))
+    }
+
+    /// A new socket in `folder`.
+    ///
+    /// Its number is drawn, not counted: an announcement that outlived the host which made it must not lead to
+    /// another client of the next host.
+    pub(crate) fn name(folder: &Path) -> Result<Self, DoorError> {
+        let name = format!("{CONNECTION_PREFIX}{}", getrandom::u64()?);
+        // A number that is in use shows as an error here, and costs one client.
+        let listener = Listener::bind_new(&folder.join(&name))?;
+        Ok(Self::Name(ContextName::new(&name)?, listener))
+    }
+}
+
+/// Why a connection cannot be offered to the compositor.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DoorError {
+    /// No token or number.
+    #[error("the kernel gives no random numbers")]
+    Random(#[from] getrandom::Error),
+    /// No socket.
+    #[error("there is no socket for it")]
+    Listen(#[from] ListenError),
+    /// No name.
+    #[error("it has no name")]
+    Name(#[from] NameError),
 }
 
 /// All that wait.
@@ -30,15 +77,7 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     /// Takes a connection in; the number names it from now on.
-    pub(crate) fn add(
-        &mut self,
-        client: OwnedFd,
-        vm: VmName,
-        boot: u64,
-        wait: Duration,
-    ) -> Result<u64, getrandom::Error> {
-        let mut token = [0; TOKEN_LEN];
-        getrandom::fill(&mut token)?;
+    pub(crate) fn add(&mut self, client: OwnedFd, vm: VmName, boot: u64, wait: Duration, door: Door) -> u64 {
         self.next += 1;
         self.pending.insert(
             self.next,
@@ -46,22 +85,42 @@ impl Waiting {
                 client,
                 vm,
                 boot,
-                token,
+                door,
                 deadline: Instant::now() + wait,
+                announced: false,
             },
         );
-        Ok(self.next)
+        self.next
     }
 
-    /// The record that announces a connection.
-    pub(crate) fn announcement(&self, number: u64) -> Option<HostRecord> {
-        let pending = self.pending.get(&number)?;
+    /// The record that announces the oldest connection that was not; from here on it counts as announced.
+    pub(crate) fn announce_next(&mut self) -> Option<HostRecord> {
+        let (number, pending) = self.pending.iter_mut().find(|(_, pending)| !pending.announced)?;
+        pending.announced = true;
         Some(HostRecord::Announce(Announcement {
-            number,
+            number: *number,
             boot: pending.boot,
             vm: pending.vm.clone(),
-            way: Way::Token(pending.token),
+            way: match &pending.door {
+                Door::Token(token) => Way::Token(*token),
+                Door::Name(name, _) => Way::Name(name.clone()),
+            },
         }))
+    }
+
+    /// A new compositor knows of none.
+    pub(crate) fn forget_announcements(&mut self) {
+        for pending in self.pending.values_mut() {
+            pending.announced = false;
+        }
+    }
+
+    /// The socket of a connection that has one of its own.
+    pub(crate) fn socket(&self, number: u64) -> Option<BorrowedFd<'_>> {
+        match &self.pending.get(&number)?.door {
+            Door::Token(_) => None,
+            Door::Name(_, listener) => Some(listener.socket.as_fd()),
+        }
     }
 
     /// Numbers of all that wait, oldest first.
@@ -86,6 +145,11 @@ impl Waiting {
         }
     }
 
+    /// Whether the compositor knows of a connection.
+    pub(crate) fn is_announced(&self, number: u64) -> bool {
+        self.pending.get(&number).is_some_and(|pending| pending.announced)
+    }
+
     /// Takes a connection out, whatever becomes of it.
     pub(crate) fn remove(&mut self, number: u64) -> Option<Pending> {
         self.pending.remove(&number)
@@ -95,7 +159,7 @@ impl Waiting {
     pub(crate) fn redeem(&mut self, record: &TokenRecord) -> Option<Pending> {
         self.pending
             .get(&record.number)
-            .filter(|pending| record.has_token(&pending.token))?;
+            .filter(|pending| matches!(&pending.door, Door::Token(token) if record.has_token(token)))?;
         self.pending.remove(&record.number)
     }
 

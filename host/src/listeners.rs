@@ -3,12 +3,15 @@
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, lchown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use heraldry_config::Owner;
-use rustix::fs::{FlockOperation, flock};
+use heraldry_virtio::wire::CONNECTION_PREFIX;
+use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, fstat};
+use rustix::io::Errno;
+use rustix::process::geteuid;
 
 /// Why a socket cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +23,14 @@ pub enum ListenError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// A folder of ours belongs to somebody else, who could put other things in it.
+    #[error("the folder {path} belongs to user {uid}; remove it, or choose another --dir")]
+    Foreign {
+        /// Where.
+        path: PathBuf,
+        /// Whose.
+        uid: u32,
     },
     /// The socket cannot be bound.
     #[error("cannot listen on {path}")]
@@ -47,7 +58,8 @@ pub enum ListenError {
     Taken(PathBuf),
 }
 
-/// Makes a folder with exactly this mode, and its parents.
+/// Makes a folder with exactly this mode, and its parents. One that is there must be ours: in somebody else's folder
+/// every path can become another between two calls.
 pub(crate) fn folder(path: &Path, mode: u32) -> Result<(), ListenError> {
     let fail = |source| ListenError::Folder {
         path: path.to_owned(),
@@ -58,7 +70,27 @@ pub(crate) fn folder(path: &Path, mode: u32) -> Result<(), ListenError> {
         .mode(mode)
         .create(path)
         .map_err(fail)?;
-    std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(fail)
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fail = |errno: Errno| fail(errno.into());
+    let folder = rustix::fs::open(path, flags, Mode::empty()).map_err(fail)?;
+    let uid = fstat(&folder).map_err(fail)?.st_uid;
+    if uid != geteuid().as_raw() {
+        return Err(ListenError::Foreign {
+            path: path.to_owned(),
+            uid,
+        });
+    }
+    fchmod(&folder, Mode::from_raw_mode(mode)).map_err(fail)
+}
+
+/// Removes the sockets of connections that a host which was killed left behind.
+pub(crate) fn sweep(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(CONNECTION_PREFIX) {
+            // It is in nobody's way: the next host draws other numbers.
+            let _left = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Holds the folder for this process.
@@ -80,15 +112,21 @@ pub(crate) struct Listener {
 impl Listener {
     /// Binds `path`. The folder's lock is held, so a socket that is there is a dead one.
     pub(crate) fn bind(path: &Path) -> Result<Self, ListenError> {
+        match std::fs::remove_file(path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(ListenError::Bind {
+                path: path.to_owned(),
+                source,
+            }),
+            _ => Self::bind_new(path),
+        }
+    }
+
+    /// Binds `path`, where nothing may be. The folder lets nobody else in until the mode is set.
+    pub(crate) fn bind_new(path: &Path) -> Result<Self, ListenError> {
         let fail = |source| ListenError::Bind {
             path: path.to_owned(),
             source,
         };
-        if let Err(error) = std::fs::remove_file(path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            return Err(fail(error));
-        }
         let socket = UnixListener::bind(path).map_err(fail)?;
         std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(fail)?;
         socket.set_nonblocking(true).map_err(fail)?;
@@ -98,20 +136,20 @@ impl Listener {
         })
     }
 
-    /// Binds a VM's socket in a folder of its own and gives both to their owner.
+    /// Binds a VM's socket in a folder of its own and gives the socket to its owner. The folder stays ours, so that
+    /// the owner can connect and do nothing else.
     pub(crate) fn for_vm(dir: &Path, vm: &str, owner: Option<&Owner>) -> Result<Self, ListenError> {
         let home = dir.join("vm").join(vm);
         folder(&home, 0o700)?;
         let listener = Self::bind(&home.join("wayland-0"))?;
         if let Some(owner) = owner {
             let uid = uid_of(owner)?;
-            for path in [&listener.path, &home] {
-                std::os::unix::fs::chown(path, Some(uid), None).map_err(|source| ListenError::Owner {
-                    path: path.clone(),
-                    owner: uid.to_string(),
-                    source,
-                })?;
-            }
+            lchown(&listener.path, Some(uid), None).map_err(|source| ListenError::Owner {
+                path: listener.path.clone(),
+                owner: uid.to_string(),
+                source,
+            })?;
+            folder(&home, 0o711)?;
         }
         Ok(listener)
     }

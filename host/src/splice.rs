@@ -8,13 +8,14 @@ use std::collections::VecDeque;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use heraldry_config::UnsealedMemory;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    SendAncillaryMessage, SendFlags, Shutdown, recvmsg, sendmsg, shutdown,
 };
 
 use crate::classify::{Kind, Refused, classify};
@@ -25,6 +26,8 @@ pub(crate) const MAX_FDS: usize = 28;
 const CHUNK: usize = 16 * 1024;
 /// Bytes that may wait in one direction.
 const MAX_QUEUED: usize = 256 * 1024;
+/// How long one side has, after the other closed, to take what waits for it.
+const LINGER: Duration = Duration::from_secs(10);
 
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
@@ -38,8 +41,8 @@ pub(crate) enum End {
     /// The client sent a descriptor that may not pass.
     #[error("{0} sent {1}")]
     Descriptor(Side, #[source] Refused),
-    /// More descriptors than fit one message, or than may wait.
-    #[error("{0} sent too many descriptors")]
+    /// More descriptors than virtio_wl has room for in a message.
+    #[error("{0} sent more than {MAX_FDS} descriptors in one message")]
     TooMany(Side),
 }
 
@@ -91,22 +94,52 @@ struct Lane {
     queue: VecDeque<Piece>,
     bytes: usize,
     fds: usize,
-    /// The source has said its last word.
+    /// Nothing more is read: the source has said its last word, or nobody listens to it.
     ended: bool,
     traffic: Traffic,
 }
 
 impl Lane {
-    fn wants_input(&self) -> bool {
-        !self.ended && self.bytes < MAX_QUEUED
+    fn wants_input(&self, max_fds: usize) -> bool {
+        // What comes at once has at most MAX_FDS descriptors, and they must fit.
+        !self.ended && self.bytes < MAX_QUEUED && self.fds.saturating_add(MAX_FDS) <= max_fds
     }
 
     fn is_done(&self) -> bool {
         self.ended && self.queue.is_empty()
     }
+
+    /// Takes bytes in. Small reads share a piece, so that a queue costs what its bytes cost.
+    fn add(&mut self, bytes: &[u8], fds: Vec<OwnedFd>) {
+        self.traffic.bytes = self
+            .traffic
+            .bytes
+            .saturating_add(u64::try_from(bytes.len()).unwrap_or(0));
+        self.bytes = self.bytes.saturating_add(bytes.len());
+        self.fds = self.fds.saturating_add(fds.len());
+        match self.queue.back_mut() {
+            Some(last) if fds.is_empty() && last.bytes.len() < CHUNK => last.bytes.extend_from_slice(bytes),
+            _ => self.queue.push_back(Piece {
+                bytes: bytes.to_vec(),
+                sent: 0,
+                fds,
+            }),
+        }
+    }
+
+    /// Nobody takes what waits here, nor what might come.
+    fn give_up(&mut self) {
+        self.queue.clear();
+        self.bytes = 0;
+        self.fds = 0;
+        self.ended = true;
+    }
 }
 
 /// A spliced connection.
+///
+/// It ends in two steps. When one side closes, what it had said is delivered, and what waits for it is offered to it;
+/// only then, or after [`LINGER`], is the other side closed.
 pub(crate) struct Splice {
     client: OwnedFd,
     compositor: OwnedFd,
@@ -114,6 +147,8 @@ pub(crate) struct Splice {
     down: Lane,
     unsealed: UnsealedMemory,
     max_fds: usize,
+    /// Who closed first, and when the other side's time is up.
+    closing: Option<(Side, Instant)>,
 }
 
 impl Splice {
@@ -130,7 +165,8 @@ impl Splice {
             up: Lane::default(),
             down: Lane::default(),
             unsealed,
-            max_fds,
+            max_fds: max_fds.max(MAX_FDS),
+            closing: None,
         }
     }
 
@@ -147,16 +183,27 @@ impl Splice {
         (self.up.traffic, self.down.traffic)
     }
 
-    /// The events to wait for on one end.
+    /// The events to wait for on one end. With none, the end must not be watched at all: epoll reports a hang-up
+    /// whether it is asked for or not, and again and again.
     pub(crate) fn interest(&self, side: Side) -> EventFlags {
         let (from, to) = match side {
             Side::Client => (&self.up, &self.down),
             Side::Compositor => (&self.down, &self.up),
         };
         let mut flags = EventFlags::empty();
-        flags.set(EventFlags::IN, from.wants_input());
+        flags.set(EventFlags::IN, from.wants_input(self.max_fds));
         flags.set(EventFlags::OUT, !to.queue.is_empty());
         flags
+    }
+
+    /// When to give up on the side that is still open, if the other has closed.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.closing.map(|(_, deadline)| deadline)
+    }
+
+    /// Why a connection whose deadline has passed ends.
+    pub(crate) fn overdue(&self) -> End {
+        End::Closed(self.closing.map_or(Side::Client, |(side, _)| side))
     }
 
     /// Moves what can be moved after an event on `side`.
@@ -166,12 +213,23 @@ impl Splice {
         }
         self.push(Side::Client)?;
         self.push(Side::Compositor)?;
-        for (lane, side) in [(&self.up, Side::Client), (&self.down, Side::Compositor)] {
-            if lane.is_done() {
-                return Err(End::Closed(side));
-            }
+        match self.closing {
+            Some((first, _)) if self.up.is_done() && self.down.is_done() => Err(End::Closed(first)),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// `side` has closed. Nothing more is read from the other.
+    fn close(&mut self, side: Side) {
+        self.closing
+            .get_or_insert_with(|| (side, Instant::now() + LINGER));
+        self.up.ended = true;
+        self.down.ended = true;
+        if side == Side::Compositor {
+            // The client's writes fail from now on, so that it stops writing and reads what it is still to hear. It
+            // may be closed as well.
+            let _closed = shutdown(&self.client, Shutdown::Read);
+        }
     }
 
     /// Reads once from `side` into its lane.
@@ -180,11 +238,11 @@ impl Splice {
             Side::Client => (&mut self.up, self.client.as_fd()),
             Side::Compositor => (&mut self.down, self.compositor.as_fd()),
         };
-        if !lane.wants_input() {
+        if !lane.wants_input(self.max_fds) {
             return Ok(());
         }
-        let mut bytes = vec![0; CHUNK];
-        // One more than may come, so that an overfull message shows as truncated or as too many.
+        let mut bytes = [0; CHUNK];
+        // One more than may come, so that an overfull message shows as too many.
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS + 1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
@@ -193,7 +251,7 @@ impl Splice {
             Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
             // A reset is the other way to say goodbye.
             Err(Errno::CONNRESET) => {
-                lane.ended = true;
+                self.close(side);
                 return Ok(());
             }
             Err(errno) => return Err(End::Failed(side, errno)),
@@ -204,14 +262,15 @@ impl Splice {
                 fds.extend(rights);
             }
         }
-        if received.flags.contains(ReturnFlags::CTRUNC)
-            || fds.len() > MAX_FDS
-            || lane.fds.saturating_add(fds.len()) > self.max_fds
-        {
+        if fds.len() > MAX_FDS {
             return Err(End::TooMany(side));
         }
+        if received.flags.contains(ReturnFlags::CTRUNC) {
+            // There was room for them in the message, so there was none in our table: not the sender's fault.
+            return Err(End::Failed(side, Errno::MFILE));
+        }
         if received.bytes == 0 {
-            lane.ended = true;
+            self.close(side);
             return Ok(());
         }
         // The compositor's own memory comes from our server and is sealed from birth.
@@ -225,14 +284,7 @@ impl Splice {
                 Kind::Pipe => lane.traffic.pipes += 1,
             }
         }
-        bytes.truncate(received.bytes);
-        lane.traffic.bytes = lane
-            .traffic
-            .bytes
-            .saturating_add(u64::try_from(bytes.len()).unwrap_or(0));
-        lane.bytes = lane.bytes.saturating_add(bytes.len());
-        lane.fds = lane.fds.saturating_add(fds.len());
-        lane.queue.push_back(Piece { bytes, sent: 0, fds });
+        lane.add(bytes.get(..received.bytes).unwrap_or_default(), fds);
         Ok(())
     }
 
@@ -255,7 +307,13 @@ impl Splice {
                     }
                 }
                 Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
-                Err(Errno::PIPE | Errno::CONNRESET) => return Err(End::Closed(side)),
+                Err(Errno::PIPE | Errno::CONNRESET) => {
+                    // It hears no more, but what it said last is still to be read and delivered.
+                    lane.give_up();
+                    self.closing
+                        .get_or_insert_with(|| (side, Instant::now() + LINGER));
+                    return Ok(());
+                }
                 Err(errno) => return Err(End::Failed(side, errno)),
             }
         }
@@ -278,3 +336,6 @@ pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8], fds: &[OwnedFd]) -> Result<
         SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
     )
 }
+
+#[cfg(test)]
+mod tests;

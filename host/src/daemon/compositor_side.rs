@@ -2,7 +2,6 @@
 //! Everything that only the compositor VM can reach: display socket, connection tokens, memory server.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 use heraldry_virtio::wire::connection::{TOKEN_RECORD_LEN, TokenRecord};
@@ -11,22 +10,21 @@ use heraldry_virtio::wire::memfd::{MemfdFailure, encode_reply};
 use heraldry_virtio::wire::{Record, RecordReader, WireError};
 use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SocketFlags, acceptfrom_with, recv};
+use rustix::net::{RecvFlags, recv};
 use tracing::{debug, info, warn};
 
 use super::{Daemon, DisplayPeer, Greeting, Key, MemfdPeer};
 use crate::splice::send;
 
-/// Connections without a token, or to the memory server, at one time.
-const MAX_PEERS: usize = 64;
+/// Connections without a token at one time.
+const MAX_GREETINGS: usize = 256;
+/// Connections to the memory server at one time: the compositor has one for each VM, and a file has at most 256 VMs.
+const MAX_MEMFDS: usize = 512;
+/// Bytes of announcements that wait for the compositor to read; the rest waits as connections. Withdrawals come on top,
+/// at most one for each announcement.
+const DISPLAY_QUEUE: usize = 16 * 1024;
 /// A token must come within this time.
 const GREETING_TIME: Duration = Duration::from_secs(5);
-
-fn accept(listener: &UnixListener) -> Option<OwnedFd> {
-    acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
-        .ok()
-        .map(|(fd, _)| fd)
-}
 
 /// Feeds `input` to a reader and collects the records that are complete.
 fn drain<R: Record>(
@@ -44,7 +42,7 @@ impl Daemon {
     /// The compositor opens its display socket. A new one replaces the old: a restarted compositor is the one that
     /// counts.
     pub(super) fn accept_display(&mut self) {
-        let Some(fd) = accept(&self.display_listener.socket) else {
+        let Some(fd) = self.accept(Key::DisplayListener) else {
             return;
         };
         if self.display.take().is_some() {
@@ -53,15 +51,65 @@ impl Daemon {
         if epoll::add(&self.epoll, fd.as_fd(), Key::Display.pack(), EventFlags::IN).is_err() {
             return;
         }
-        let hello = HostRecord::Hello.encode();
-        if send(fd.as_fd(), &hello, &[]) != Ok(hello.len()) {
-            return;
-        }
         self.display = Some(DisplayPeer {
             fd,
             reader: RecordReader::new(),
             greeted: false,
+            out: HostRecord::Hello.encode().to_vec(),
+            waits: false,
         });
+        self.fill_display();
+    }
+
+    /// Sends the compositor what it does not know yet, as far as its socket takes it.
+    pub(super) fn fill_display(&mut self) {
+        let Some(display) = self.display.as_mut() else {
+            return;
+        };
+        loop {
+            while display.greeted
+                && display.out.len() < DISPLAY_QUEUE
+                && let Some(record) = self.waiting.announce_next()
+            {
+                display.out.extend_from_slice(&record.encode());
+            }
+            if display.out.is_empty() {
+                break;
+            }
+            match send(display.fd.as_fd(), &display.out, &[]) {
+                Ok(sent) => drop(display.out.drain(..sent)),
+                Err(Errno::AGAIN | Errno::INTR) => break,
+                // What it has sent before it closed is still read.
+                Err(Errno::PIPE | Errno::CONNRESET) => {
+                    display.out.clear();
+                    display.greeted = false;
+                    break;
+                }
+                Err(errno) => {
+                    warn!(%errno, "the display socket failed");
+                    self.display = None;
+                    return;
+                }
+            }
+        }
+        let waits = !display.out.is_empty();
+        if waits != display.waits {
+            display.waits = waits;
+            let mut flags = EventFlags::IN;
+            flags.set(EventFlags::OUT, waits);
+            // It was added when it was accepted; it cannot be missing.
+            let _added = epoll::modify(&self.epoll, display.fd.as_fd(), Key::Display.pack(), flags);
+        }
+    }
+
+    /// Tells the compositor that an announced connection waits no more.
+    pub(super) fn announce_withdrawal(&mut self, number: u64) {
+        if let Some(display) = self.display.as_mut().filter(|display| display.greeted) {
+            display
+                .out
+                .extend_from_slice(&HostRecord::Withdraw { number }.encode());
+            self.fill_display();
+        }
     }
 
     pub(super) fn read_display(&mut self) {
@@ -106,11 +154,8 @@ impl Daemon {
                 }
                 info!("compositor connected");
                 // Clients that came before the compositor, or between two of them, have waited for this.
-                for number in self.waiting.numbers() {
-                    if let Some(announcement) = self.waiting.announcement(number) {
-                        self.announce(&announcement);
-                    }
-                }
+                self.waiting.forget_announcements();
+                self.fill_display();
             }
             CompositorRecord::Take { number } => {
                 self.waiting.extend(*number, self.config.host.withdraw_after);
@@ -124,13 +169,26 @@ impl Daemon {
         }
     }
 
-    /// The compositor comes for an announced connection.
-    pub(super) fn accept_greeting(&mut self) {
-        let Some(fd) = accept(&self.connection_listener.socket) else {
+    /// The compositor comes to the socket of one connection.
+    pub(super) fn accept_named(&mut self, number: u64) {
+        let Some(compositor) = self.accept(Key::Named(number)) else {
             return;
         };
-        if self.greetings.len() >= MAX_PEERS {
-            warn!("too many connections without a token");
+        // With the connection its socket goes: nobody can come to it again.
+        if let Some(pending) = self.waiting.remove(number) {
+            self.join(pending.vm, pending.client, compositor);
+        }
+    }
+
+    /// The compositor comes for an announced connection.
+    pub(super) fn accept_greeting(&mut self) {
+        let Some(fd) = self.accept(Key::ConnectionListener) else {
+            return;
+        };
+        if self.greetings.len() >= MAX_GREETINGS {
+            if let Some(dropped) = self.log.allow() {
+                warn!(dropped, "too many connections without a token");
+            }
             return;
         }
         let id = self.fresh_id();
@@ -194,11 +252,13 @@ impl Daemon {
     }
 
     pub(super) fn accept_memfd(&mut self) {
-        let Some(fd) = accept(&self.memfd_listener.socket) else {
+        let Some(fd) = self.accept(Key::MemfdListener) else {
             return;
         };
-        if self.memfds.len() >= MAX_PEERS {
-            warn!("too many connections to the memory server");
+        if self.memfds.len() >= MAX_MEMFDS {
+            if let Some(dropped) = self.log.allow() {
+                warn!(dropped, "too many connections to the memory server");
+            }
             return;
         }
         let id = self.fresh_id();

@@ -1,71 +1,92 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Everything that app VMs can reach: their listeners, and the client's end of a splice.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
-use heraldry_config::{UnsealedMemory, VmVerdict};
+use heraldry_config::{HandOver, Owner, UnsealedMemory, VmVerdict};
 use heraldry_virtio::wire::VmName;
-use heraldry_virtio::wire::display::HostRecord;
 use rustix::event::epoll::{self, EventFlags};
-use rustix::net::{SocketFlags, acceptfrom_with};
 use tracing::{debug, info, warn};
 
+use super::accepting::Pace;
 use super::{Active, Daemon, Key, LogBudget, VmEntry};
+use crate::handover::{Door, DoorError};
 use crate::listeners::{ListenError, Listener};
-use crate::splice::{Side, Splice};
+use crate::splice::{End, Side, Splice};
 
 impl Daemon {
-    /// Brings the listeners in line with the configuration: new VMs can connect, those that are gone cannot.
-    pub(super) fn open_listeners(&mut self) -> Result<(), ListenError> {
-        let configured: Vec<(VmName, Option<heraldry_config::Owner>)> = self
+    /// Brings the listeners in line with the configuration: new VMs can connect, those that are gone cannot. Returns
+    /// what went wrong, VM by VM.
+    pub(super) fn open_listeners(&mut self) -> Vec<ListenError> {
+        let configured: BTreeMap<VmName, Option<Owner>> = self
             .config
             .vms
             .values()
             .filter_map(|vm| Some((VmName::new(vm.name.as_str()).ok()?, vm.owner.clone())))
             .collect();
+        // A VM that changes hands is another VM: what the old owner has open ends.
         let gone: Vec<VmName> = self
             .vms
-            .keys()
-            .filter(|name| configured.iter().all(|(known, _)| known != *name))
-            .cloned()
+            .iter()
+            .filter(|(name, vm)| configured.get(*name) != Some(&vm.owner))
+            .map(|(name, _)| name.clone())
             .collect();
         for vm in gone {
-            self.vms.remove(&vm);
-            self.active.retain(|_, active| active.vm != vm);
-            for number in self.waiting.numbers() {
-                if self.waiting.get(number).is_some_and(|pending| pending.vm == vm) {
-                    self.withdraw(number, "its VM is no longer configured");
-                }
-            }
-            info!(%vm, "VM removed");
+            self.remove_vm(&vm);
         }
+        let mut errors = Vec::new();
         for (name, owner) in configured {
-            if self.vms.contains_key(&name) {
-                continue;
+            if !self.vms.contains_key(&name)
+                && let Err(error) = self.add_vm(name, owner)
+            {
+                errors.push(error);
             }
-            let listener = Listener::for_vm(&self.dir, name.as_str(), owner.as_ref())?;
-            let id = self.fresh_id();
-            let watched = epoll::add(
-                &self.epoll,
-                listener.socket.as_fd(),
-                Key::Vm(id).pack(),
-                EventFlags::IN,
-            );
-            watched.map_err(|errno| ListenError::Bind {
-                path: self.dir.join("vm").join(name.as_str()),
-                source: errno.into(),
-            })?;
-            self.vms.insert(
-                name,
-                VmEntry {
-                    id,
-                    listener,
-                    boot: None,
-                    connections: 0,
-                    log: LogBudget::new(),
-                },
-            );
         }
+        errors
+    }
+
+    fn remove_vm(&mut self, vm: &VmName) {
+        self.vms.remove(vm);
+        self.active.retain(|_, active| active.vm != *vm);
+        self.closing.retain(|id, _| self.active.contains_key(id));
+        for number in self.waiting.numbers() {
+            if self.waiting.get(number).is_some_and(|pending| pending.vm == *vm) {
+                self.withdraw(number, "its VM is no longer configured");
+            }
+        }
+        self.memory.forget(vm);
+        // It stays if somebody put something else in it.
+        let _left = std::fs::remove_dir(self.dir.join("vm").join(vm.as_str()));
+        info!(%vm, "VM removed");
+    }
+
+    fn add_vm(&mut self, name: VmName, owner: Option<Owner>) -> Result<(), ListenError> {
+        let listener = Listener::for_vm(&self.dir, name.as_str(), owner.as_ref())?;
+        let id = self.fresh_id();
+        let watched = epoll::add(
+            &self.epoll,
+            listener.socket.as_fd(),
+            Key::Vm(id).pack(),
+            EventFlags::IN,
+        );
+        watched.map_err(|errno| ListenError::Bind {
+            path: self.dir.join("vm").join(name.as_str()),
+            source: errno.into(),
+        })?;
+        self.vms.insert(
+            name,
+            VmEntry {
+                id,
+                listener,
+                owner,
+                pace: Pace::new(),
+                boot: None,
+                connections: 0,
+                log: LogBudget::new(),
+            },
+        );
         Ok(())
     }
 
@@ -74,53 +95,65 @@ impl Daemon {
         let Some((name, vm)) = self.vms.iter_mut().find(|(_, vm)| vm.id == id) else {
             return;
         };
+        if let Err(wait) = vm.pace.take(Instant::now()) {
+            self.rest(Key::Vm(id), wait);
+            return;
+        }
         let name = name.clone();
-        let Ok(client) = acceptfrom_with(&vm.listener.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
-            .map(|(fd, _)| fd)
-        else {
+        let Some(client) = self.accept(Key::Vm(id)) else {
+            return;
+        };
+        let waiting = self.waiting.count(&name);
+        let Some(vm) = self.vms.get_mut(&name) else {
             return;
         };
         let limit = usize::try_from(self.config.host.connections_per_vm).unwrap_or(usize::MAX);
-        if vm.connections.saturating_add(self.waiting.count(&name)) >= limit {
+        if vm.connections.saturating_add(waiting) >= limit {
             if let Some(dropped) = vm.log.allow() {
                 warn!(vm = %name, limit, dropped, "connection refused: the VM has its limit open");
             }
             return;
         }
-        let boot = match vm.boot {
-            Some(boot) => boot,
-            None => {
-                // The first connection after none: the VM has started, as far as anybody can see from here.
-                let fresh = getrandom::u64().unwrap_or(0).max(1);
-                vm.boot = Some(fresh);
-                fresh
+        if let Err(error) = self.offer(&name, client) {
+            if let Some(dropped) = self.log.allow() {
+                let error = anyhow::Error::from(error);
+                warn!(vm = %name, dropped, "connection refused: {error:#}");
             }
-        };
-        self.counters.accepted += 1;
-        let Ok(number) = self
-            .waiting
-            .add(client, name.clone(), boot, self.config.host.withdraw_after)
-        else {
-            warn!("connection refused: the kernel gives no random numbers");
             return;
+        }
+        self.fill_display();
+    }
+
+    /// Puts a client among those that wait for the compositor.
+    fn offer(&mut self, name: &VmName, client: OwnedFd) -> Result<(), DoorError> {
+        let door = match self.config.host.hand_over {
+            HandOver::Token => Door::token()?,
+            HandOver::Name => Door::name(&self.dir.join("compositor"))?,
         };
+        // The first connection after none: the VM has started, as far as anybody can see from here.
+        let fresh = getrandom::u64()?.max(1);
+        let Some(vm) = self.vms.get_mut(name) else {
+            return Ok(());
+        };
+        let boot = *vm.boot.get_or_insert(fresh);
+        self.counters.accepted += 1;
+        let wait = self.config.host.withdraw_after;
+        let number = self.waiting.add(client, name.clone(), boot, wait, door);
         debug!(vm = %name, number, "client connected");
-        if let Some(pending) = self.waiting.get(number) {
-            // Only the hang-up matters until the compositor takes it; the bytes wait in the socket.
-            let watched = epoll::add(
-                &self.epoll,
-                pending.client.as_fd(),
-                Key::Pending(number).pack(),
-                EventFlags::RDHUP,
-            );
-            if watched.is_err() {
-                self.waiting.remove(number);
-                return;
-            }
+        // Only the hang-up matters until the compositor takes it; the bytes wait in the socket.
+        let watch = |fd: BorrowedFd<'_>, key: Key, flags| epoll::add(&self.epoll, fd, key.pack(), flags);
+        let client = self.waiting.get(number).map(|pending| pending.client.as_fd());
+        let watched = client
+            .map_or(Ok(()), |fd| watch(fd, Key::Pending(number), EventFlags::RDHUP))
+            .and_then(|()| {
+                let socket = self.waiting.socket(number);
+                socket.map_or(Ok(()), |fd| watch(fd, Key::Named(number), EventFlags::IN))
+            });
+        if let Err(errno) = watched {
+            warn!(vm = %name, %errno, "a connection cannot be watched");
+            self.withdraw(number, "it cannot be watched");
         }
-        if let Some(record) = self.waiting.announcement(number) {
-            self.announce(&record);
-        }
+        Ok(())
     }
 
     /// A waiting client hung up.
@@ -130,12 +163,15 @@ impl Daemon {
 
     /// Takes an announcement back and ends its client.
     pub(super) fn withdraw(&mut self, number: u64, why: &str) {
+        let announced = self.waiting.is_announced(number);
         let Some(pending) = self.waiting.remove(number) else {
             return;
         };
         self.counters.withdrawn += 1;
         debug!(vm = %pending.vm, number, why, "withdrawn");
-        self.announce(&HostRecord::Withdraw { number });
+        if announced {
+            self.announce_withdrawal(number);
+        }
         self.settle_boot(&pending.vm);
     }
 
@@ -152,17 +188,15 @@ impl Daemon {
         entry.connections += 1;
         let max_fds = usize::try_from(self.config.host.descriptors_per_connection).unwrap_or(256);
         let id = self.fresh_id();
-        let splice = Splice::new(client, compositor, unsealed, max_fds);
         // The client's socket was watched for a hang-up while it waited.
-        let _not_watched = epoll::delete(&self.epoll, splice.fd(Side::Client));
-        for side in [Side::Client, Side::Compositor] {
-            let key = Key::Splice(id, side).pack();
-            if let Err(errno) = epoll::add(&self.epoll, splice.fd(side), key, splice.interest(side)) {
-                warn!(%vm, %errno, "a connection cannot be watched");
-                return;
-            }
-        }
-        self.active.insert(id, Active { vm, splice });
+        let _not_watched = epoll::delete(&self.epoll, &client);
+        let active = Active {
+            vm,
+            splice: Splice::new(client, compositor, unsealed, max_fds),
+            watched: [EventFlags::empty(); 2],
+        };
+        self.active.insert(id, active);
+        self.watch(id);
     }
 
     /// Moves what can be moved on a spliced connection.
@@ -170,37 +204,74 @@ impl Daemon {
         let Some(active) = self.active.get_mut(&id) else {
             return;
         };
-        if let Err(end) = active.splice.progress(side, flags) {
-            let vm = active.vm.clone();
-            let (up, down) = active.splice.traffic();
-            if end.is_fault() {
-                self.counters.faults += 1;
-                if let Some(dropped) = self.vms.get_mut(&vm).and_then(|vm| vm.log.allow()) {
-                    let cause = std::error::Error::source(&end)
-                        .map(ToString::to_string)
-                        .unwrap_or_default();
-                    warn!(%vm, end = %end, cause, dropped, "connection ended for a broken rule");
+        match active.splice.progress(side, flags) {
+            Ok(()) => {
+                if let Some(deadline) = active.splice.deadline() {
+                    self.closing.insert(id, deadline);
                 }
-            } else {
-                debug!(%vm, end = %end, up = up.bytes, down = down.bytes, "connection ended");
+                self.watch(id);
             }
-            self.active.remove(&id);
-            if let Some(entry) = self.vms.get_mut(&vm) {
-                entry.connections = entry.connections.saturating_sub(1);
-            }
-            self.settle_boot(&vm);
+            Err(end) => self.end(id, &end),
+        }
+    }
+
+    /// One side has closed, and the other does not take what waits for it.
+    pub(super) fn overdue(&mut self, id: u64) {
+        self.closing.remove(&id);
+        if let Some(end) = self.active.get(&id).map(|active| active.splice.overdue()) {
+            self.end(id, &end);
+        }
+    }
+
+    /// Lets epoll watch what the connection waits for, and nothing that it does not.
+    fn watch(&mut self, id: u64) {
+        let Some(active) = self.active.get_mut(&id) else {
             return;
+        };
+        let mut result = Ok(());
+        for (side, watched) in [Side::Client, Side::Compositor]
+            .into_iter()
+            .zip(&mut active.watched)
+        {
+            let (fd, key) = (active.splice.fd(side), Key::Splice(id, side).pack());
+            let wanted = active.splice.interest(side);
+            let was = std::mem::replace(watched, wanted);
+            result = result.and(match (was.is_empty(), wanted.is_empty()) {
+                (true, true) => Ok(()),
+                (true, false) => epoll::add(&self.epoll, fd, key, wanted),
+                (false, true) => epoll::delete(&self.epoll, fd),
+                (false, false) if was == wanted => Ok(()),
+                (false, false) => epoll::modify(&self.epoll, fd, key, wanted),
+            });
         }
-        for side in [Side::Client, Side::Compositor] {
-            let key = Key::Splice(id, side).pack();
-            // It was added when the connection was joined; it cannot be missing.
-            let _added = epoll::modify(
-                &self.epoll,
-                active.splice.fd(side),
-                key,
-                active.splice.interest(side),
-            );
+        if let Err(errno) = result {
+            self.end(id, &End::Failed(Side::Client, errno));
         }
+    }
+
+    fn end(&mut self, id: u64, end: &End) {
+        self.closing.remove(&id);
+        let Some(Active { vm, splice, .. }) = self.active.remove(&id) else {
+            return;
+        };
+        let (up, down) = splice.traffic();
+        // Both sides learn of it before anything else happens.
+        drop(splice);
+        if end.is_fault() {
+            self.counters.faults += 1;
+            if let Some(dropped) = self.vms.get_mut(&vm).and_then(|vm| vm.log.allow()) {
+                let cause = std::error::Error::source(end)
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                warn!(%vm, end = %end, cause, dropped, "connection ended for a broken rule");
+            }
+        } else {
+            debug!(%vm, end = %end, up = up.bytes, down = down.bytes, "connection ended");
+        }
+        if let Some(entry) = self.vms.get_mut(&vm) {
+            entry.connections = entry.connections.saturating_sub(1);
+        }
+        self.settle_boot(&vm);
     }
 
     /// With its last connection a VM's boot instance ends, and with it the account at the memory server.

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Accepting connections. A listener that cannot go on rests for a while, because epoll would report it at once again.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::epoll::{self, EventFlags};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with};
+use tracing::warn;
+
+use super::{Daemon, Key};
+
+/// How long a listener rests when the system has no descriptor or memory for a connection.
+const REST: Duration = Duration::from_millis(250);
+
+/// How many connections of one VM are accepted a second, and at once after a pause. More wait in the kernel's queue.
+const PER_SECOND: u32 = 200;
+const AT_ONCE: u32 = 100;
+
+/// Counts what a VM may still connect now.
+#[derive(Debug)]
+pub(super) struct Pace {
+    left: u32,
+    since: Instant,
+}
+
+impl Pace {
+    pub(super) fn new() -> Self {
+        Self {
+            left: AT_ONCE,
+            since: Instant::now(),
+        }
+    }
+
+    /// Takes one; if there is none, the time to wait.
+    pub(super) fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        let one = Duration::from_secs(1) / PER_SECOND;
+        let earned = now.saturating_duration_since(self.since).as_micros() / one.as_micros();
+        let earned = u32::try_from(earned).unwrap_or(u32::MAX);
+        if earned > 0 {
+            self.left = self.left.saturating_add(earned).min(AT_ONCE);
+            self.since = now;
+        }
+        match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            // A tenth of a second's worth, so that a loop of a VM costs few wake-ups.
+            None => Err(Duration::from_millis(100)),
+        }
+    }
+}
+
+impl Daemon {
+    fn listener(&self, key: Key) -> Option<BorrowedFd<'_>> {
+        let listener = match key {
+            Key::Vm(id) => &self.vms.values().find(|vm| vm.id == id)?.listener,
+            Key::Named(number) => return self.waiting.socket(number),
+            Key::DisplayListener => &self.display_listener,
+            Key::ConnectionListener => &self.connection_listener,
+            Key::MemfdListener => &self.memfd_listener,
+            Key::AdminListener => &self.admin_listener,
+            _ => return None,
+        };
+        Some(listener.socket.as_fd())
+    }
+
+    /// Accepts one connection, if there is one.
+    pub(super) fn accept(&mut self, key: Key) -> Option<OwnedFd> {
+        let socket = self.listener(key)?;
+        match acceptfrom_with(socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok((fd, _)) => Some(fd),
+            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => None,
+            Err(errno) => {
+                if let Some(dropped) = self.log.allow() {
+                    warn!(%errno, dropped, "a connection cannot be accepted now; it waits");
+                }
+                self.rest(key, REST);
+                None
+            }
+        }
+    }
+
+    /// Leaves a listener alone for a while.
+    pub(super) fn rest(&mut self, key: Key, time: Duration) {
+        if let Some(socket) = self.listener(key)
+            && epoll::modify(&self.epoll, socket, key.pack(), EventFlags::empty()).is_ok()
+        {
+            self.resting.push((Instant::now() + time, key));
+        }
+    }
+
+    /// Wakes the listeners that have rested.
+    pub(super) fn wake(&mut self, now: Instant) {
+        let (awake, resting) = std::mem::take(&mut self.resting)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(until, _)| *until <= now);
+        self.resting = resting;
+        for (_, key) in awake {
+            // One that is gone needs no waking.
+            if let Some(socket) = self.listener(key) {
+                let _watched = epoll::modify(&self.epoll, socket, key.pack(), EventFlags::IN);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vm_that_connects_in_a_loop_is_slowed_down() {
+        let start = Instant::now();
+        let mut pace = Pace {
+            left: AT_ONCE,
+            since: start,
+        };
+        let (mut now, mut accepted) = (start, 0);
+        while now < start + Duration::from_secs(2) {
+            match pace.take(now) {
+                Ok(()) => accepted += 1,
+                Err(wait) => now += wait,
+            }
+        }
+        assert!((400..=AT_ONCE + 2 * PER_SECOND).contains(&accepted), "{accepted}");
+    }
+
+    #[test]
+    fn a_vm_that_rested_may_connect_at_once_again() {
+        let mut pace = Pace::new();
+        let mut now = pace.since;
+        while pace.take(now).is_ok() {}
+        now += Duration::from_secs(60);
+        let burst = (0..1000).take_while(|_| pace.take(now).is_ok()).count();
+        assert_eq!(burst, 100);
+    }
+}

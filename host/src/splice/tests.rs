@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Splices between socket pairs: what a peer sees, and what waiting costs.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+
+use super::*;
+
+struct Rig {
+    splice: Splice,
+    client: UnixStream,
+    compositor: UnixStream,
+}
+
+fn rig(max_fds: usize) -> Rig {
+    let pair = || {
+        let (near, far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        far.set_nonblocking(true).unwrap();
+        (OwnedFd::from(near), far)
+    };
+    let ((near_client, client), (near_compositor, compositor)) = (pair(), pair());
+    Rig {
+        splice: Splice::new(near_client, near_compositor, UnsealedMemory::Refuse, max_fds),
+        client,
+        compositor,
+    }
+}
+
+impl Rig {
+    /// What the daemon does: waits for what the splice is interested in, and for nothing else. Returns the end, or
+    /// `None` when nothing happens any more; fails if something happens for ever.
+    fn turn(&mut self) -> Option<End> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        for _ in 0..10_000 {
+            let sides = [Side::Client, Side::Compositor];
+            let interest = sides.map(|side| self.splice.interest(side));
+            let now = Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            };
+            let events: Vec<(Side, EventFlags)> = sides
+                .into_iter()
+                .zip(interest)
+                .filter(|(_, flags)| !flags.is_empty())
+                .filter_map(|(side, flags)| {
+                    let wanted = PollFlags::from_bits_truncate(u16::try_from(flags.bits()).unwrap());
+                    let fd = self.splice.fd(side);
+                    let mut fds = [PollFd::from_borrowed_fd(fd, wanted)];
+                    poll(&mut fds, Some(&now)).unwrap();
+                    let got = EventFlags::from_bits_truncate(u32::from(fds[0].revents().bits()));
+                    (!got.is_empty()).then_some((side, got))
+                })
+                .collect();
+            if events.is_empty() {
+                return None;
+            }
+            for (side, flags) in events {
+                if let Err(end) = self.splice.progress(side, flags) {
+                    return Some(end);
+                }
+            }
+        }
+        panic!("the splice spins");
+    }
+
+    /// Writes until nothing more is taken; returns how much was.
+    fn flood(&mut self, side: Side, at_once: usize) -> usize {
+        let mut total = 0;
+        let bytes: Vec<u8> = (0..at_once).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        loop {
+            let peer = match side {
+                Side::Client => &mut self.client,
+                Side::Compositor => &mut self.compositor,
+            };
+            match peer.write(&bytes) {
+                Ok(count) => total += count,
+                Err(error) => {
+                    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+                    if self.splice.interest(side).contains(EventFlags::IN) {
+                        assert!(self.turn().is_none());
+                    } else {
+                        return total;
+                    }
+                }
+            }
+            if at_once == 1 {
+                assert!(self.turn().is_none());
+                if !self.splice.interest(side).contains(EventFlags::IN) {
+                    return total;
+                }
+            }
+        }
+    }
+
+    fn held(&self) -> usize {
+        let lane = |lane: &Lane| {
+            lane.queue
+                .iter()
+                .map(|piece| piece.bytes.capacity() + size_of::<Piece>())
+                .sum::<usize>()
+        };
+        lane(&self.splice.up) + lane(&self.splice.down)
+    }
+}
+
+/// Reads what is there, without waiting.
+fn drain(stream: &mut UnixStream) -> Vec<u8> {
+    let mut all = Vec::new();
+    // It ends with an error when there is nothing more for now.
+    let _again = stream.read_to_end(&mut all);
+    all
+}
+
+fn memory() -> OwnedFd {
+    let fd = memfd_create("test", MemfdFlags::ALLOW_SEALING | MemfdFlags::CLOEXEC).unwrap();
+    ftruncate(&fd, 4096).unwrap();
+    fd
+}
+
+#[test]
+fn bytes_pass_both_ways() {
+    let mut rig = rig(256);
+    rig.client.write_all(b"request").unwrap();
+    rig.compositor.write_all(b"event").unwrap();
+    assert!(rig.turn().is_none());
+    assert_eq!(drain(&mut rig.compositor), b"request");
+    assert_eq!(drain(&mut rig.client), b"event");
+}
+
+#[test]
+fn a_side_that_does_not_read_costs_a_bounded_queue() {
+    for at_once in [1, 100, 100_000] {
+        let mut rig = rig(256);
+        let sent = rig.flood(Side::Client, at_once);
+        assert!(rig.splice.up.bytes <= MAX_QUEUED + CHUNK, "{at_once}");
+        assert!(
+            rig.held() <= 2 * (MAX_QUEUED + 2 * CHUNK),
+            "{at_once}: {}",
+            rig.held()
+        );
+        // All of it arrives once it reads.
+        let mut got = 0;
+        loop {
+            let some = drain(&mut rig.compositor).len();
+            assert!(rig.turn().is_none());
+            if some == 0 {
+                break;
+            }
+            got += some;
+        }
+        assert_eq!(got, sent, "{at_once}");
+    }
+}
+
+#[test]
+fn a_hang_up_behind_a_full_queue_does_not_spin_and_loses_nothing() {
+    let mut rig = rig(256);
+    let sent = rig.flood(Side::Client, 4096);
+    let (placeholder, _) = UnixStream::pair().unwrap();
+    drop(std::mem::replace(&mut rig.client, placeholder));
+    assert!(rig.turn().is_none(), "it waits for the compositor");
+    let mut got = 0;
+    loop {
+        got += drain(&mut rig.compositor).len();
+        if let Some(end) = rig.turn() {
+            assert!(matches!(end, End::Closed(Side::Client)), "{end}");
+            break;
+        }
+    }
+    got += drain(&mut rig.compositor).len();
+    assert_eq!(got, sent);
+}
+
+#[test]
+fn the_last_words_of_a_compositor_that_closed_reach_a_client_that_floods() {
+    let mut rig = rig(256);
+    rig.flood(Side::Client, 4096);
+    rig.compositor.write_all(b"error").unwrap();
+    let (placeholder, _) = UnixStream::pair().unwrap();
+    drop(std::mem::replace(&mut rig.compositor, placeholder));
+    let end = rig.turn().expect("nobody is left to wait for");
+    assert!(matches!(end, End::Closed(Side::Compositor)), "{end}");
+    assert_eq!(drain(&mut rig.client), b"error");
+    assert!(rig.client.write(b"more").is_err(), "its writes fail");
+}
+
+#[test]
+fn a_client_that_does_not_read_its_last_words_has_a_deadline() {
+    let mut rig = rig(256);
+    rig.flood(Side::Compositor, 4096);
+    let (placeholder, _) = UnixStream::pair().unwrap();
+    drop(std::mem::replace(&mut rig.compositor, placeholder));
+    drain(&mut rig.client); // so that the rest is read, and the end of it
+    while rig.splice.deadline().is_none() {
+        assert!(rig.turn().is_none());
+        let mut some = [0; 4096];
+        // It may be empty already.
+        let _empty = rig.client.read(&mut some);
+    }
+    assert!(rig.splice.deadline().unwrap() <= Instant::now() + LINGER);
+    assert!(matches!(rig.splice.overdue(), End::Closed(Side::Compositor)));
+}
+
+#[test]
+fn a_client_that_hears_nothing_more_is_heard_to_its_end() {
+    let mut rig = rig(256);
+    rig.client.write_all(b"last request").unwrap();
+    let (placeholder, _) = UnixStream::pair().unwrap();
+    drop(std::mem::replace(&mut rig.client, placeholder));
+    rig.compositor.write_all(b"event for nobody").unwrap();
+    // The compositor's side first, so that the broken pipe shows before the request is read.
+    rig.splice.pull(Side::Compositor).unwrap();
+    rig.splice.push(Side::Client).unwrap();
+    let end = rig.turn().expect("both sides are done");
+    assert!(matches!(end, End::Closed(Side::Client)), "{end}");
+    assert_eq!(drain(&mut rig.compositor), b"last request");
+}
+
+#[test]
+fn twenty_eight_descriptors_arrive_with_their_byte() {
+    let mut rig = rig(28);
+    let fds: Vec<OwnedFd> = (0..MAX_FDS).map(|_| memory()).collect();
+    rig.client.write_all(b"a").unwrap();
+    send(rig.client.as_fd(), b"b", &fds).unwrap();
+    rig.client.write_all(b"c").unwrap();
+    assert!(rig.turn().is_none());
+    let mut received = Vec::new();
+    let mut bytes = [0; 16];
+    let mut all = Vec::new();
+    loop {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let slices = &mut [IoSliceMut::new(&mut bytes)];
+        let Ok(message) = recvmsg(&rig.compositor, slices, &mut control, RecvFlags::CMSG_CLOEXEC) else {
+            break;
+        };
+        assert!(!message.flags.contains(ReturnFlags::CTRUNC));
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(rights) = message {
+                assert!(all.len() <= 1, "they come no later than their byte");
+                received.extend(rights);
+            }
+        }
+        all.extend_from_slice(&bytes[..message.bytes]);
+    }
+    assert_eq!((all.as_slice(), received.len()), (&b"abc"[..], MAX_FDS));
+}
+
+#[test]
+fn descriptors_wait_at_their_source_when_enough_wait_here() {
+    let mut rig = rig(56);
+    // The compositor's socket is full, so that nothing leaves.
+    let filler = [0; 4096];
+    while send(rig.splice.fd(Side::Compositor), &filler, &[]).is_ok() {}
+    for _ in 0..8 {
+        let fds: Vec<OwnedFd> = (0..14).map(|_| memory()).collect();
+        send(rig.client.as_fd(), b"x", &fds).unwrap();
+    }
+    assert!(
+        rig.turn().is_none(),
+        "a slow compositor is no fault of the client"
+    );
+    assert!((29..=56).contains(&rig.splice.up.fds), "{}", rig.splice.up.fds);
+    while !drain(&mut rig.compositor).is_empty() {
+        assert!(rig.turn().is_none());
+    }
+    assert_eq!(rig.splice.up.fds, 0);
+    assert_eq!(rig.splice.up.traffic.memory, 8 * 14);
+}
+
+#[test]
+fn too_many_descriptors_in_one_message_are_a_fault() {
+    let mut rig = rig(256);
+    let fds: Vec<OwnedFd> = (0..=MAX_FDS).map(|_| memory()).collect();
+    let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS + 1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    assert!(control.push(SendAncillaryMessage::ScmRights(&borrowed)));
+    sendmsg(
+        &rig.client,
+        &[IoSlice::new(b"x")],
+        &mut control,
+        SendFlags::empty(),
+    )
+    .unwrap();
+    let end = rig.turn().unwrap();
+    assert!(end.is_fault(), "{end}");
+}
+
+#[test]
+fn sockets_are_a_fault_from_either_side() {
+    for side in [Side::Client, Side::Compositor] {
+        let mut rig = rig(256);
+        let (socket, _other) = UnixStream::pair().unwrap();
+        let peer = match side {
+            Side::Client => &rig.client,
+            Side::Compositor => &rig.compositor,
+        };
+        send(peer.as_fd(), b"x", &[socket.into()]).unwrap();
+        let end = rig.turn().unwrap();
+        assert!(end.is_fault() && end.to_string().starts_with(&side.to_string()));
+    }
+}
