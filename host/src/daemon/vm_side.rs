@@ -169,10 +169,13 @@ impl Daemon {
         };
         self.counters.withdrawn += 1;
         debug!(vm = %pending.vm, number, why, "withdrawn");
+        let vm = pending.vm.clone();
+        // Its sockets are gone before anybody hears of it.
+        drop(pending);
         if announced {
             self.announce_withdrawal(number);
         }
-        self.settle_boot(&pending.vm);
+        self.settle_boot(&vm);
     }
 
     /// Joins a client with the compositor's connection.

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The daemon as a process, seen from its sockets.
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod handover;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod life;
+#[cfg(test)]
+mod memory;
