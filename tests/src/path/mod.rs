@@ -199,15 +199,33 @@ impl Rig {
             options,
             dir,
         };
+        rig.wait_for_compositor();
+        rig
+    }
+
+    fn wait_for_compositor(&self) {
         until("the compositor answers", || {
-            request(&rig.dir.path().join("ctl"), &Request::Stats).is_ok()
+            request(&self.file("ctl"), &Request::Stats).is_ok()
         });
-        if rig.host.is_some() {
+        if self.host.is_some() {
             until("host and compositor know each other", || {
-                rig.host_knows_compositor()
+                self.host_knows_compositor()
             });
         }
-        rig
+    }
+
+    /// Kills the compositor with its device, and starts both anew.
+    pub fn restart_compositor(&mut self) {
+        self.compositor.kill();
+        if self.host.is_some() {
+            until("the host has noticed", || !self.host_knows_compositor());
+        }
+        self.compositor = Program::start(
+            "compositor",
+            &mut compositor_command(&self.dir, &self.options),
+            self.dir.path(),
+        );
+        self.wait_for_compositor();
     }
 
     /// Whether the host has the compositor's display socket.

@@ -111,6 +111,11 @@ impl Visitor {
         }
     }
 
+    /// Sends and reads what goes without waiting.
+    pub fn push(&mut self) {
+        self.client.pump();
+    }
+
     /// Waits for the end of the connection; why it ended.
     pub fn end(&mut self) -> String {
         match self.wait("the end of its connection", |_| false) {

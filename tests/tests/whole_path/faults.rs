@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use heraldry_compositor::control::protocol::Request;
 use heraldry_tests::colour::key::{CYAN, MAGENTA};
 use heraldry_tests::path::{Rig, Visitor, assert_no_wrong_descriptor, until};
 
@@ -166,4 +167,41 @@ fn clients_that_come_before_the_compositor_is_ready_again_are_served_then() {
     // The compositor may not have noticed yet; the announcement waits for it.
     let mut client = rig.visitor("work");
     client.roundtrip().unwrap();
+}
+
+#[test]
+fn a_compositor_that_is_killed_and_started_again_takes_clients_again() {
+    let mut rig = Rig::default();
+    let mut clients: Vec<Visitor> = ["work", "personal"].map(|vm| rig.visitor(vm)).into();
+    for client in &mut clients {
+        client.show((100, 80), CYAN).unwrap();
+    }
+    rig.restart_compositor();
+    for client in &mut clients {
+        client.end();
+    }
+    until("the host has forgotten them", || {
+        rig.host_stats()["connections"] == 0
+    });
+    let mut client = rig.visitor("work");
+    client.show((120, 90), MAGENTA).unwrap();
+    rig.picture().assert_only_in(MAGENTA, rig.content_of("work"));
+    // Memory that the dead compositor had asked for is no longer on the VM's account.
+    assert_eq!(rig.host_stats()["vms"]["work"]["memory"]["count"], 1);
+}
+
+#[test]
+fn killing_a_vm_ends_its_clients_alone() {
+    let rig = Rig::default();
+    let mut killed: Vec<Visitor> = (0..3).map(|_| rig.visitor("work")).collect();
+    let mut bystander = rig.visitor("vault");
+    rig.tell(&Request::Kill {
+        vm: "work".to_owned(),
+    });
+    for client in &mut killed {
+        client.end();
+    }
+    bystander.roundtrip().unwrap();
+    assert_eq!(rig.stats().clients, 1);
+    rig.visitor("work").roundtrip().unwrap();
 }

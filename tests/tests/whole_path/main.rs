@@ -4,5 +4,6 @@
 
 mod faults;
 mod hand_over;
+mod isolation;
 mod leaks;
 mod programs;

@@ -4,6 +4,7 @@
 use std::process::Command;
 
 use heraldry_compositor::control::protocol::Rect;
+use heraldry_tests::colour::Pixels;
 use heraldry_tests::colour::key::{CYAN, MAGENTA};
 use heraldry_tests::path::{Options, Rig, Transport, assert_no_wrong_descriptor, listeners, program, until};
 
@@ -62,12 +63,7 @@ fn wayland_info_says_the_same_in_two_vms_and_nothing_of_the_hardware() {
     let info = |vm: &str| {
         let mut program = rig.run(vm, &format!("info-{vm}"), &mut Command::new("wayland-info"));
         assert!(program.finish().success(), "{}", program.log());
-        // The numbers of the globals differ; see `the_registry_...` in the in-process tests for what is there.
-        let log = program.log();
-        let unnumbered = log
-            .lines()
-            .map(|line| line.split(", name: ").next().unwrap_or_default());
-        unnumbered.collect::<Vec<_>>().join("\n")
+        program.log()
     };
     let (work, vault) = (info("work"), info("vault"));
     assert!(work.contains("xdg_wm_base"), "{work}");
@@ -125,4 +121,55 @@ fn the_keymap_comes_from_the_memory_server_once_for_each_vm() {
     assert_eq!(said["vms"]["work"]["memory"]["count"], 1);
     assert_eq!(rig.quit()["refused_sends"], 0);
     drop(clients);
+}
+
+#[test]
+fn ctl_says_what_there_is() {
+    let rig = Rig::default();
+    let mut client = rig.visitor("work");
+    let _window = client.show((200, 150), MAGENTA).unwrap();
+    let area = rig.content_of("work");
+    let ctl = |arguments: &[&str]| {
+        let said = Command::new(program("heraldry"))
+            .args(["ctl", "--json", "--control"])
+            .arg(rig.file("ctl"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(said.status.success(), "{said:?}");
+        serde_json::from_slice::<serde_json::Value>(&said.stdout).unwrap_or_default()
+    };
+    let windows = ctl(&["windows"]).to_string();
+    assert!(windows.contains(r#""vm":"work""#), "{windows}");
+    assert!(ctl(&["vms"]).to_string().contains("Work"));
+    let picture = rig.file("ctl.png");
+    ctl(&["screenshot", picture.to_str().unwrap()]);
+    Pixels::load(&picture).assert_only_in(MAGENTA, area);
+}
+
+#[test]
+fn programs_of_several_toolkits_show_framed_windows() {
+    let rig = Rig::default();
+    let mut programs = vec![
+        rig.run(
+            "work",
+            "weston-simple-damage",
+            &mut Command::new("weston-simple-damage"),
+        ),
+        rig.run("personal", "weston-flower", &mut Command::new("weston-flower")),
+        rig.run(
+            "vault",
+            "gtk4-demo",
+            Command::new("gtk4-demo").args(["--run=menu"]),
+        ),
+    ];
+    for vm in ["work", "personal", "vault"] {
+        let area = rig.content_of(vm);
+        assert!(area.w >= 48 && area.h >= 24, "{vm}: {area:?}");
+    }
+    let frames = rig.stats().frames;
+    until("the animation goes on", || rig.stats().frames > frames + 10);
+    for program in &mut programs {
+        assert!(program.runs(), "{}", program.log());
+    }
 }
