@@ -9,12 +9,14 @@
 pub mod cursor;
 mod geometry;
 mod hatch;
+mod notice;
 mod raster;
 mod spec;
 mod text;
 mod title;
 
 pub use geometry::{Geometry, PxRect, Side, geometry};
+pub use notice::{Notice, notice};
 pub use raster::draw;
 pub use spec::{Arms, Button, FrameKind, FrameSpec, Insets, Pattern, Rgb, Style};
 pub use title::{TitleLevel, TitleRule, safe_title};

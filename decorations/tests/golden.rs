@@ -293,3 +293,13 @@ fn cursors() {
     }
     canvas.check("cursors");
 }
+
+#[test]
+fn notices() {
+    let mut canvas = Canvas::new(460, 64, [0x2b, 0x24, 0x20, 0xff]);
+    for (scale, x) in [(1.0, 8), (2.0, 190)] {
+        let notice = heraldry_decorations::notice("NOT ISOLATED", &style(scale));
+        canvas.put(x, 8, notice.size.0, notice.size.1, &notice.pixels);
+    }
+    canvas.check("notice");
+}

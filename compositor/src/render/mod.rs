@@ -12,11 +12,21 @@ use std::collections::HashMap;
 
 use heraldry_config::Appearance;
 use heraldry_decorations::Style;
+use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::Color32F;
+use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
+use smithay::utils::{Physical, Size, Transform};
 use wayland_server::backend::ObjectId;
 
 use self::frames::FrameCache;
 use self::pointer::Pointers;
+
+/// A notice and its bitmap, once that is drawn.
+#[derive(Debug)]
+struct Notice {
+    text: String,
+    drawn: Option<(MemoryRenderBuffer, Size<i32, Physical>)>,
+}
 
 /// What drawing needs to remember.
 #[derive(Debug)]
@@ -27,6 +37,8 @@ pub struct Render {
     pub background: Color32F,
     /// Frames of popups and drag icons by their surface.
     popups: HashMap<ObjectId, FrameCache>,
+    /// A notice of the compositor's own, above all windows.
+    notice: Option<Notice>,
     /// Pictures of the pointer.
     pointer: Pointers,
     dirty: bool,
@@ -45,6 +57,7 @@ impl Render {
             },
             background: Color32F::BLACK,
             popups: HashMap::new(),
+            notice: None,
             pointer: Pointers::default(),
             dirty: true,
         };
@@ -57,6 +70,9 @@ impl Render {
         let font_size = appearance.font_size;
         #[expect(clippy::cast_precision_loss, reason = "font sizes are small numbers")]
         let font_size = font_size as f32;
+        if let Some(notice) = &mut self.notice {
+            notice.drawn = None;
+        }
         self.style = Style {
             frame_width: appearance.frame_width,
             title_height: appearance.title_height,
@@ -67,6 +83,36 @@ impl Render {
         let part = |value: u8| f32::from(value) / 255.0;
         self.background = Color32F::new(part(rgb.r), part(rgb.g), part(rgb.b), 1.0);
         self.dirty = true;
+    }
+
+    /// Shows a notice above all windows, for good.
+    pub fn show_notice(&mut self, text: &str) {
+        self.notice = Some(Notice {
+            text: text.to_owned(),
+            drawn: None,
+        });
+        self.dirty = true;
+    }
+
+    /// The notice's bitmap and size, drawn when first needed.
+    fn notice(&mut self) -> Option<(MemoryRenderBuffer, Size<i32, Physical>)> {
+        let style = self.style;
+        let Notice { text, drawn } = self.notice.as_mut()?;
+        let (buffer, size) = drawn.get_or_insert_with(|| {
+            let picture = heraldry_decorations::notice(text, &style);
+            let signed = |value: u32| i32::try_from(value).unwrap_or(0);
+            let size = Size::from((signed(picture.size.0), signed(picture.size.1)));
+            let buffer = MemoryRenderBuffer::from_slice(
+                &picture.pixels,
+                Fourcc::Argb8888,
+                (size.w, size.h),
+                1,
+                Transform::Normal,
+                None,
+            );
+            (buffer, size)
+        });
+        Some((buffer.clone(), *size))
     }
 
     /// Asks for a frame: something may look different, or a client waits for its callback.

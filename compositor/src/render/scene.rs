@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use heraldry_decorations::{Arms, FrameKind, FrameSpec, Style};
 use smithay::backend::renderer::element::Kind;
-use smithay::backend::renderer::element::memory::MemoryRenderBufferRenderElement;
+use smithay::backend::renderer::element::memory::{MemoryRenderBuffer, MemoryRenderBufferRenderElement};
 use smithay::backend::renderer::element::solid::SolidColorRenderElement;
 use smithay::backend::renderer::element::surface::{
     WaylandSurfaceRenderElement, render_elements_from_surface_tree,
@@ -50,6 +50,7 @@ where
     let mut kept = HashMap::new();
 
     builder.pointer(core);
+    builder.notice(core);
     builder.drag_icons(core, &mut popup_frames, &mut kept);
     let order: Vec<_> = core.windows.layout.visible().collect();
     for id in order {
@@ -129,7 +130,22 @@ where
         };
         let at: Point<i32, Physical> = core.input.pointer.to_physical(self.style.scale).to_i32_round();
         let (buffer, rect) = core.render.pointer.picture(shape, self.style.scale);
-        let rect = Rectangle::new(at + rect.loc, rect.size);
+        let buffer = buffer.clone();
+        self.bitmap(&buffer, Rectangle::new(at + rect.loc, rect.size), Kind::Cursor);
+    }
+
+    /// The compositor's own notice, at the bottom of the screen.
+    fn notice(&mut self, core: &mut Core) {
+        let Some((buffer, size)) = core.render.notice() else {
+            return;
+        };
+        let screen = pixels(core.windows.layout.area(), self.style.scale).size;
+        let at = Point::from(((screen.w - size.w) / 2, screen.h - size.h));
+        self.bitmap(&buffer, Rectangle::new(at, size), Kind::Unspecified);
+    }
+
+    /// One of our own bitmaps that may be missing if it cannot be uploaded: it guards nothing.
+    fn bitmap(&mut self, buffer: &MemoryRenderBuffer, rect: Rectangle<i32, Physical>, kind: Kind) {
         let element = MemoryRenderBufferRenderElement::from_buffer(
             self.renderer,
             rect.loc.to_f64(),
@@ -137,13 +153,13 @@ where
             None,
             None,
             None,
-            Kind::Cursor,
+            kind,
         );
         match element {
             Ok(element) => self
                 .elements
                 .push(SceneElement::Bitmap(Exact::new(element, rect, false))),
-            Err(error) => warn!(%error, "cannot upload the pointer's picture"),
+            Err(error) => warn!(%error, "cannot upload a picture of ours"),
         }
     }
 

@@ -91,6 +91,9 @@ pub fn start(state: &mut State, device: Option<&Path>, dev_sockets: Vec<DevSocke
         state.core.link.device = Some(device);
     }
     state.core.link.events = Some(events);
+    if !dev_sockets.is_empty() {
+        state.core.render.show_notice("NOT ISOLATED");
+    }
     dev_sockets
         .into_iter()
         .try_for_each(|socket| dev_socket::listen(&handle, socket))
