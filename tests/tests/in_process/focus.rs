@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use heraldry_tests::colour::key::{CYAN, MAGENTA};
-use heraldry_tests::fixture::{ClientId, Fixture, LEFT, Setup, Window};
+use heraldry_tests::fixture::{CONFIG, ClientId, Fixture, LEFT, Setup, Window};
 use insta::assert_snapshot;
 
 const KEY_A: u32 = 30;
@@ -80,6 +80,16 @@ fn a_window_that_appears_takes_no_focus_from_another_vm() {
 fn without_a_focus_a_new_window_takes_it_only_if_the_configuration_says_so() {
     let (fixture, ..) = two_vms();
     assert_eq!(fixture.state.core.input.focus(), None);
+
+    let mut fixture = Fixture::new(&Setup {
+        config: CONFIG.replace("schema 1", "schema 1\ndefaults { focus { on-map #true; }; }"),
+        pixels: false,
+        ..Setup::default()
+    });
+    let (work, personal) = (fixture.add_client("work"), fixture.add_client("personal"));
+    let first = fixture.window(work, (300, 200), MAGENTA);
+    fixture.window(personal, (300, 200), CYAN);
+    assert_eq!(fixture.state.core.input.focus(), Some(first.id));
 }
 
 #[test]
