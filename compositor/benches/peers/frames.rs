@@ -1,24 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Heraldry against weston, run side by side on this machine: `make bench`.
+//! The sync round trip and the compositor's CPU time per frame of an animated 1200x680 window.
 //!
-//! Prints the sync round trip and the compositor's CPU time per frame of an animated 1200x680 window, for weston, for
-//! heraldry on a development socket, and for the whole path (host daemon, emulated device, gate, compositor). Read
-//! the ratios; absolute numbers belong to the machine. Everything runs on one core, because waking another core costs
-//! more than all of the work measured. Rounds are interleaved and the median counts.
-#![expect(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    clippy::cast_precision_loss,
-    reason = "a measuring program"
-)]
+//! Everything runs on one core, because waking another core costs more than all of the work measured. Rounds are
+//! interleaved and the median counts.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::subjects::{Subject, cpu, direct, pin, weston, whole_path};
 use wayland_client::protocol::{
     wl_buffer, wl_callback, wl_compositor, wl_registry, wl_shm, wl_shm_pool, wl_surface,
 };
@@ -31,15 +22,13 @@ const SYNCS: usize = 3000;
 const FRAMES: Duration = Duration::from_secs(3);
 const ROUNDS: usize = 3;
 
-fn main() {
-    // The first argument is the folder with the programs; cargo appends its own.
-    let bin = PathBuf::from(std::env::args().nth(1).unwrap());
+pub(crate) fn run(bin: &Path) {
     let dir = tempfile::tempdir().unwrap();
     pin();
     let mut subjects = vec![
         weston(dir.path()),
-        direct(&bin, dir.path()),
-        whole_path(&bin, dir.path()),
+        direct(bin, dir.path()),
+        whole_path(bin, dir.path()),
     ];
     let mut results: Vec<Vec<Round>> = subjects.iter().map(|_| Vec::new()).collect();
     for _ in 0..ROUNDS {
@@ -69,192 +58,6 @@ fn main() {
         }
     }
     subjects.clear();
-}
-
-/// Keeps this process and all that it starts on the first core.
-fn pin() {
-    let mut set = rustix::thread::CpuSet::new();
-    set.set(0);
-    rustix::thread::sched_setaffinity(None, &set).unwrap();
-}
-
-/// A compositor to measure.
-struct Subject {
-    name: &'static str,
-    socket: PathBuf,
-    names: Vec<&'static str>,
-    children: Vec<Child>,
-}
-
-impl Drop for Subject {
-    fn drop(&mut self) {
-        for child in self.children.iter_mut().rev() {
-            let group = rustix::process::Pid::from_child(child);
-            let _gone = rustix::process::kill_process_group(group, rustix::process::Signal::TERM);
-            let _reaped = child.wait();
-        }
-    }
-}
-
-fn start(program: &Path, dir: &Path, args: &[String]) -> Child {
-    Command::new(program)
-        .args(args)
-        .env("XDG_RUNTIME_DIR", dir)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(std::fs::File::create(dir.join("log")).unwrap())
-        .process_group(0)
-        .spawn()
-        .unwrap()
-}
-
-fn wait_for(path: &Path) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while UnixStream::connect(path).is_err() {
-        assert!(Instant::now() < deadline, "{} did not come up", path.display());
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-fn private(dir: &Path, name: &str) -> PathBuf {
-    use std::os::unix::fs::DirBuilderExt;
-    let path = dir.join(name);
-    std::fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
-    path
-}
-
-fn strings(args: &[&str]) -> Vec<String> {
-    args.iter().map(|arg| (*arg).to_owned()).collect()
-}
-
-fn weston(dir: &Path) -> Subject {
-    let dir = private(dir, "weston");
-    let args = strings(&[
-        "--backend=headless-backend.so",
-        "--use-pixman",
-        "--width=1280",
-        "--height=800",
-        "--socket=weston",
-        "--idle-time=0",
-        "--no-config",
-    ]);
-    let child = start(Path::new("weston"), &dir, &args);
-    let socket = dir.join("weston");
-    wait_for(&socket);
-    Subject {
-        name: "weston (headless, pixman)",
-        socket,
-        names: vec![],
-        children: vec![child],
-    }
-}
-
-fn direct(bin: &Path, dir: &Path) -> Subject {
-    let dir = private(dir, "direct");
-    let socket = dir.join("work");
-    let config = config(&dir);
-    let args = [
-        strings(&["run", "--backend", "headless", "--size", "1280x800", "--config"]),
-        vec![
-            config,
-            "--dev-socket".to_owned(),
-            format!("work={}", socket.display()),
-        ],
-    ]
-    .concat();
-    let child = start(&bin.join("heraldry"), &dir, &args);
-    wait_for(&socket);
-    Subject {
-        name: "heraldry, development socket",
-        socket,
-        names: vec![],
-        children: vec![child],
-    }
-}
-
-fn whole_path(bin: &Path, dir: &Path) -> Subject {
-    let dir = private(dir, "whole");
-    let config = config(&dir);
-    let host_dir = dir.join("host");
-    let host = start(
-        &bin.join("heraldry-host"),
-        &dir,
-        &[
-            strings(&["run", "--config"]),
-            vec![config.clone(), "--dir".to_owned(), host_dir.display().to_string()],
-        ]
-        .concat(),
-    );
-    let socket = host_dir.join("vm/work/wayland-0");
-    wait_for(&socket);
-    let at = |name: &str| host_dir.join("compositor").join(name).display().to_string();
-    let sockets = format!(
-        "heraldry-display={},heraldry-connection={},__crosvm_memfd={}",
-        at("display"),
-        at("connection"),
-        at("memfd")
-    );
-    let compositor = start(
-        &bin.join("heraldry-sim"),
-        &dir,
-        &[
-            vec![
-                "--sockets".to_owned(),
-                sockets,
-                "--".to_owned(),
-                bin.join("heraldry").display().to_string(),
-            ],
-            strings(&[
-                "run",
-                "--backend",
-                "headless",
-                "--size",
-                "1280x800",
-                "--device",
-                "/dev/wl0",
-                "--config",
-            ]),
-            vec![config],
-        ]
-        .concat(),
-    );
-    Subject {
-        name: "heraldry, whole path",
-        socket,
-        names: vec!["heraldry-host", "heraldry-sim + heraldry"],
-        children: vec![host, compositor],
-    }
-}
-
-fn config(dir: &Path) -> String {
-    let path = dir.join("bench.kdl");
-    std::fs::write(&path, "schema 1\nvm \"work\" { display-name \"Work\"; color \"#1f5fbf\"; pattern \"horizontal\"; glyph \"W\"; }\n")
-        .unwrap();
-    path.display().to_string()
-}
-
-/// CPU time of a process, its threads and its children, in nanoseconds.
-fn cpu(pid: u32) -> u64 {
-    let mut sum = 0;
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    for task in tasks {
-        let stat = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-        sum += stat
-            .split_whitespace()
-            .next()
-            .and_then(|ns| ns.parse::<u64>().ok())
-            .unwrap_or(0);
-        let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        sum += children
-            .split_whitespace()
-            .filter_map(|pid| pid.parse().ok())
-            .map(cpu)
-            .sum::<u64>();
-    }
-    sum
 }
 
 /// One measurement of one subject.

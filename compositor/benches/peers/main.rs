@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Heraldry against weston, run side by side on this machine: `make bench`.
+//!
+//! weston, heraldry on development sockets, and the whole path (host daemon, emulated device, gate, compositor). Read
+//! the ratios; absolute numbers belong to the machine.
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    reason = "a measuring program"
+)]
+
+mod floods;
+mod frames;
+mod subjects;
+
+use std::path::PathBuf;
+
+fn main() {
+    // The first argument is the folder with the programs; cargo appends its own.
+    let bin = PathBuf::from(std::env::args().nth(1).unwrap());
+    floods::run(&bin);
+    // Last, because it keeps this process on one core.
+    frames::run(&bin);
+}

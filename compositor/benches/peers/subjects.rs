@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The compositors that are measured beside each other, and how they are started.
+
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Keeps this process and all that it starts on the first core.
+pub(crate) fn pin() {
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(0);
+    rustix::thread::sched_setaffinity(None, &set).unwrap();
+}
+
+/// A compositor to measure.
+pub(crate) struct Subject {
+    pub(crate) name: &'static str,
+    pub(crate) socket: PathBuf,
+    /// Where clients of another VM connect; the same for weston, which knows no VMs.
+    pub(crate) other: PathBuf,
+    pub(crate) names: Vec<&'static str>,
+    pub(crate) children: Vec<Child>,
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        for child in self.children.iter_mut().rev() {
+            let group = rustix::process::Pid::from_child(child);
+            let _gone = rustix::process::kill_process_group(group, rustix::process::Signal::TERM);
+            let _reaped = child.wait();
+        }
+    }
+}
+
+fn start(program: &Path, dir: &Path, args: &[String]) -> Child {
+    Command::new(program)
+        .args(args)
+        .env("XDG_RUNTIME_DIR", dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(dir.join("log")).unwrap())
+        .process_group(0)
+        .spawn()
+        .unwrap()
+}
+
+fn wait_for(path: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while UnixStream::connect(path).is_err() {
+        assert!(Instant::now() < deadline, "{} did not come up", path.display());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn private(dir: &Path, name: &str) -> PathBuf {
+    use std::os::unix::fs::DirBuilderExt;
+    let path = dir.join(name);
+    std::fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
+    path
+}
+
+fn strings(args: &[&str]) -> Vec<String> {
+    args.iter().map(|arg| (*arg).to_owned()).collect()
+}
+
+pub(crate) fn weston(dir: &Path) -> Subject {
+    let dir = private(dir, "weston");
+    let args = strings(&[
+        "--backend=headless-backend.so",
+        "--use-pixman",
+        "--width=1280",
+        "--height=800",
+        "--socket=weston",
+        "--idle-time=0",
+        "--no-config",
+    ]);
+    let child = start(Path::new("weston"), &dir, &args);
+    let socket = dir.join("weston");
+    wait_for(&socket);
+    Subject {
+        name: "weston (headless, pixman)",
+        other: socket.clone(),
+        socket,
+        names: vec![],
+        children: vec![child],
+    }
+}
+
+pub(crate) fn direct(bin: &Path, dir: &Path) -> Subject {
+    let dir = private(dir, "direct");
+    let (socket, other) = (dir.join("work"), dir.join("other"));
+    let config = config(&dir);
+    let args = [
+        strings(&["run", "--backend", "headless", "--size", "1280x800", "--config"]),
+        vec![
+            config,
+            "--dev-socket".to_owned(),
+            format!("work={}", socket.display()),
+            "--dev-socket".to_owned(),
+            format!("other={}", other.display()),
+        ],
+    ]
+    .concat();
+    let child = start(&bin.join("heraldry"), &dir, &args);
+    wait_for(&socket);
+    Subject {
+        name: "heraldry, development socket",
+        socket,
+        other,
+        names: vec![],
+        children: vec![child],
+    }
+}
+
+pub(crate) fn whole_path(bin: &Path, dir: &Path) -> Subject {
+    let dir = private(dir, "whole");
+    let config = config(&dir);
+    let host_dir = dir.join("host");
+    let host = start(
+        &bin.join("heraldry-host"),
+        &dir,
+        &[
+            strings(&["run", "--config"]),
+            vec![config.clone(), "--dir".to_owned(), host_dir.display().to_string()],
+        ]
+        .concat(),
+    );
+    let socket = host_dir.join("vm/work/wayland-0");
+    wait_for(&socket);
+    let at = |name: &str| host_dir.join("compositor").join(name).display().to_string();
+    let sockets = format!(
+        "heraldry-display={},heraldry-connection={},__crosvm_memfd={}",
+        at("display"),
+        at("connection"),
+        at("memfd")
+    );
+    let compositor = start(
+        &bin.join("heraldry-sim"),
+        &dir,
+        &[
+            vec![
+                "--sockets".to_owned(),
+                sockets,
+                "--".to_owned(),
+                bin.join("heraldry").display().to_string(),
+            ],
+            strings(&[
+                "run",
+                "--backend",
+                "headless",
+                "--size",
+                "1280x800",
+                "--device",
+                "/dev/wl0",
+                "--config",
+            ]),
+            vec![config],
+        ]
+        .concat(),
+    );
+    Subject {
+        name: "heraldry, whole path",
+        socket,
+        other: host_dir.join("vm/other/wayland-0"),
+        names: vec!["heraldry-host", "heraldry-sim + heraldry"],
+        children: vec![host, compositor],
+    }
+}
+
+fn config(dir: &Path) -> String {
+    let path = dir.join("bench.kdl");
+    std::fs::write(&path, "schema 1\nvm \"work\" { display-name \"Work\"; color \"#1f5fbf\"; pattern \"horizontal\"; glyph \"W\"; }\nvm \"other\" { display-name \"Other\"; color \"#b3261e\"; pattern \"vertical\"; glyph \"O\"; }\n")
+        .unwrap();
+    path.display().to_string()
+}
+
+/// CPU time of a process, its threads and its children, in nanoseconds.
+pub(crate) fn cpu(pid: u32) -> u64 {
+    let mut sum = 0;
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    for task in tasks {
+        let stat = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        sum += stat
+            .split_whitespace()
+            .next()
+            .and_then(|ns| ns.parse::<u64>().ok())
+            .unwrap_or(0);
+        let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        sum += children
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .map(cpu)
+            .sum::<u64>();
+    }
+    sum
+}
