@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Checks of the project itself: what the documents name exists, crates depend in one direction, and the rules of
+//! CONTRIBUTING.md that a machine can read.
+#![cfg(test)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use heraldry_tests::path::program;
+
+/// The most lines of a source file, without its tests.
+const MAX_LINES: usize = 600;
+const PROGRAMS: [&str; 3] = ["heraldry", "heraldry-host", "heraldry-sim"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// All files below `folder`, relative to the root, but for what was built.
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(root().join(folder)).unwrap() {
+        let entry = entry.unwrap();
+        let (name, path) = (entry.file_name(), folder.join(entry.file_name()));
+        if entry.file_type().unwrap().is_dir() {
+            if name != "target" && !name.to_string_lossy().starts_with('.') {
+                files(&path, found);
+            }
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+fn with_extension(extension: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    files(Path::new(""), &mut found);
+    found.retain(|path| path.extension().is_some_and(|found| found == extension));
+    let text = |path: &PathBuf| std::fs::read_to_string(root().join(path)).unwrap();
+    let texts: Vec<_> = found.iter().map(text).collect();
+    assert!(!texts.is_empty());
+    found.into_iter().zip(texts).collect()
+}
+
+fn assert_none(findings: &[String]) {
+    assert!(findings.is_empty(), "\n{}", findings.join("\n"));
+}
+
+/// The text of a document in two parts: the lines of its code blocks, and the rest.
+fn code_and_prose(text: &str) -> (Vec<String>, String) {
+    let (mut code, mut prose, mut fenced) = (Vec::<String>::new(), String::new(), false);
+    for line in text.lines() {
+        let indented = line.starts_with("    ") && (prose.ends_with("\n\n") || !code.is_empty());
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        } else if fenced || indented {
+            let goes_on = code.last().is_some_and(|last| last.ends_with('\\'))
+                || line.trim_start().starts_with("[--")
+                || line.trim_start().starts_with("--");
+            match code.last_mut().filter(|_| goes_on) {
+                Some(last) => *last = format!("{} {}", last.trim_end_matches('\\'), line.trim()),
+                None => code.push(line.trim().to_owned()),
+            }
+        } else {
+            prose.push_str(line);
+            prose.push('\n');
+        }
+    }
+    (code, prose)
+}
+
+/// What stands between backquotes.
+fn spans(prose: &str) -> Vec<&str> {
+    prose.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn every_path_in_the_documents_exists() {
+    let mut findings = Vec::new();
+    for (document, text) in with_extension("md") {
+        let (_, prose) = code_and_prose(&text);
+        let mut missing = |what: &str, base: &Path| {
+            if !root().join(base).join(what).exists() {
+                findings.push(format!("{}: there is no {what}", document.display()));
+            }
+        };
+        for span in spans(&prose) {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+            let Some((first, _)) = span.split_once('/').filter(|_| span.chars().all(plain)) else {
+                continue;
+            };
+            let of_source = [".rs", ".md", ".toml", ".kdl"]
+                .iter()
+                .any(|end| span.ends_with(end));
+            let ours = !first.is_empty() && first != "target" && root().join(first).is_dir();
+            if ours || (of_source && !first.is_empty()) {
+                missing(span, Path::new(""));
+            }
+        }
+        let folder = document.parent().unwrap();
+        let targets = prose.split("](").skip(1);
+        for target in targets.filter_map(|rest| rest.split(')').next()) {
+            let path = target.split('#').next().unwrap();
+            if !path.is_empty() && !target.contains("://") {
+                missing(path, folder);
+            }
+        }
+    }
+    assert_none(&findings);
+}
+
+#[test]
+fn every_threat_names_a_test_that_exists() {
+    let text = std::fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .skip_while(|line| !line.starts_with("| threat |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.trim_matches('|').split('|').collect())
+        .collect();
+    assert!(rows.len() >= 10, "the table is where it was");
+    let mut findings = Vec::new();
+    for row in rows {
+        let tests = spans(row.last().unwrap());
+        let exist = |test: &&str| root().join(test).exists();
+        if tests.is_empty() || !tests.iter().all(exist) {
+            findings.push(format!("{}: {tests:?}", row[0].trim()));
+        }
+    }
+    assert_none(&findings);
+}
+
+/// Names of all crates that `package` is built from.
+fn dependencies(package: &str) -> BTreeSet<String> {
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["tree", "--offline", "--locked", "--edges", "normal"])
+        .args(["--prefix", "none", "--format", "{p}", "-p", package])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let name = |line: &str| line.split(' ').next().unwrap().to_owned();
+    let names: BTreeSet<_> = text.lines().map(name).collect();
+    assert!(names.contains(package), "{text}");
+    names
+}
+
+#[test]
+fn crates_depend_in_one_direction() {
+    let borders: [(&str, &[&str]); 5] = [
+        (
+            "heraldry-gate",
+            &["smithay", "kdl", "heraldry-config", "heraldry-virtio"],
+        ),
+        (
+            "heraldry-virtio",
+            &["smithay", "wayland", "kdl", "heraldry-config", "heraldry-gate"],
+        ),
+        (
+            "heraldry-decorations",
+            &["smithay", "wayland", "kdl", "heraldry-"],
+        ),
+        ("heraldry-config", &["smithay", "wayland", "heraldry-"]),
+        (
+            "heraldry-host",
+            &["smithay", "wayland", "heraldry-gate", "heraldry-decorations"],
+        ),
+    ];
+    let mut findings = Vec::new();
+    for (package, forbidden) in borders {
+        for name in dependencies(package) {
+            if name != package && forbidden.iter().any(|start| name.starts_with(start)) {
+                findings.push(format!("{package} depends on {name}"));
+            }
+        }
+    }
+    assert_none(&findings);
+}
+
+/// What `--help` says: subcommands, and options with whether they take a value.
+#[derive(Clone, Default)]
+struct Help {
+    commands: BTreeSet<String>,
+    options: BTreeMap<String, bool>,
+}
+
+fn help(program_name: &str, subcommands: &[String]) -> Help {
+    let output = Command::new(program(program_name))
+        .args(subcommands)
+        .arg("--help")
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut help = Help::default();
+    let mut section = "";
+    for line in text.lines() {
+        let word = line.trim_start();
+        if !line.starts_with(' ') && line.ends_with(':') {
+            section = line;
+        } else if section == "Commands:" && line.starts_with("  ") && !line.starts_with("   ") {
+            help.commands
+                .extend(word.split(' ').next().map(ToOwned::to_owned));
+        } else if let Some(at) = line.find("--").filter(|_| word.starts_with('-')) {
+            let option: String = line[at..].chars().take_while(|c| !" <[".contains(*c)).collect();
+            help.options.insert(option, line.contains('<'));
+        }
+    }
+    help
+}
+
+/// Why a command line cannot be one, if it cannot.
+fn wrong(line: &str) -> Option<String> {
+    let mut words = line.split_whitespace().map(|word| word.trim_matches(['[', ']']));
+    let program_name = words.find(|word| !word.contains('=') || word.starts_with("ExecStart="))?;
+    let program_name = program_name.rsplit(['/', '=']).next()?;
+    if !PROGRAMS.contains(&program_name) {
+        return None;
+    }
+    let mut path = Vec::new();
+    let mut here = help(program_name, &path);
+    let mut options = here.options.clone();
+    while let Some(word) = words.next() {
+        if word == "--" {
+            let program: Vec<&str> = words.collect();
+            return wrong(&program.join(" "));
+        }
+        if word.starts_with('#') {
+            break;
+        }
+        if word.starts_with("--") {
+            let (name, value) = word.split_once('=').map_or((word, None), |(n, v)| (n, Some(v)));
+            match options.get(name) {
+                None => return Some(format!("{line}: no option {name}")),
+                Some(true) if value.is_none() => drop(words.next()),
+                Some(_) => {}
+            }
+        } else if !here.commands.is_empty() {
+            if !here.commands.contains(word) {
+                return Some(format!("{line}: no subcommand {word}"));
+            }
+            path.push(word.to_owned());
+            here = help(program_name, &path);
+            options.extend(here.options.clone());
+        }
+    }
+    None
+}
+
+#[test]
+fn every_command_line_in_the_documents_works() {
+    let mut findings = Vec::new();
+    let mut seen = 0;
+    for (document, text) in with_extension("md") {
+        let (code, prose) = code_and_prose(&text);
+        let lines = code
+            .iter()
+            .map(String::as_str)
+            .chain(spans(&prose))
+            .filter(|line| PROGRAMS.iter().any(|name| line.contains(name)) && line.contains(' '));
+        for line in lines {
+            seen += 1;
+            findings.extend(wrong(line).map(|why| format!("{}: {why}", document.display())));
+        }
+    }
+    assert!(seen >= 8, "the documents show {seen} command lines");
+    assert_none(&findings);
+}
+
+#[test]
+fn wrong_command_lines_are_found() {
+    assert_eq!(wrong("heraldry run --config FILE --size 1x1"), None);
+    assert_eq!(wrong("heraldry-sim --sockets a=b -- PROGRAM --no-such"), None);
+    for line in [
+        "heraldry no-such",
+        "heraldry run --no-such",
+        "heraldry-sim --sockets a=b -- heraldry no-such",
+        "heraldry-host run --sockets a=b",
+        "heraldry ctl input no-such",
+    ] {
+        assert!(wrong(line).is_some(), "{line}");
+    }
+}
+
+fn is_test(path: &Path) -> bool {
+    let name = path.file_stem().unwrap().to_string_lossy();
+    let folder =
+        |part: std::path::Component<'_>| part.as_os_str() == "tests" || part.as_os_str() == "benches";
+    name.ends_with("tests") || path.components().any(folder)
+}
+
+#[test]
+fn no_source_file_is_long() {
+    let mut findings = Vec::new();
+    for (path, text) in with_extension("rs") {
+        let lines = text.lines().take_while(|line| *line != "#[cfg(test)]").count();
+        if !is_test(&path) && lines > MAX_LINES {
+            findings.push(format!("{}: {lines} lines", path.display()));
+        }
+    }
+    assert_none(&findings);
+}
+
+#[test]
+fn unsafe_code_is_in_one_folder() {
+    let keyword = concat!("un", "safe ");
+    let mut findings = Vec::new();
+    for (path, text) in with_extension("rs") {
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap();
+            let block = |after: &str| {
+                ["{", "fn", "impl", "extern", "trait"]
+                    .iter()
+                    .any(|word| after.starts_with(word))
+            };
+            let found = code.split(keyword).skip(1).any(block);
+            if found && !path.starts_with("virtio-backend/src/sys") {
+                findings.push(format!("{}:{}: {line}", path.display(), number + 1));
+            }
+        }
+    }
+    assert_none(&findings);
+}
+
+#[test]
+fn nothing_is_left_to_do_in_the_sources() {
+    let marks = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("XX", "X"),
+        concat!("to", "do!("),
+    ];
+    let mut findings = Vec::new();
+    for (path, text) in with_extension("rs") {
+        for (number, line) in text.lines().enumerate() {
+            if marks.iter().any(|mark| line.contains(mark)) {
+                findings.push(format!("{}:{}: {line}", path.display(), number + 1));
+            }
+        }
+    }
+    assert_none(&findings);
+}
