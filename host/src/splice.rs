@@ -26,6 +26,9 @@ pub(crate) const MAX_FDS: usize = 28;
 const CHUNK: usize = 16 * 1024;
 /// Bytes that may wait in one direction.
 const MAX_QUEUED: usize = 256 * 1024;
+/// Bytes that may wait for a client. The compositor's side is always read: over virtio_wl an unread byte makes SEND
+/// wait, and with it everything of the client's VM; what that VM does not receive fills the one queue of the device.
+const MAX_WAITING: usize = 1024 * 1024;
 /// How long one side has, after the other closed, to take what waits for it.
 const LINGER: Duration = Duration::from_secs(10);
 
@@ -41,6 +44,9 @@ pub(crate) enum End {
     /// The client sent a descriptor that may not pass.
     #[error("{0} sent {1}")]
     Descriptor(Side, #[source] Refused),
+    /// The client does not read what it is sent.
+    #[error("the client does not read what it is sent")]
+    Slow,
     /// More descriptors than virtio_wl has room for in a message.
     #[error("{0} sent more than {MAX_FDS} descriptors in one message")]
     TooMany(Side),
@@ -49,7 +55,7 @@ pub(crate) enum End {
 impl End {
     /// Whether a peer broke a rule, rather than just left.
     pub(crate) fn is_fault(&self) -> bool {
-        matches!(self, Self::Descriptor(..) | Self::TooMany(_))
+        matches!(self, Self::Descriptor(..) | Self::TooMany(_) | Self::Slow)
     }
 }
 
@@ -100,7 +106,10 @@ struct Lane {
 }
 
 impl Lane {
-    fn wants_input(&self, max_fds: usize) -> bool {
+    fn wants_input(&self, from: Side, max_fds: usize) -> bool {
+        if from == Side::Compositor {
+            return !self.ended;
+        }
         // What comes at once has at most MAX_FDS descriptors, and they must fit.
         !self.ended && self.bytes < MAX_QUEUED && self.fds.saturating_add(MAX_FDS) <= max_fds
     }
@@ -191,7 +200,7 @@ impl Splice {
             Side::Compositor => (&self.down, &self.up),
         };
         let mut flags = EventFlags::empty();
-        flags.set(EventFlags::IN, from.wants_input(self.max_fds));
+        flags.set(EventFlags::IN, from.wants_input(side, self.max_fds));
         flags.set(EventFlags::OUT, !to.queue.is_empty());
         flags
     }
@@ -238,7 +247,7 @@ impl Splice {
             Side::Client => (&mut self.up, self.client.as_fd()),
             Side::Compositor => (&mut self.down, self.compositor.as_fd()),
         };
-        if !lane.wants_input(self.max_fds) {
+        if !lane.wants_input(side, self.max_fds) {
             return Ok(());
         }
         let mut bytes = [0; CHUNK];
@@ -285,6 +294,9 @@ impl Splice {
             }
         }
         lane.add(bytes.get(..received.bytes).unwrap_or_default(), fds);
+        if side == Side::Compositor && (lane.bytes > MAX_WAITING || lane.fds > self.max_fds) {
+            return Err(End::Slow);
+        }
         Ok(())
     }
 

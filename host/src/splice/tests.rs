@@ -190,7 +190,11 @@ fn the_last_words_of_a_compositor_that_closed_reach_a_client_that_floods() {
 #[test]
 fn a_client_that_does_not_read_its_last_words_has_a_deadline() {
     let mut rig = rig(256);
-    rig.flood(Side::Compositor, 4096);
+    for _ in 0..32 {
+        // More than the client's socket holds, less than may wait for it.
+        rig.compositor.write_all(&[0; 16 * 1024]).unwrap();
+        assert!(rig.turn().is_none());
+    }
     let (placeholder, _) = UnixStream::pair().unwrap();
     drop(std::mem::replace(&mut rig.compositor, placeholder));
     drain(&mut rig.client); // so that the rest is read, and the end of it
@@ -202,6 +206,24 @@ fn a_client_that_does_not_read_its_last_words_has_a_deadline() {
     }
     assert!(rig.splice.deadline().unwrap() <= Instant::now() + LINGER);
     assert!(matches!(rig.splice.overdue(), End::Closed(Side::Compositor)));
+}
+
+#[test]
+fn a_client_that_does_not_read_ends_before_the_compositor_waits() {
+    let mut rig = rig(256);
+    let mut sent = 0;
+    let end = loop {
+        match rig.compositor.write(&[0; 4096]) {
+            Ok(count) => sent += count,
+            Err(error) => panic!("the compositor waits after {sent} bytes: {error}"),
+        }
+        if let Some(end) = rig.turn() {
+            break end;
+        }
+    };
+    assert!(matches!(end, End::Slow), "{end}");
+    assert!(end.is_fault());
+    assert!((MAX_WAITING..2 * MAX_WAITING).contains(&sent), "{sent}");
 }
 
 #[test]
