@@ -56,6 +56,9 @@ pub enum DaemonError {
     Signals(#[from] io::Error),
 }
 
+/// Owners of VMs must get to their own socket, and see nothing on the way.
+const DIR_MODE: u32 = 0o711;
+
 /// What an event is about. Packed into the 64 bits that epoll keeps for each descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Key {
@@ -243,10 +246,12 @@ impl Daemon {
     pub fn open(config_path: &Path, dir: Option<&Path>) -> Result<Self, DaemonError> {
         let config = heraldry_config::load(config_path).map_err(DaemonError::Config)?;
         let dir = dir.map_or_else(|| config.host.dir.clone(), Path::to_owned);
+        // Until the lock is ours, it may be another daemon's folder.
+        listeners::folder(&dir, DIR_MODE)?;
+        let lock = listeners::lock(&dir)?;
         // Nobody else gets in before every socket has its mode.
         listeners::folder(&dir, 0o700)?;
-        let lock = listeners::lock(&dir)?;
-        listeners::folder(&dir.join("vm"), 0o711)?;
+        listeners::folder(&dir.join("vm"), DIR_MODE)?;
         let inner = dir.join("compositor");
         listeners::folder(&inner, 0o700)?;
         listeners::sweep(&inner);
@@ -283,8 +288,7 @@ impl Daemon {
         if let Some(error) = daemon.open_listeners().pop() {
             return Err(error.into());
         }
-        // Owners of VMs must get to their own socket, and see nothing on the way.
-        listeners::folder(&daemon.dir, 0o711)?;
+        listeners::folder(&daemon.dir, DIR_MODE)?;
         Ok(daemon)
     }
 

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use heraldry_host::daemon::{Daemon, DaemonError};
@@ -49,7 +50,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_new(&cli.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = match EnvFilter::try_new(&cli.log) {
+        Ok(filter) => filter,
+        Err(error) => return fail(&format!("--log: {error}")),
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -91,7 +95,10 @@ fn run(config: &Path, dir: Option<&Path>) -> ExitCode {
 fn stats(dir: &Path) -> ExitCode {
     let path = dir.join("admin");
     let mut text = Vec::new();
-    let read = UnixStream::connect(&path).and_then(|mut stream| stream.read_to_end(&mut text));
+    let read = UnixStream::connect(&path).and_then(|mut stream| {
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.read_to_end(&mut text)
+    });
     match read {
         Ok(_) => print(&text),
         Err(error) => fail(&format!(

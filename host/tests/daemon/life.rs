@@ -89,6 +89,7 @@ fn a_second_daemon_is_refused_and_the_first_goes_on() {
     assert_eq!(second.status.code(), Some(1));
     let text = String::from_utf8_lossy(&second.stderr);
     assert!(text.contains("another heraldry-host serves"), "{text}");
+    assert_eq!(mode(&world, ""), 0o711);
     world.joined(&mut world.display(), "work");
 }
 
