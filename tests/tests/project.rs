@@ -204,9 +204,9 @@ fn help(program_name: &str, subcommands: &[String]) -> Help {
         } else if section == "Commands:" && line.starts_with("  ") && !line.starts_with("   ") {
             help.commands
                 .extend(word.split(' ').next().map(ToOwned::to_owned));
-        } else if let Some(at) = line.find("--").filter(|_| word.starts_with('-')) {
-            let option: String = line[at..].chars().take_while(|c| !" <[".contains(*c)).collect();
-            help.options.insert(option, line.contains('<'));
+        } else if let Some((_, option)) = line.split_once("--").filter(|_| word.starts_with('-')) {
+            let option = option.split([' ', '<', '[']).next().unwrap();
+            help.options.insert(format!("--{option}"), line.contains('<'));
         }
     }
     help
