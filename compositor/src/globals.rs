@@ -23,6 +23,7 @@ use smithay::wayland::shell::xdg::decoration::XdgDecorationState;
 use smithay::wayland::shm::ShmState;
 use smithay::wayland::single_pixel_buffer::SinglePixelBufferState;
 use smithay::wayland::viewporter::ViewporterState;
+use wayland_protocols::xdg::shell::server::xdg_toplevel::WmCapabilities;
 use wayland_protocols_misc::server_decoration::server::org_kde_kwin_server_decoration_manager::Mode as KdeMode;
 use wayland_server::DisplayHandle;
 use wayland_server::backend::{ClientData, ClientId, GlobalHandler, GlobalId, Handle, ObjectData, ObjectId};
@@ -95,7 +96,15 @@ impl Globals {
             Ok(renderer) => ShmState::new::<State>(display, formats(&renderer)),
             Err(_) => ShmState::new::<State>(display, []),
         };
-        let xdg_shell = XdgShellState::new::<State>(display);
+        // No window menu: it would be the compositor's own surface in a client's place.
+        let xdg_shell = XdgShellState::new_with_capabilities::<State>(
+            display,
+            [
+                WmCapabilities::Maximize,
+                WmCapabilities::Fullscreen,
+                WmCapabilities::Minimize,
+            ],
+        );
         let data_device = DataDeviceState::new::<State>(display);
         let primary_selection = PrimarySelectionState::new::<State>(display);
         let kde_decoration = KdeDecorationState::new::<State>(display, KdeMode::Server);

@@ -136,7 +136,10 @@ impl Windows {
     }
 
     /// Brings every client's configure up to date with the layout and focus. Sends only what changed.
-    pub fn send_configures(&mut self, focus: Option<WindowId>) {
+    ///
+    /// Returns the windows that were sent one.
+    pub fn send_configures(&mut self, focus: Option<WindowId>) -> Vec<WindowId> {
+        let mut sent = Vec::new();
         for window in self.records.values() {
             if !window.toplevel.alive() || !window.toplevel.is_initial_configure_sent() {
                 continue;
@@ -157,8 +160,11 @@ impl Windows {
                 set(xdg_toplevel::State::Fullscreen, mode == Mode::Fullscreen);
                 set(xdg_toplevel::State::Resizing, window.resizing);
             });
-            window.toplevel.send_pending_configure();
+            if window.toplevel.send_pending_configure().is_some() {
+                sent.push(window.id);
+            }
         }
+        sent
     }
 }
 

@@ -110,7 +110,7 @@ pub enum TitleLevel {
 pub enum Fullscreen {
     /// The whole output, within its frame.
     Framed,
-    /// Nothing: the request is ignored.
+    /// No more than being maximised, with its ordinary frame.
     Deny,
 }
 
@@ -135,7 +135,8 @@ pub enum UnsealedMemory {
 pub struct Focus {
     /// For this long after a window appears or moves by itself, clicks on it do not reach it.
     pub click_guard: Duration,
-    /// Whether a new window of the VM that has the focus is focused when it appears.
+    /// Whether a new window gets the keyboard when no window has it. A window of the VM that has the keyboard always
+    /// does, one of another VM never.
     pub on_map: bool,
 }
 

@@ -86,11 +86,11 @@ impl State {
             with_renderer_surface_state(&surface, |state| state.buffer().is_some()).unwrap_or(false);
 
         if own && !window.toplevel.is_initial_configure_sent() {
-            let area = self.core.windows.layout.area().size;
+            let room = self.core.windows.layout.room();
             if let Some(window) = self.core.windows.get(id) {
                 window
                     .toplevel
-                    .with_pending_state(|state| state.bounds = Some(area));
+                    .with_pending_state(|state| state.bounds = Some(room));
                 window.toplevel.send_configure();
             }
             return;

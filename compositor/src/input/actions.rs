@@ -78,9 +78,10 @@ impl State {
                 self.core.input.refresh_pointer = true;
             }
             Effect::Configure(id) => {
-                self.core.windows.send_configures(self.core.input.focus);
+                let sent = self.core.windows.send_configures(self.core.input.focus);
                 if let Some(window) = self.core.windows.get(id)
                     && window.toplevel.is_initial_configure_sent()
+                    && !sent.contains(&id)
                 {
                     window.toplevel.send_configure();
                 }
@@ -266,6 +267,7 @@ impl State {
         self.core.input.drag = match edges {
             None => Drag::Move(id, at - content.loc.to_f64()),
             Some(edges) => {
+                self.core.windows.layout.start_resize(id);
                 if let Some(window) = self.core.windows.get_mut(id) {
                     window.resizing = true;
                 }

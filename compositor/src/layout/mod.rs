@@ -170,6 +170,12 @@ impl Layout {
         }
     }
 
+    /// The largest content that is seen with its whole frame.
+    #[must_use]
+    pub fn room(&self) -> Size<i32, Logical> {
+        self.frame.inner(self.area).size
+    }
+
     /// The work area.
     #[must_use]
     pub fn area(&self) -> Rectangle<i32, Logical> {
@@ -206,7 +212,7 @@ impl Layout {
         let outer_loc = place::least_covering(self.area, &others, wanted.size);
         let loc = outer_loc + Point::from((self.frame.left, self.frame.top));
         // A window that is larger than the screen is asked to fit, so that its whole frame is seen.
-        let room = self.frame.inner(self.area).size;
+        let room = self.room();
         let asked = (committed.w > room.w || committed.h > room.h)
             .then(|| Size::from((committed.w.min(room.w), committed.h.min(room.h))));
         self.windows.insert(
@@ -280,6 +286,13 @@ impl Layout {
             window.loc = loc;
             window.anchor = None;
             self.clamp(id);
+        }
+    }
+
+    /// An edge is about to be dragged: the client is asked for the size it has, so that it knows which one counts.
+    pub fn start_resize(&mut self, id: WindowId) {
+        if let Some(window) = self.windows.get_mut(&id) {
+            window.size.asked = Some(window.size.committed);
         }
     }
 
