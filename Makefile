@@ -16,6 +16,8 @@ demo: setup ## show three VMs' windows; without a display: target/demo/heraldry.
 	@scripts/demo
 
 test: setup ## run all tests
+	# The whole-path tests run the programs themselves, which cargo test alone does not build.
+	cargo build --workspace --bins --locked
 	cargo test --workspace --locked
 
 check: setup ## format, lints, licences, documents
