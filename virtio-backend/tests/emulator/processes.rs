@@ -110,7 +110,8 @@ fn ready_shell(host: &Host, script: &str) -> (Running, BufReader<ChildStdout>) {
     let mut command = host.sim();
     let mut child = Running(
         command
-            .args(["--", "sh", "-c", script])
+            // A shell cannot trap what was ignored when it started, as it is under nohup and in some CI.
+            .args(["--", "env", "--default-signal", "sh", "-c", script])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap(),
