@@ -20,7 +20,8 @@ use tracing::{debug, error, warn};
 
 use super::link::Endpoint;
 use super::services::Shared;
-use super::worker::CREDIT;
+use super::worker::{CREDIT, Watch};
+use crate::client::ClientKey;
 
 /// Descriptors in one message.
 const MAX_FDS: usize = 28;
@@ -86,6 +87,9 @@ impl PeerEnd {
 
 /// One client.
 pub(super) struct Peer {
+    key: ClientKey,
+    /// The places of link and stream in epoll.
+    pub(super) watches: (Watch, Watch),
     link: Link,
     stream: UnixStream,
     session: Session<Shared>,
@@ -101,6 +105,7 @@ pub(super) struct Peer {
 impl Peer {
     /// Opens a connection. Returns the peer and the compositor's end of its socket pair.
     pub(super) fn open(
+        key: ClientKey,
         endpoint: Endpoint,
         device: Option<&Device>,
         globals: Globals,
@@ -119,6 +124,8 @@ impl Peer {
         let (stream, compositor) = UnixStream::pair()?;
         stream.set_nonblocking(true)?;
         let peer = Self {
+            key,
+            watches: <(Watch, Watch)>::default(),
             link,
             stream,
             session: Session::new(Limits::default(), globals, services),
@@ -131,6 +138,11 @@ impl Peer {
             used: 0,
         };
         Ok((peer, compositor))
+    }
+
+    /// Its number.
+    pub(super) fn key(&self) -> u64 {
+        self.key.0
     }
 
     pub(super) fn link_fd(&self) -> BorrowedFd<'_> {

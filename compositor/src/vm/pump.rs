@@ -2,11 +2,13 @@
 //! Copies a clipboard transfer: a pipe that came from the host cannot be sent on (crosvm wl.rs), so the source writes
 //! into a new device pipe and the bytes are copied from there to whoever asked. Both ends belong to one VM.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use heraldry_virtio::guest::ReadPipe;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
+
+use super::worker::{Key, Watch};
 
 /// Bytes held between the two ends.
 const BUFFER: usize = 16 * 1024;
@@ -17,6 +19,7 @@ pub(super) struct Pump {
     to: OwnedFd,
     buffer: Vec<u8>,
     ended: bool,
+    watches: (Watch, Watch),
 }
 
 impl Pump {
@@ -29,24 +32,23 @@ impl Pump {
             to,
             buffer: Vec::new(),
             ended: false,
+            watches: <(Watch, Watch)>::default(),
         })
     }
 
-    pub(super) fn source(&self) -> BorrowedFd<'_> {
-        self.from.as_fd()
-    }
-
-    pub(super) fn sink(&self) -> BorrowedFd<'_> {
-        self.to.as_fd()
-    }
-
-    /// What to wait for at the source and at the sink.
-    pub(super) fn interest(&self) -> (EventFlags, EventFlags) {
+    /// Brings epoll in line with what the copy waits for: data, or room for it. The sink is always watched, because a
+    /// reader that goes away ends the copy.
+    pub(super) fn watch(&mut self, epoll: &OwnedFd, source: Key, sink: Key) -> Result<(), Errno> {
         let mut read = EventFlags::empty();
         read.set(EventFlags::IN, !self.ended && self.buffer.is_empty());
-        let mut write = EventFlags::empty();
-        write.set(EventFlags::OUT, !self.buffer.is_empty());
-        (read, write)
+        // Edge-triggered without room to wait for: the reader's end is told once.
+        let write = if self.buffer.is_empty() {
+            EventFlags::ET
+        } else {
+            EventFlags::OUT
+        };
+        self.watches.0.set(epoll, self.from.as_fd(), source, read)?;
+        self.watches.1.set(epoll, self.to.as_fd(), sink, write)
     }
 
     /// Moves what can be moved; `false` when the copy is over.

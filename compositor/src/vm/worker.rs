@@ -136,7 +136,7 @@ impl Drop for WorkerHandle {
 
 /// What an event is about, packed into epoll's 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Key {
+pub(super) enum Key {
     Bell,
     Link(u64),
     Stream(u64),
@@ -165,6 +165,33 @@ impl Key {
             4 => Self::Sink(id),
             _ => Self::Bell,
         }
+    }
+}
+
+/// One descriptor's place in epoll. Hang-ups are reported whether anybody waits for them or not, so a descriptor that
+/// nothing is wanted of is taken out; otherwise a peer that hung up behind a full queue would keep the thread spinning.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    added: bool,
+}
+
+impl Watch {
+    pub(super) fn set(
+        &mut self,
+        epoll: &OwnedFd,
+        fd: BorrowedFd<'_>,
+        key: Key,
+        interest: EventFlags,
+    ) -> Result<(), Errno> {
+        let wanted = !interest.is_empty();
+        match (self.added, wanted) {
+            (false, true) => epoll::add(epoll, fd, key.pack(), interest)?,
+            (true, true) => epoll::modify(epoll, fd, key.pack(), interest)?,
+            (true, false) => epoll::delete(epoll, fd)?,
+            (false, false) => {}
+        }
+        self.added = wanted;
+        Ok(())
     }
 }
 
@@ -245,7 +272,8 @@ impl Worker {
                     }
                     Key::Link(id) => self.peer(id, |peer, turn| peer.link_ready(flags, turn)),
                     Key::Stream(id) => self.peer(id, |peer, _| peer.stream_ready(flags)),
-                    Key::Source(id) | Key::Sink(id) => self.pump(id),
+                    Key::Source(id) => self.pump(id),
+                    Key::Sink(id) => self.pump_sink(id, flags),
                 }
             }
             self.feed_waiting();
@@ -270,8 +298,14 @@ impl Worker {
             endpoint,
             globals,
         } = arrival;
-        let opened = Peer::open(endpoint, self.device.as_deref(), globals, self.services.clone());
-        let (peer, stream) = match opened {
+        let opened = Peer::open(
+            key,
+            endpoint,
+            self.device.as_deref(),
+            globals,
+            self.services.clone(),
+        );
+        let (mut peer, stream) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 debug!(vm = %self.vm, client = key.0, %error, "connection not opened");
@@ -279,20 +313,7 @@ impl Worker {
                 return;
             }
         };
-        let watched = epoll::add(
-            &self.epoll,
-            peer.link_fd(),
-            Key::Link(key.0).pack(),
-            peer.link_interest(),
-        )
-        .and_then(|()| {
-            epoll::add(
-                &self.epoll,
-                peer.stream_fd(),
-                Key::Stream(key.0).pack(),
-                peer.stream_interest(),
-            )
-        });
+        let watched = watch_peer(&self.epoll, &mut peer);
         if let Err(errno) = watched {
             debug!(vm = %self.vm, client = key.0, %errno, "connection cannot be watched");
             return;
@@ -321,19 +342,10 @@ impl Worker {
         };
         match done {
             Ok(()) => {
-                // Both were added when the peer came.
-                let _added = epoll::modify(
-                    &self.epoll,
-                    peer.link_fd(),
-                    Key::Link(id).pack(),
-                    peer.link_interest(),
-                );
-                let _added = epoll::modify(
-                    &self.epoll,
-                    peer.stream_fd(),
-                    Key::Stream(id).pack(),
-                    peer.stream_interest(),
-                );
+                if let Err(errno) = watch_peer(&self.epoll, peer) {
+                    error!(vm = %self.vm, client = id, %errno, "a connection cannot be watched any more");
+                    self.peers.remove(&id);
+                }
             }
             Err(end) => {
                 end.log(&self.vm, id, &self.services);
@@ -370,12 +382,8 @@ impl Worker {
         let Ok(pump) = Pump::new(from, to) else { return };
         let id = self.next_pump;
         self.next_pump += 1;
-        let (read, write) = pump.interest();
-        let watched = epoll::add(&self.epoll, pump.source(), Key::Source(id).pack(), read)
-            .and_then(|()| epoll::add(&self.epoll, pump.sink(), Key::Sink(id).pack(), write));
-        if watched.is_ok() {
-            self.pumps.insert(id, pump);
-        }
+        self.pumps.insert(id, pump);
+        self.watch_pump(id);
     }
 
     fn pump(&mut self, id: u64) {
@@ -383,13 +391,43 @@ impl Worker {
             return;
         };
         if pump.progress() {
-            let (read, write) = pump.interest();
-            let _added = epoll::modify(&self.epoll, pump.source(), Key::Source(id).pack(), read);
-            let _added = epoll::modify(&self.epoll, pump.sink(), Key::Sink(id).pack(), write);
+            self.watch_pump(id);
         } else {
             self.pumps.remove(&id);
         }
     }
+
+    /// The reader's end has room, or is gone: then the copy is over.
+    fn pump_sink(&mut self, id: u64, flags: EventFlags) {
+        if flags.intersects(EventFlags::ERR | EventFlags::HUP) {
+            self.pumps.remove(&id);
+        } else {
+            self.pump(id);
+        }
+    }
+
+    fn watch_pump(&mut self, id: u64) {
+        let Some(pump) = self.pumps.get_mut(&id) else {
+            return;
+        };
+        if let Err(errno) = pump.watch(&self.epoll, Key::Source(id), Key::Sink(id)) {
+            debug!(vm = %self.vm, %errno, "a clipboard copy cannot be watched");
+            self.pumps.remove(&id);
+        }
+    }
+}
+
+/// Brings epoll in line with what a peer waits for.
+fn watch_peer(epoll: &OwnedFd, peer: &mut Peer) -> Result<(), Errno> {
+    let key = peer.key();
+    let (link, stream) = (peer.link_interest(), peer.stream_interest());
+    let mut watches = std::mem::take(&mut peer.watches);
+    let done = watches
+        .0
+        .set(epoll, peer.link_fd(), Key::Link(key), link)
+        .and_then(|()| watches.1.set(epoll, peer.stream_fd(), Key::Stream(key), stream));
+    peer.watches = watches;
+    done
 }
 
 impl Drop for Worker {
