@@ -227,6 +227,7 @@ fn watch_display(handle: &LoopHandle<'static, State>, display: &Display<State>) 
 
 /// Runs until a signal, the quit key, `ctl quit` or the time limit.
 pub fn run(options: Options) -> Result<(), RunError> {
+    raise_descriptor_limit();
     let mut event_loop: EventLoop<'static, State> = EventLoop::try_new()?;
     let handle = event_loop.handle();
     let Options {
@@ -270,6 +271,22 @@ pub fn run(options: Options) -> Result<(), RunError> {
     })?;
     info!("stopped");
     Ok(())
+}
+
+/// Every client costs descriptors for its connection and its memory, and the default limit of 1024 would let one VM
+/// use up what the others need.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(errno) = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    ) {
+        warn!(%errno, "cannot raise the limit of open files");
+    }
 }
 
 fn open_backend(

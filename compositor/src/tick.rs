@@ -46,6 +46,8 @@ impl State {
             self.core.vms.disconnected(key);
         }
         self.core.popups.cleanup();
+        self.end_dead_popup_grabs();
+        self.end_unfounded_drags();
         for effect in std::mem::take(&mut self.core.input.effects) {
             self.perform(effect);
         }

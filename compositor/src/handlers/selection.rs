@@ -32,7 +32,10 @@ impl PrimarySelectionHandler for State {
 
 impl ClientDndGrabHandler for State {
     fn started(&mut self, _source: Option<WlDataSource>, icon: Option<WlSurface>, seat: Seat<Self>) {
-        if let Some(vm) = self.core.vms.by_seat(&seat) {
+        let Self { core, .. } = self;
+        if let Some(vm) = core.vms.by_seat(&seat) {
+            // Smithay asks only for the serial of a running grab, which a menu has without any button.
+            vm.unfounded_drag = !core.input.holds_button(&vm.name);
             vm.drag_icon = icon;
             self.core.render.schedule();
         }

@@ -12,13 +12,15 @@ use smithay::wayland::seat::WaylandFocus;
 use smithay::wayland::shell::kde::decoration::{KdeDecorationHandler, KdeDecorationState};
 use smithay::wayland::shell::xdg::decoration::XdgDecorationHandler;
 use smithay::wayland::shell::xdg::{
-    PopupSurface, PositionerState, ToplevelSurface, XdgShellHandler, XdgShellState, XdgToplevelSurfaceData,
+    PopupSurface, PositionerState, ToplevelSurface, XdgPopupSurfaceData, XdgShellHandler, XdgShellState,
+    XdgToplevelSurfaceData,
 };
 use smithay::{delegate_kde_decoration, delegate_xdg_decoration, delegate_xdg_shell};
 use tracing::debug;
 use wayland_protocols::xdg::decoration::zv1::server::zxdg_toplevel_decoration_v1::Mode as DecorationMode;
 use wayland_protocols::xdg::shell::server::xdg_toplevel;
 use wayland_server::Resource;
+use wayland_server::protocol::wl_surface::WlSurface;
 use wayland_server::protocol::{wl_output, wl_seat};
 
 use crate::input::Effect;
@@ -52,6 +54,9 @@ impl XdgShellHandler for State {
     }
 
     fn reposition_request(&mut self, surface: PopupSurface, positioner: PositionerState, token: u32) {
+        if too_many_pending(surface.wl_surface()) {
+            return;
+        }
         self.place_popup(&surface, positioner);
         surface.send_repositioned(token);
         self.core.render.schedule();
@@ -66,6 +71,11 @@ impl XdgShellHandler for State {
             surface.send_popup_done();
             return;
         };
+        // The gate turns a serial that was never sent into 0.
+        if u32::from(serial) == 0 {
+            surface.send_popup_done();
+            return;
+        }
         // Only a window that has the keyboard may open a menu that takes the input.
         let focused = self.core.input.focus().and_then(|id| self.core.windows.get(id));
         if focused.is_none_or(|window| *window.toplevel.wl_surface() != root) {
@@ -207,6 +217,11 @@ impl State {
         }
         let start = pointer.grab_start_data()?;
         let (focus, _) = start.focus?;
+        // The press must still be held: a serial alone proves nothing of the present.
+        let (vm, _) = self.core.identity(surface.wl_surface())?;
+        if !self.core.input.holds_button(&vm) {
+            return None;
+        }
         let same = focus.same_client_as(&surface.wl_surface().id());
         same.then(|| self.core.windows.by_surface(surface.wl_surface()))
             .flatten()
@@ -217,7 +232,7 @@ impl State {
         if let Some(id) = self.core.windows.by_surface(surface.wl_surface()) {
             self.core.input.effects.push(Effect::SetMode(id, mode));
             // The protocol promises a configure for the request even if nothing changes.
-            if surface.is_initial_configure_sent() {
+            if surface.is_initial_configure_sent() && !too_many_pending(surface.wl_surface()) {
                 self.core.input.effects.push(Effect::Configure(id));
             }
         }
@@ -259,6 +274,21 @@ impl State {
     }
 }
 
+/// Configures that a client may leave unacknowledged before its requests bring no more of them. An honest client
+/// acknowledges within a frame or two.
+const MAX_PENDING: usize = 256;
+
+/// Whether a client has left too many configures of a window or popup unacknowledged: the library keeps them all.
+fn too_many_pending(surface: &WlSurface) -> bool {
+    with_states(surface, |states| {
+        let toplevel = states.data_map.get::<XdgToplevelSurfaceData>();
+        let popup = states.data_map.get::<XdgPopupSurfaceData>();
+        let toplevel = toplevel.and_then(|data| Some(data.lock().ok()?.pending_configures().len()));
+        let popup = popup.and_then(|data| Some(data.lock().ok()?.pending_configures().len()));
+        toplevel.max(popup).unwrap_or(0) >= MAX_PENDING
+    })
+}
+
 impl XdgDecorationHandler for State {
     fn new_decoration(&mut self, toplevel: ToplevelSurface) {
         toplevel.with_pending_state(|state| state.decoration_mode = Some(DecorationMode::ServerSide));
@@ -269,7 +299,7 @@ impl XdgDecorationHandler for State {
 
     fn request_mode(&mut self, toplevel: ToplevelSurface, _mode: DecorationMode) {
         toplevel.with_pending_state(|state| state.decoration_mode = Some(DecorationMode::ServerSide));
-        if toplevel.is_initial_configure_sent() {
+        if toplevel.is_initial_configure_sent() && !too_many_pending(toplevel.wl_surface()) {
             toplevel.send_configure();
         }
     }
@@ -286,7 +316,7 @@ impl KdeDecorationHandler for State {
 
     fn request_mode(
         &mut self,
-        _surface: &wayland_server::protocol::wl_surface::WlSurface,
+        _surface: &WlSurface,
         decoration: &wayland_protocols_misc::server_decoration::server::org_kde_kwin_server_decoration::OrgKdeKwinServerDecoration,
         _mode: wayland_server::WEnum<
             wayland_protocols_misc::server_decoration::server::org_kde_kwin_server_decoration::Mode,

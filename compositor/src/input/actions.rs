@@ -2,7 +2,7 @@
 //! What keys, buttons and clients can set going, and who ends up with the keyboard.
 
 use heraldry_config::VmName;
-use smithay::desktop::PopupUngrabStrategy;
+use smithay::desktop::{PopupGrab, PopupUngrabStrategy};
 use smithay::utils::SERIAL_COUNTER;
 use smithay::wayland::selection::data_device::set_data_device_focus;
 use smithay::wayland::selection::primary_selection::set_primary_focus;
@@ -126,25 +126,55 @@ impl State {
 
     /// Ends every popup's hold on the input.
     pub(super) fn break_popup_grabs(&mut self) {
+        self.end_popup_grabs(|_| true);
+    }
+
+    /// Ends what is left of grabs whose popups are gone: the library would keep the keyboard until the next key.
+    pub fn end_dead_popup_grabs(&mut self) {
+        self.end_popup_grabs(PopupGrab::has_ended);
+    }
+
+    fn end_popup_grabs(&mut self, which: impl Fn(&PopupGrab<Self>) -> bool) {
         let (serial, time) = (SERIAL_COUNTER.next_serial(), self.core.clock.millis());
         let grabs: Vec<_> = self
             .core
             .vms
             .iter_mut()
-            .filter_map(|vm| vm.popup_grab.take().map(|grab| (vm.seat.clone(), grab)))
+            .filter_map(|vm| Some((vm.seat.clone(), vm.popup_grab.take_if(|grab| which(grab))?)))
             .collect();
         for (seat, mut grab) in grabs {
-            if grab.has_ended() {
-                continue;
+            if !grab.has_ended() {
+                grab.ungrab(PopupUngrabStrategy::All);
             }
-            grab.ungrab(PopupUngrabStrategy::All);
             if let Some(keyboard) = seat.get_keyboard() {
                 keyboard.unset_grab(self);
             }
-            if let Some(pointer) = seat.get_pointer() {
+            if let Some(pointer) = seat.get_pointer()
+                && pointer.has_grab(grab.serial())
+            {
                 pointer.unset_grab(self, serial, time);
             }
             self.core.input.refresh_focus = true;
+        }
+    }
+
+    /// Ends drags that began without a held button.
+    pub fn end_unfounded_drags(&mut self) {
+        let (serial, time) = (SERIAL_COUNTER.next_serial(), self.core.clock.millis());
+        let seats: Vec<_> = self
+            .core
+            .vms
+            .iter_mut()
+            .filter_map(|vm| {
+                if !std::mem::take(&mut vm.unfounded_drag) {
+                    return None;
+                }
+                vm.drag_icon = None;
+                Some(vm.seat.clone())
+            })
+            .collect();
+        for pointer in seats.iter().filter_map(smithay::input::Seat::get_pointer) {
+            pointer.unset_grab(self, serial, time);
         }
     }
 
@@ -230,9 +260,11 @@ impl State {
         let Some((order, at)) = self.core.input.switcher.as_mut() else {
             return;
         };
+        order.retain(|id| self.core.windows.layout.mode(*id).is_some());
         if order.is_empty() {
             return;
         }
+        *at = (*at).min(order.len().saturating_sub(1));
         *at =
             (*at + if backward {
                 order.len().saturating_sub(1)
@@ -257,6 +289,10 @@ impl State {
 
     /// Starts to drag a window by the pointer; the client loses the pointer meanwhile.
     pub(super) fn start_drag(&mut self, id: WindowId, edges: Option<Edges>) {
+        // The button may have been let go in the same turn.
+        if self.core.input.buttons.is_empty() {
+            return;
+        }
         let Some(content) = self.core.windows.layout.content(id) else {
             return;
         };

@@ -51,6 +51,13 @@ impl Hit {
 const CORNER: i32 = 16;
 
 impl Core {
+    /// The VM whose content or frame is under `point`.
+    #[must_use]
+    pub fn owner_at(&self, point: Point<f64, Logical>) -> Option<VmName> {
+        let id = self.hit(point).window()?;
+        self.windows.get(id).map(|window| window.vm.clone())
+    }
+
     /// What is under `point`.
     #[must_use]
     pub fn hit(&self, point: Point<f64, Logical>) -> Hit {

@@ -93,6 +93,9 @@ pub struct Input {
     last_label: Option<(WindowId, Duration)>,
     /// The VM whose client has the pointer, and the surface.
     hover: Option<(VmName, WlSurface)>,
+    /// The VM whose pixels are under the pointer, and since when if they came there without the pointer moving.
+    under: Option<VmName>,
+    under_since: Option<Duration>,
     /// Set when something under the pointer may have changed.
     pub refresh_pointer: bool,
     /// Set when seats must learn about a new keyboard focus.
@@ -119,6 +122,8 @@ impl Input {
             drag: Drag::None,
             last_label: None,
             hover: None,
+            under: None,
+            under_since: None,
             refresh_pointer: false,
             refresh_focus: false,
             effects: Vec::new(),
@@ -140,6 +145,12 @@ impl Input {
             Drag::Move(..) | Drag::Press(..) => Some(Edges::empty()),
             Drag::None | Drag::Swallow => None,
         }
+    }
+
+    /// Whether a client of this VM got the press of a button that is still down.
+    #[must_use]
+    pub fn holds_button(&self, vm: &VmName) -> bool {
+        self.buttons.values().flatten().any(|holder| holder == vm)
     }
 
     /// The VM whose client is under the pointer and may say how it looks.

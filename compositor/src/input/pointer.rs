@@ -27,11 +27,14 @@ impl State {
     pub(super) fn motion(&mut self, to: Point<f64, Logical>) {
         let area = self.core.windows.layout.area().to_f64();
         let to = Point::from((
-            to.x.clamp(area.loc.x, area.loc.x + area.size.w - 1.0),
-            to.y.clamp(area.loc.y, area.loc.y + area.size.h - 1.0),
+            to.x.clamp(area.loc.x, (area.loc.x + area.size.w - 1.0).max(area.loc.x)),
+            to.y.clamp(area.loc.y, (area.loc.y + area.size.h - 1.0).max(area.loc.y)),
         ));
         self.core.input.pointer = to;
         self.core.input.pointer_seen = true;
+        // What the user moved the pointer to is what the user wants.
+        self.core.input.under = self.core.owner_at(to);
+        self.core.input.under_since = None;
         self.core.render.schedule();
         match self.core.input.drag {
             Drag::Move(id, offset) => {
@@ -122,8 +125,16 @@ impl State {
             }
             self.send_motion(&vm, None);
         }
-        for holder in self.core.input.buttons.values_mut() {
-            *holder = None;
+        // Nobody has the pointer now, so no client sees this; the seat must not think that the button is still down.
+        let held: Vec<_> = self
+            .core
+            .input
+            .buttons
+            .iter_mut()
+            .filter_map(|(button, holder)| Some((*button, holder.take()?)))
+            .collect();
+        for (button, vm) in held {
+            self.send_button(&vm, button, ButtonState::Released);
         }
     }
 
@@ -131,6 +142,11 @@ impl State {
     pub fn refresh_pointer(&mut self) {
         if !std::mem::take(&mut self.core.input.refresh_pointer) || !self.core.input.pointer_seen {
             return;
+        }
+        let owner = self.core.owner_at(self.core.input.pointer);
+        if owner != self.core.input.under {
+            self.core.input.under = owner;
+            self.core.input.under_since = Some(self.core.clock.now());
         }
         if !matches!(self.core.input.drag, Drag::None) {
             return;
@@ -170,6 +186,7 @@ impl State {
     }
 
     fn press(&mut self, button: u32) {
+        self.refresh_pointer();
         let hit = self.core.hit(self.core.input.pointer);
         let first = self.core.input.buttons.is_empty();
         self.core.input.buttons.insert(button, None);
@@ -235,9 +252,9 @@ impl State {
     }
 
     fn release(&mut self, button: u32) {
-        let owner = self.core.input.buttons.remove(&button);
-        if let Some(Some(vm)) = owner {
-            self.send_button(&vm, button, ButtonState::Released);
+        let owner = self.core.input.buttons.remove(&button).flatten();
+        if let Some(vm) = &owner {
+            self.send_button(vm, button, ButtonState::Released);
         }
         if !self.core.input.buttons.is_empty() {
             return;
@@ -261,6 +278,10 @@ impl State {
             Drag::None | Drag::Move(..) | Drag::Swallow => {}
         }
         self.deliver_motion();
+        // The holder kept the pointer wherever it went; let go outside of it, it must be told.
+        if let Some(vm) = owner.filter(|vm| self.core.input.hovered_vm() != Some(vm)) {
+            self.send_motion(&vm, None);
+        }
     }
 
     fn send_button(&mut self, vm: &heraldry_config::VmName, button: u32, state: ButtonState) {
@@ -314,9 +335,11 @@ impl State {
             .core
             .settings(&window.vm)
             .map_or(DEFAULT_CLICK_GUARD, |vm| vm.rules.focus.click_guard);
-        window
-            .mapped
-            .is_some_and(|at| self.core.clock.now().saturating_sub(at) < guard)
+        // Its window has just appeared, or its pixels came under a pointer that did not move: grown, or a popup.
+        [window.mapped, self.core.input.under_since]
+            .into_iter()
+            .flatten()
+            .any(|at| self.core.clock.now().saturating_sub(at) < guard)
     }
 
     /// The corner or edge of a window nearest to the pointer, for resizing with the modifier.

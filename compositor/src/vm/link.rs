@@ -17,7 +17,7 @@ use super::doorman::Doorman;
 use super::worker::{Arrival, Worker, WorkerHandle};
 use super::{ConnectError, LinkError};
 use crate::client::ClientKey;
-use crate::state::State;
+use crate::state::{Core, State};
 
 /// One accepted connection, before anything of it was read.
 #[derive(Debug)]
@@ -99,19 +99,30 @@ pub fn start(state: &mut State, device: Option<&Path>, dev_sockets: Vec<DevSocke
         .try_for_each(|socket| dev_socket::listen(&handle, socket))
 }
 
+impl Core {
+    /// A connection is no longer on its way: it is open, or it failed.
+    fn opened(&mut self, vm: &VmName) {
+        if let Some(entry) = self.vms.get_mut(vm) {
+            entry.opening = entry.opening.saturating_sub(1);
+        }
+    }
+}
+
 impl State {
     fn vm_event(&mut self, event: VmEvent) {
         match event {
             VmEvent::Announced(announcement) => self.announced(announcement),
             VmEvent::Withdrawn(number) => debug!(number, "the host withdrew a client"),
             VmEvent::Connected(vm, key, stream) => {
+                self.core.opened(&vm);
                 if let Err(error) = self.core.connect(&vm, key, stream) {
                     // The stream is closed, so the worker ends the client.
                     warn!(%vm, client = key.0, %error, "client refused");
                 }
             }
             VmEvent::Failed(vm, key) => {
-                debug!(%vm, client = key.0, "a connection was gone before it was open")
+                self.core.opened(&vm);
+                debug!(%vm, client = key.0, "a connection was gone before it was open");
             }
         }
     }
@@ -160,7 +171,10 @@ impl State {
             info!(%vm, "gate started");
             link.workers.insert(vm.clone(), worker);
         }
-        if let Some(worker) = link.workers.get(vm) {
+        if let Some(entry) = self.core.vms.get_mut(vm) {
+            entry.opening = entry.opening.saturating_add(1);
+        }
+        if let Some(worker) = self.core.link.workers.get(vm) {
             worker.take(Arrival {
                 key,
                 endpoint,

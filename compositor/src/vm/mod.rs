@@ -49,6 +49,10 @@ pub struct Vm {
     pub cursor: CursorImageStatus,
     /// The picture of a running drag.
     pub drag_icon: Option<WlSurface>,
+    /// Connections that its gate is opening.
+    pub opening: usize,
+    /// Set when a drag began without a held button; the tick ends it.
+    pub unfounded_drag: bool,
     /// Connections that it has ever had.
     pub connections: u64,
     _seat_global: Option<GlobalId>,
@@ -169,7 +173,10 @@ impl Core {
             .ok_or_else(|| ConnectError::UnknownVm(vm.clone()))?;
         self.ensure_vm(&settings);
         let limit = settings.rules.clients;
-        let clients = self.vms.get(vm).map_or(0, |entry| entry.clients.len());
+        let clients = self
+            .vms
+            .get(vm)
+            .map_or(0, |entry| entry.clients.len().saturating_add(entry.opening));
         if clients >= usize::try_from(limit).unwrap_or(usize::MAX) {
             return Err(ConnectError::TooManyClients {
                 vm: vm.clone(),
@@ -245,6 +252,8 @@ impl Core {
                 popup_grab: None,
                 cursor: CursorImageStatus::default_named(),
                 drag_icon: None,
+                opening: 0,
+                unfounded_drag: false,
                 connections: 0,
                 _seat_global: global,
             },

@@ -32,6 +32,9 @@ use crate::client::ClientKey;
 /// Bytes of one client that the main thread may have to dispatch in one turn.
 pub(super) const CREDIT: usize = 16 * 1024;
 
+/// Clipboard copies of one VM at one time; each holds two descriptors for as long as its source likes.
+const MAX_PUMPS: usize = 32;
+
 /// Wakes a thread that waits in poll or epoll.
 #[derive(Debug, Clone)]
 pub(super) struct Bell(Arc<OwnedFd>);
@@ -316,6 +319,7 @@ impl Worker {
         let watched = watch_peer(&self.epoll, &mut peer);
         if let Err(errno) = watched {
             debug!(vm = %self.vm, client = key.0, %errno, "connection cannot be watched");
+            let _stopping = self.main.send(VmEvent::Failed(self.vm.clone(), key));
             return;
         }
         if self
@@ -379,6 +383,10 @@ impl Worker {
     }
 
     fn start_pump(&mut self, from: heraldry_virtio::guest::ReadPipe, to: OwnedFd) {
+        if self.pumps.len() >= MAX_PUMPS {
+            debug!(vm = %self.vm, "too many clipboard copies at once; this one ends");
+            return;
+        }
         let Ok(pump) = Pump::new(from, to) else { return };
         let id = self.next_pump;
         self.next_pump += 1;
