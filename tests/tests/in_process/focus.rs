@@ -166,3 +166,73 @@ fn the_keyboard_goes_to_nobody_rather_than_to_another_vm() {
     assert_eq!(fixture.log(personal), "");
     assert_eq!(fixture.state.core.input.focus(), None);
 }
+
+#[test]
+fn a_client_that_is_let_go_outside_learns_that_the_pointer_left() {
+    let (mut fixture, [work, _], [first, _]) = two_vms();
+    let (x, y) = middle(&fixture, &first);
+    fixture.motion(x, y);
+    fixture.button(LEFT, true);
+    fixture.motion(1270.0, 790.0);
+    fixture.log(work);
+    fixture.button(LEFT, false);
+    let log = fixture.log(work);
+    assert!(log.contains("pointer leaves w1"), "{log}");
+}
+
+#[test]
+fn a_window_that_grows_under_a_resting_pointer_gets_no_click_at_once() {
+    let (mut fixture, [work, personal], [first, second]) = two_vms();
+    fixture.focus(&second);
+    let area = fixture.content(&first);
+    // Below the first window, where nothing is yet.
+    fixture.motion(f64::from(area.x + 50), f64::from(area.y + area.h + 150));
+    fixture.draw(&first, (area.w, area.h + 300), MAGENTA);
+    fixture.log(work);
+    fixture.button(LEFT, true);
+    fixture.button(LEFT, false);
+    let log = fixture.log(work);
+    assert!(
+        !log.contains("button") && !log.contains("keyboard enters"),
+        "{log}"
+    );
+    let log = fixture.log(personal);
+    assert!(
+        !log.contains("keyboard leaves"),
+        "the keyboard stays where it was: {log}"
+    );
+    fixture.advance(Duration::from_secs(1));
+    fixture.button(LEFT, true);
+    fixture.button(LEFT, false);
+    let log = fixture.log(work);
+    assert!(log.contains("button"), "a deliberate click arrives: {log}");
+}
+
+#[test]
+fn a_window_moves_only_with_a_button_that_is_held() {
+    let (mut fixture, [work, _], [first, _]) = two_vms();
+    let (x, y) = middle(&fixture, &first);
+    fixture.click(x, y);
+    let before = fixture.content(&first);
+    let ask = |fixture: &mut Fixture| {
+        let client = fixture.client(work);
+        first.toplevel._move(&client.bound().seat, client.seen.press_serial);
+        fixture.roundtrip(work);
+    };
+    ask(&mut fixture);
+    fixture.motion(x + 100.0, y + 50.0);
+    assert_eq!(fixture.content(&first), before, "the button is up");
+    fixture.motion(x, y);
+    fixture.button(LEFT, true);
+    fixture.settle();
+    ask(&mut fixture);
+    fixture.motion(x + 100.0, y + 50.0);
+    assert_eq!(fixture.content(&first).x, before.x + 100, "the button is down");
+    fixture.button(LEFT, false);
+    fixture.motion(x, y);
+    assert_eq!(
+        fixture.content(&first).x,
+        before.x + 100,
+        "the button is up again"
+    );
+}
