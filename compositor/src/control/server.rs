@@ -18,6 +18,8 @@ use crate::input::{Effect, Event};
 use crate::layout::{Mode as WindowMode, WindowId};
 use crate::state::State;
 
+/// Connections accepted in one turn of the event loop.
+const ACCEPTS: usize = 8;
 /// A request line may be this long.
 const MAX_LINE: usize = 64 * 1024;
 
@@ -67,7 +69,7 @@ pub fn listen(handle: &LoopHandle<'static, State>, path: &Path) -> Result<Socket
         .insert_source(
             Generic::new(listener, Interest::READ, Mode::Level),
             |_, listener, state: &mut State| {
-                while let Ok((stream, _)) = listener.accept() {
+                for (stream, _) in std::iter::from_fn(|| listener.accept().ok()).take(ACCEPTS) {
                     serve(state, stream);
                 }
                 Ok(PostAction::Continue)

@@ -55,6 +55,9 @@ impl DevSocket {
     }
 }
 
+/// Connections accepted in one turn of the event loop.
+const ACCEPTS: usize = 8;
+
 /// Listens on one development socket.
 pub(super) fn listen(handle: &LoopHandle<'static, State>, socket: DevSocket) -> Result<(), LinkError> {
     let path = socket.path()?;
@@ -71,7 +74,8 @@ pub(super) fn listen(handle: &LoopHandle<'static, State>, socket: DevSocket) -> 
         .insert_source(
             Generic::new(listener, Interest::READ, Mode::Level),
             move |_, listener, state: &mut State| {
-                while let Ok((stream, _)) = listener.accept() {
+                // Bounded: a client that connects in a loop must not hold the main loop. The rest waits for the next turn.
+                for (stream, _) in std::iter::from_fn(|| listener.accept().ok()).take(ACCEPTS) {
                     if let Err(error) = state.take(&socket.vm, Endpoint::Socket(stream)) {
                         warn!(vm = %socket.vm, %error, "client refused");
                     }
