@@ -216,7 +216,9 @@ fn a_window_moves_only_with_a_button_that_is_held() {
     let before = fixture.content(&first);
     let ask = |fixture: &mut Fixture| {
         let client = fixture.client(work);
-        first.toplevel._move(&client.bound().seat, client.seen.press_serial);
+        first
+            .toplevel
+            ._move(&client.bound().seat, client.seen.press_serial);
         fixture.roundtrip(work);
     };
     ask(&mut fixture);
