@@ -230,6 +230,8 @@ pub fn run(options: Options) -> Result<(), RunError> {
     raise_descriptor_limit();
     let mut event_loop: EventLoop<'static, State> = EventLoop::try_new()?;
     let handle = event_loop.handle();
+    // Before any thread starts: a thread that does not block the signals would take them, and end the process.
+    watch_signals(&handle)?;
     let Options {
         config, size, scale, ..
     } = options;
@@ -242,7 +244,6 @@ pub fn run(options: Options) -> Result<(), RunError> {
         .map(|path| control::listen(&handle, path))
         .transpose()?;
     crate::vm::link::start(&mut state, options.device.as_deref(), options.dev_sockets)?;
-    watch_signals(&handle)?;
     if let Some(limit) = options.exit_after {
         handle
             .insert_source(Timer::from_duration(limit), |_, (), state: &mut State| {

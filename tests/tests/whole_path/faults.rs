@@ -205,3 +205,15 @@ fn killing_a_vm_ends_its_clients_alone() {
     assert_eq!(rig.stats().clients, 1);
     rig.visitor("work").roundtrip().unwrap();
 }
+
+#[test]
+fn sigterm_ends_the_compositor_in_order() {
+    let rig = Rig::default();
+    let mut visitor = rig.visitor("work");
+    visitor.roundtrip().unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(rig.compositor_pid()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    until("the compositor says that it stopped", || {
+        rig.compositor_log().contains("stopped")
+    });
+}
