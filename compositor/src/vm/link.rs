@@ -65,12 +65,6 @@ impl Link {
             worker.close(key);
         }
     }
-
-    /// Whether clients can come from VMs, not just from development sockets.
-    #[must_use]
-    pub fn has_device(&self) -> bool {
-        self.device.is_some()
-    }
 }
 
 /// Opens the transports.
