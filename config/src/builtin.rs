@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use crate::arms::{Arms, Pattern, Rgb};
 use crate::checked::{
-    Appearance, CursorRule, Defaults, Focus, Fullscreen, HandOver, Host, Keyboard, MemfdLimits, Rules, Title,
-    TitleLevel, UnknownVm, UnsealedMemory, VmConfig,
+    Appearance, CursorRule, Defaults, Focus, Fullscreen, HandOver, Host, Keyboard, MemfdLimits, OnViolation,
+    Rules, Title, TitleLevel, UnknownVm, UnsealedMemory, VmConfig, Watchdog,
 };
 use crate::keys::{KeyChord, Keys, Modifiers};
+use crate::limits::Limits;
 use crate::name::VmName;
 use crate::origin::{Origin, Origins};
 use crate::policy::globals::GlobalSet;
@@ -40,7 +41,8 @@ pub fn rules() -> Rules {
             on_map: false,
         },
         globals: Arc::new(GlobalSet::base()),
-        clients: 32,
+        on_violation: OnViolation::EndClient,
+        limits: Limits::default(),
     }
 }
 
@@ -93,6 +95,15 @@ pub fn host() -> Host {
     }
 }
 
+/// The node `watchdog`.
+#[must_use]
+pub const fn watchdog() -> Watchdog {
+    Watchdog {
+        warn: Duration::from_secs(1),
+        abort: Duration::from_secs(10),
+    }
+}
+
 /// The node `keys`.
 #[must_use]
 pub fn keys() -> Keys {
@@ -129,7 +140,7 @@ pub fn unknown_vm(name: &VmName, keyboard: &Keyboard) -> VmConfig {
             max: 32,
         },
         fullscreen: Fullscreen::Deny,
-        clients: 4,
+        limits: Limits::quarantine(),
         ..rules()
     };
     VmConfig {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::arms::{Arms, Rgb};
 use crate::keys::Keys;
+use crate::limits::Limits;
 use crate::name::VmName;
 use crate::origin::{Origin, Origins};
 use crate::policy::globals::GlobalSet;
@@ -30,10 +31,21 @@ pub struct Config {
     pub keys: Keys,
     /// Settings of `heraldry-host`.
     pub host: Host,
+    /// When the main loop counts as stuck.
+    pub watchdog: Watchdog,
+    /// What no VM exceeds, whatever its own block says; `None` where the file names no bound.
+    pub bound: Bound,
     /// Named sets of globals, `base` among them.
     pub global_sets: BTreeMap<String, Arc<GlobalSet>>,
     /// The origins of everything but the VMs and the defaults: paths such as `keyboard.layout`, `keys.close`, `host.dir`.
     pub origins: Origins,
+}
+
+/// The node `bound`: limits that no VM exceeds.
+#[derive(Debug, Clone, Default)]
+pub struct Bound {
+    /// Each bounded limit by its place in [`Limits::ALL`], with the line that says so.
+    pub(crate) limits: BTreeMap<usize, (u64, Origin)>,
 }
 
 /// What the node `defaults` sets.
@@ -83,8 +95,30 @@ pub struct Rules {
     pub focus: Focus,
     /// The interfaces that the VM's registry shows.
     pub globals: Arc<GlobalSet>,
-    /// The most clients at one time.
-    pub clients: u32,
+    /// What becomes of a VM one of whose clients broke a rule.
+    pub on_violation: OnViolation,
+    /// How much it may use; nothing in it exceeds the node `bound`.
+    pub limits: Limits,
+}
+
+/// What becomes of a VM one of whose clients broke a rule of the gate. The client is ended in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnViolation {
+    /// Nothing more.
+    EndClient,
+    /// The VM is not served until the user resumes it; its windows stay, marked.
+    PauseVm,
+    /// As `PauseVm`, and its windows are hidden.
+    HideVm,
+}
+
+/// When the main loop counts as stuck.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watchdog {
+    /// A turn of this length is logged, with the VM that was being served.
+    pub warn: Duration,
+    /// A turn of this length ends the compositor under `heraldry supervise`, which starts it anew.
+    pub abort: Duration,
 }
 
 /// What of a window's title is shown.

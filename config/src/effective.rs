@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::checked::{Config, CursorRule, Fullscreen, Owner, TitleLevel, UnsealedMemory};
+use crate::checked::{Config, CursorRule, Fullscreen, OnViolation, Owner, TitleLevel, UnsealedMemory};
 use crate::name::VmName;
 use crate::origin::Origin;
 
@@ -20,7 +20,7 @@ pub struct EffectiveSetting {
 
 impl fmt::Display for EffectiveSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:24} {:24} {}", self.setting, self.value, self.origin)
+        write!(f, "{:28} {:24} {}", self.setting, self.value, self.origin)
     }
 }
 
@@ -58,14 +58,18 @@ pub fn effective(config: &Config, name: &VmName) -> Option<Vec<EffectiveSetting>
         ),
         ("focus.on-map", format!("#{}", rules.focus.on_map)),
         ("globals", text(&rules.globals.name)),
-        ("clients", rules.clients.to_string()),
+        ("on-violation", text(rules.on_violation.as_str())),
     ];
+    let limits = crate::limits::Limits::ALL
+        .iter()
+        .zip(rules.limits.values())
+        .map(|(info, value)| (info.path, value.to_string()));
     let setting = |(setting, value)| EffectiveSetting {
         setting,
         value,
         origin: vm.origins.of(setting),
     };
-    Some(all.into_iter().map(setting).collect())
+    Some(all.into_iter().chain(limits).map(setting).collect())
 }
 
 impl TitleLevel {
@@ -96,6 +100,18 @@ impl CursorRule {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Shapes => "shapes",
+        }
+    }
+}
+
+impl OnViolation {
+    /// The word that names it in a file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::EndClient => "end-client",
+            Self::PauseVm => "pause-vm",
+            Self::HideVm => "hide-vm",
         }
     }
 }

@@ -48,7 +48,7 @@ vm "work" { color "#1f5fbf"; border 3 }
         r##"f.kdl:2:30: unknown node "border"
  2 | vm "work" { color "#1f5fbf"; border 3 }
    |                              ^^^^^^
- hint: known here: display-name, color, pattern, glyph, keyboard, owner, title, fullscreen, cursor, unsealed-memory, focus, globals, clients
+ hint: known here: display-name, color, pattern, glyph, keyboard, owner, title, fullscreen, cursor, unsealed-memory, focus, globals, on-violation, quota
 "##,
     ),
     (
@@ -188,22 +188,44 @@ vm "a" { color "#1f5fbf"; owner "Alice B" }
     (
         "out of range",
         r##"schema 1
-vm "a" { color "#1f5fbf"; clients 0 }
+vm "a" { color "#1f5fbf"; quota { clients 0; }; }
 "##,
-        r##"f.kdl:2:35: 0 is out of range
- 2 | vm "a" { color "#1f5fbf"; clients 0 }
-   |                                   ^
- hint: from 1 to 1000 clients
+        r##"f.kdl:2:43: 0 is out of range
+ 2 | vm "a" { color "#1f5fbf"; quota { clients 0; }; }
+   |                                           ^
+ hint: from 1 to 1000 connections
+"##,
+    ),
+    (
+        "unknown limit",
+        r##"schema 1
+bound { quota { surface 5; }; }
+"##,
+        r##"f.kdl:2:17: unknown node "surface"
+ 2 | bound { quota { surface 5; }; }
+   |                 ^^^^^^^
+ hint: did you mean "surfaces"?
+"##,
+    ),
+    (
+        "hasty watchdog",
+        r##"schema 1
+watchdog { warn-ms 500; abort-ms 400; }
+"##,
+        r##"f.kdl:2:1: abort-ms is not longer than warn-ms
+ 2 | watchdog { warn-ms 500; abort-ms 400; }
+   | ^^^^^^^^
+ hint: the warning comes first
 "##,
     ),
     (
         "fraction",
         r##"schema 1
-vm "a" { color "#1f5fbf"; clients 1.5 }
+vm "a" { color "#1f5fbf"; quota { clients 1.5; }; }
 "##,
-        r##"f.kdl:2:35: this must be a whole number, and it is a number with a fraction
- 2 | vm "a" { color "#1f5fbf"; clients 1.5 }
-   |                                   ^^^
+        r##"f.kdl:2:43: this must be a whole number, and it is a number with a fraction
+ 2 | vm "a" { color "#1f5fbf"; quota { clients 1.5; }; }
+   |                                           ^^^
 "##,
     ),
     (

@@ -15,6 +15,7 @@ pub mod effective;
 pub mod error;
 pub mod keys;
 pub mod likeness;
+pub mod limits;
 mod load;
 pub mod name;
 pub mod origin;
@@ -24,11 +25,12 @@ mod schema;
 pub use arms::{Arms, Pattern, Rgb};
 pub use checked::{
     Appearance, Config, CursorRule, Defaults, Focus, Fullscreen, HandOver, Host, Keyboard, MemfdLimits,
-    Owner, Rules, Title, TitleLevel, UnknownVm, UnsealedMemory, VmConfig,
+    OnViolation, Owner, Rules, Title, TitleLevel, UnknownVm, UnsealedMemory, VmConfig, Watchdog,
 };
 pub use effective::{EffectiveSetting, effective};
 pub use error::{ConfigError, ConfigErrors};
 pub use keys::{KeyChord, Keys, Modifiers};
+pub use limits::{LimitInfo, Limits};
 pub use load::{MAX_FILE_BYTES, load, parse};
 pub use name::VmName;
 pub use origin::{Origin, Origins};

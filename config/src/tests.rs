@@ -133,12 +133,12 @@ fn vms_that_the_file_does_not_name() {
     assert!(matches!(refused.vm(&stranger), VmVerdict::Refuse { .. }));
     assert_eq!(refused.vm(&stranger).origin().to_string(), "built-in");
     assert_eq!(effective(&refused, &stranger), None);
-    let quarantined = good("schema 1\ndefaults { unknown-vm \"quarantine\"; clients 900 }");
+    let quarantined = good("schema 1\ndefaults { unknown-vm \"quarantine\"; quota { clients 900 } }");
     let verdict = quarantined.vm(&stranger);
     assert_eq!(verdict.origin().to_string(), "test.kdl:2:12");
     let vm = verdict.config().unwrap();
     assert_eq!(
-        (vm.display_name.as_str(), vm.arms.glyph, vm.rules.clients),
+        (vm.display_name.as_str(), vm.arms.glyph, vm.rules.limits.clients),
         ("UNKNOWN stranger", '?', 4)
     );
 }
@@ -200,4 +200,21 @@ fn the_host_hands_over_by_token_unless_the_file_says_name() {
     let config = good("schema 1\nhost { hand-over \"name\" }");
     assert_eq!(config.host.hand_over, HandOver::Name);
     assert!(config.origins.of("host.hand-over").to_string().contains(":2:"));
+}
+
+#[test]
+fn a_bound_only_lowers_and_says_so() {
+    let config = good(concat!(
+        "schema 1\ndefaults { unknown-vm \"quarantine\" }\n",
+        "vm \"a\" { color \"#1f5fbf\"; quota { surfaces 900; pools 10; }; }\n",
+        "bound { quota { surfaces 500; pools 20; clients 2; }; }\n"
+    ));
+    let a = config.vm(&"a".parse().unwrap());
+    let a = a.config().unwrap();
+    let limits = a.rules.limits;
+    assert_eq!((limits.surfaces, limits.pools, limits.clients), (500, 10, 2));
+    assert_eq!(a.origins.of("quota.surfaces").to_string(), "test.kdl:4:17");
+    assert_eq!(a.origins.of("quota.pools").to_string(), "test.kdl:3:49");
+    let stranger = config.vm(&"stranger".parse().unwrap());
+    assert_eq!(stranger.config().unwrap().rules.limits.clients, 2);
 }

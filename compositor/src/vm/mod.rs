@@ -102,7 +102,7 @@ pub enum ConnectError {
         /// The VM.
         vm: VmName,
         /// Its limit.
-        limit: u32,
+        limit: u64,
     },
     /// The VM's thread could not be started.
     #[error("cannot start the gate of VM {vm}")]
@@ -172,12 +172,12 @@ impl Core {
             .settings(vm)
             .ok_or_else(|| ConnectError::UnknownVm(vm.clone()))?;
         self.ensure_vm(&settings);
-        let limit = settings.rules.clients;
+        let limit = settings.rules.limits.clients;
         let clients = self
             .vms
             .get(vm)
             .map_or(0, |entry| entry.clients.len().saturating_add(entry.opening));
-        if clients >= usize::try_from(limit).unwrap_or(usize::MAX) {
+        if u64::try_from(clients).unwrap_or(u64::MAX) >= limit {
             return Err(ConnectError::TooManyClients {
                 vm: vm.clone(),
                 limit,

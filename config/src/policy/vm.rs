@@ -59,6 +59,7 @@ impl Config {
             UnknownVm::Quarantine => {
                 let mut vm = Box::new(builtin::unknown_vm(name, &self.keyboard));
                 vm.origins.extend(&self.origins);
+                self.bound.apply(&mut vm.rules.limits, &mut vm.origins);
                 VmVerdict::Quarantine { vm, origin }
             }
         }

@@ -5,6 +5,7 @@
 //! [`reader::Reader`]; what two nodes may not both say is in [`together`].
 
 pub(crate) mod chord;
+mod limits;
 pub(crate) mod reader;
 mod suggest;
 mod system;
@@ -33,6 +34,8 @@ const NODES: &[&str] = &[
     "defaults",
     "global-set",
     "vm",
+    "bound",
+    "watchdog",
     "keyboard",
     "appearance",
     "host",
@@ -53,6 +56,8 @@ pub(crate) fn read(mut reader: Reader<'_>, document: &KdlDocument) -> Result<Con
         appearance: builtin::appearance(),
         keys: builtin::keys(),
         host: builtin::host(),
+        watchdog: builtin::watchdog(),
+        bound: crate::checked::Bound::default(),
         global_sets: BTreeMap::from([(BASE.to_owned(), Arc::new(GlobalSet::base()))]),
         origins: Origins::default(),
     };
@@ -66,6 +71,12 @@ pub(crate) fn read(mut reader: Reader<'_>, document: &KdlDocument) -> Result<Con
     // What others refer to comes first, wherever it stands in the file.
     for node in named("global-set") {
         global_set(&mut reader, node, &mut config.global_sets);
+    }
+    for node in named("bound") {
+        limits::bound(&mut reader, node, &mut config.bound);
+    }
+    for node in named("watchdog") {
+        limits::watchdog(&mut reader, node, &mut config.watchdog, &mut config.origins);
     }
     for node in named("keyboard") {
         system::keyboard(&mut reader, node, &mut config.keyboard, &mut config.origins);

@@ -375,6 +375,8 @@ impl<'t> Reader<'t> {
 fn example(name: &str) -> &'static str {
     match name {
         "schema" => "schema 1",
+        "on-violation" => "on-violation \"end-client\"",
+        name if crate::limits::Limits::NAMES.contains(&name) => "quota { clients 32 }",
         "vm" => "vm \"work\" { color \"#1f5fbf\" }",
         "color" => "color \"#1f5fbf\"",
         "background" => "background \"#20242b\"",

@@ -8,13 +8,15 @@ use std::time::Duration;
 use kdl::{KdlEntry, KdlNode, KdlValue};
 
 use crate::arms::{Arms, Pattern, Rgb};
-use crate::checked::{Config, CursorRule, Fullscreen, Owner, Rules, TitleLevel, UnsealedMemory, VmConfig};
+use crate::checked::{
+    Config, CursorRule, Fullscreen, OnViolation, Owner, Rules, TitleLevel, UnsealedMemory, VmConfig,
+};
 use crate::likeness::is_visible;
 use crate::name::VmName;
 use crate::origin::Origins;
 use crate::policy::globals::GlobalSet;
 use crate::schema::reader::Reader;
-use crate::schema::{system, unknown_set};
+use crate::schema::{limits, system, unknown_set};
 
 /// The rules that `defaults` and `vm` share.
 pub(super) const RULES: &[&str] = &[
@@ -24,7 +26,8 @@ pub(super) const RULES: &[&str] = &[
     "unsealed-memory",
     "focus",
     "globals",
-    "clients",
+    "on-violation",
+    "quota",
 ];
 
 /// What only `vm` has.
@@ -85,6 +88,9 @@ pub(super) fn vm<'n>(reader: &mut Reader<'_>, node: &'n KdlNode, config: &Config
         has_color |= child.name().value() == "color";
         own(reader, child, &mut read, &config.global_sets);
     }
+    config
+        .bound
+        .apply(&mut read.vm.rules.limits, &mut read.vm.origins);
     if !has_color {
         reader.error(
             node,
@@ -224,6 +230,7 @@ pub(super) fn rule(
     match node.name().value() {
         "title" => return title(reader, node, RuleTarget { rules, origins }),
         "focus" => return focus(reader, node, RuleTarget { rules, origins }),
+        "quota" => return limits::quota(reader, node, &mut rules.limits, origins),
         _ => {}
     }
     let Some(entry) = reader.only_value(node) else {
@@ -257,9 +264,14 @@ pub(super) fn rule(
                 &mut rules.unsealed_memory,
             );
         }
-        "clients" => {
-            let value = reader.number(entry, 1..=1000, "clients");
-            reader.put(origins, "clients", node, value, &mut rules.clients);
+        "on-violation" => {
+            let words = [
+                ("end-client", OnViolation::EndClient),
+                ("pause-vm", OnViolation::PauseVm),
+                ("hide-vm", OnViolation::HideVm),
+            ];
+            let value = reader.word(entry, &words);
+            reader.put(origins, "on-violation", node, value, &mut rules.on_violation);
         }
         _ => {
             let Some(name) = reader.text(entry) else { return };
