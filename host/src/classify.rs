@@ -24,7 +24,7 @@ pub(crate) enum Kind {
 
 /// Why a descriptor may not pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refused {
+pub enum Refused {
     /// Neither memory nor pipe.
     #[error("a descriptor that is neither memory nor a pipe")]
     Other,

@@ -10,8 +10,12 @@ mod classify;
 pub mod daemon;
 mod handover;
 mod listeners;
-mod memory;
-mod splice;
 mod stats;
+
+// Public for the fuzz targets alone: what they see from the daemon's sockets is too slow and too coarse to fuzz.
+#[doc(hidden)]
+pub mod memory;
+#[doc(hidden)]
+pub mod splice;
 
 pub use listeners::ListenError;

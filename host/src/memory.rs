@@ -14,25 +14,25 @@ const TOTAL_FACTOR: u64 = 64;
 
 /// What one VM has had since its boot instance began.
 #[derive(Debug, Clone, Copy, Default, serde::Serialize)]
-pub(crate) struct Used {
+pub struct Used {
     /// Bytes given.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// Pieces given.
-    pub(crate) count: u64,
+    pub count: u64,
     /// Requests refused.
-    pub(crate) refused: u64,
+    pub refused: u64,
 }
 
 /// The accounts.
 #[derive(Debug)]
-pub(crate) struct MemoryServer {
+pub struct MemoryServer {
     limits: MemfdLimits,
     used: BTreeMap<VmName, Used>,
 }
 
 impl MemoryServer {
     /// Empty accounts.
-    pub(crate) fn new(limits: MemfdLimits) -> Self {
+    pub fn new(limits: MemfdLimits) -> Self {
         Self {
             limits,
             used: BTreeMap::new(),
@@ -40,22 +40,22 @@ impl MemoryServer {
     }
 
     /// New limits; what was given stays given.
-    pub(crate) fn set_limits(&mut self, limits: MemfdLimits) {
+    pub fn set_limits(&mut self, limits: MemfdLimits) {
         self.limits = limits;
     }
 
     /// A VM is gone: its next start has a fresh account.
-    pub(crate) fn forget(&mut self, vm: &VmName) {
+    pub fn forget(&mut self, vm: &VmName) {
         self.used.remove(vm);
     }
 
     /// The accounts, for statistics.
-    pub(crate) fn used(&self) -> impl Iterator<Item = (&VmName, &Used)> {
+    pub fn used(&self) -> impl Iterator<Item = (&VmName, &Used)> {
         self.used.iter()
     }
 
     /// Answers one request. `known` says whether a VM of this name is configured.
-    pub(crate) fn serve(
+    pub fn serve(
         &mut self,
         request: &MemfdRequest,
         known: impl Fn(&VmName) -> bool,

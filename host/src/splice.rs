@@ -18,10 +18,11 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, Shutdown, recvmsg, sendmsg, shutdown,
 };
 
-use crate::classify::{Kind, Refused, classify};
+pub use crate::classify::Refused;
+use crate::classify::{Kind, classify};
 
 /// Descriptors in one message, as virtio_wl has it (VIRTWL_SEND_MAX_ALLOCS).
-pub(crate) const MAX_FDS: usize = 28;
+pub const MAX_FDS: usize = 28;
 /// Bytes read at once.
 const CHUNK: usize = 16 * 1024;
 /// Bytes that may wait in one direction.
@@ -34,7 +35,7 @@ const LINGER: Duration = Duration::from_secs(10);
 
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum End {
+pub enum End {
     /// One side closed; what the other had sent before is delivered.
     #[error("closed by {0}")]
     Closed(Side),
@@ -54,14 +55,14 @@ pub(crate) enum End {
 
 impl End {
     /// Whether a peer broke a rule, rather than just left.
-    pub(crate) fn is_fault(&self) -> bool {
+    pub fn is_fault(&self) -> bool {
         matches!(self, Self::Descriptor(..) | Self::TooMany(_) | Self::Slow)
     }
 }
 
 /// The two ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
+pub enum Side {
     /// The program in the app VM.
     Client,
     /// The compositor.
@@ -79,15 +80,16 @@ impl std::fmt::Display for Side {
 
 /// What passed so far.
 #[derive(Debug, Clone, Copy, Default, serde::Serialize)]
-pub(crate) struct Traffic {
+pub struct Traffic {
     /// Bytes.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// Pieces of memory.
-    pub(crate) memory: u64,
+    pub memory: u64,
     /// Pipes.
-    pub(crate) pipes: u64,
+    pub pipes: u64,
 }
 
+#[derive(Debug)]
 struct Piece {
     bytes: Vec<u8>,
     sent: usize,
@@ -95,7 +97,7 @@ struct Piece {
 }
 
 /// One direction.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Lane {
     queue: VecDeque<Piece>,
     bytes: usize,
@@ -149,7 +151,8 @@ impl Lane {
 ///
 /// It ends in two steps. When one side closes, what it had said is delivered, and what waits for it is offered to it;
 /// only then, or after [`LINGER`], is the other side closed.
-pub(crate) struct Splice {
+#[derive(Debug)]
+pub struct Splice {
     client: OwnedFd,
     compositor: OwnedFd,
     up: Lane,
@@ -162,12 +165,7 @@ pub(crate) struct Splice {
 
 impl Splice {
     /// Joins two connected stream sockets, which must be non-blocking.
-    pub(crate) fn new(
-        client: OwnedFd,
-        compositor: OwnedFd,
-        unsealed: UnsealedMemory,
-        max_fds: usize,
-    ) -> Self {
+    pub fn new(client: OwnedFd, compositor: OwnedFd, unsealed: UnsealedMemory, max_fds: usize) -> Self {
         Self {
             client,
             compositor,
@@ -180,7 +178,7 @@ impl Splice {
     }
 
     /// One end's descriptor.
-    pub(crate) fn fd(&self, side: Side) -> BorrowedFd<'_> {
+    pub fn fd(&self, side: Side) -> BorrowedFd<'_> {
         match side {
             Side::Client => self.client.as_fd(),
             Side::Compositor => self.compositor.as_fd(),
@@ -188,13 +186,13 @@ impl Splice {
     }
 
     /// What passed from the client and to it.
-    pub(crate) fn traffic(&self) -> (Traffic, Traffic) {
+    pub fn traffic(&self) -> (Traffic, Traffic) {
         (self.up.traffic, self.down.traffic)
     }
 
     /// The events to wait for on one end. With none, the end must not be watched at all: epoll reports a hang-up
     /// whether it is asked for or not, and again and again.
-    pub(crate) fn interest(&self, side: Side) -> EventFlags {
+    pub fn interest(&self, side: Side) -> EventFlags {
         let (from, to) = match side {
             Side::Client => (&self.up, &self.down),
             Side::Compositor => (&self.down, &self.up),
@@ -206,17 +204,17 @@ impl Splice {
     }
 
     /// When to give up on the side that is still open, if the other has closed.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    pub fn deadline(&self) -> Option<Instant> {
         self.closing.map(|(_, deadline)| deadline)
     }
 
     /// Why a connection whose deadline has passed ends.
-    pub(crate) fn overdue(&self) -> End {
+    pub fn overdue(&self) -> End {
         End::Closed(self.closing.map_or(Side::Client, |(side, _)| side))
     }
 
     /// Moves what can be moved after an event on `side`.
-    pub(crate) fn progress(&mut self, side: Side, events: EventFlags) -> Result<(), End> {
+    pub fn progress(&mut self, side: Side, events: EventFlags) -> Result<(), End> {
         if events.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
             self.pull(side)?;
         }
@@ -334,7 +332,7 @@ impl Splice {
 }
 
 /// Sends bytes with descriptors attached to the first of them; never blocks, never raises SIGPIPE.
-pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8], fds: &[OwnedFd]) -> Result<usize, Errno> {
+pub fn send(fd: BorrowedFd<'_>, bytes: &[u8], fds: &[OwnedFd]) -> Result<usize, Errno> {
     let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
