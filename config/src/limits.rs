@@ -127,8 +127,8 @@ limits! {
         "Offers repeat the list to every client that may paste.";
     mime_bytes "mime-bytes" = 65536 in 1024..1048576 "bytes of all types":
         "The texts are kept and sent again with each offer.";
-    string_bytes "string-bytes" = 2048 in 64..4000 "bytes of a text":
-        "Titles, app ids and types are kept; no honest one is longer.";
+    string_bytes "string-bytes" = 4084 in 64..4084 "bytes of a text":
+        "Titles, app ids and types are kept. The default is what a message can hold: some page titles are that long.";
     turn_us "turn-us" = 300 in 50..20000 "microseconds a turn":
         "The main thread serves VMs in turns; the bytes a turn that a VM may send follow the time that they took.";
     turn_bytes "turn-bytes" = 16384 in 4096..1048576 "bytes a turn":

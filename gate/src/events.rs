@@ -6,11 +6,11 @@ use std::os::fd::OwnedFd;
 use wayland_backend::protocol::{ArgumentType, MessageDesc};
 use wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_dmabuf_feedback_v1;
 use wayland_protocols::wp::primary_selection::zv1::server::zwp_primary_selection_source_v1;
-use wayland_server::protocol::{wl_data_source, wl_keyboard, wl_registry};
+use wayland_server::protocol::{wl_data_source, wl_keyboard, wl_registry, wl_touch};
 
 use crate::objects::Object;
 use crate::outbox::Outbox;
-use crate::serials;
+use crate::serials::{self, Cause};
 use crate::services::{MemoryPurpose, Services};
 use crate::session::{Announced, Session, Step};
 use crate::tables::{self, Kind};
@@ -75,7 +75,7 @@ impl<S: Services> Session<S> {
         let Some(taken) = self.translate(object, header.opcode, taken, &args, what)? else {
             return Ok(Step::Done(header.len));
         };
-        match self.filter(object, header.opcode, &args) {
+        match self.filter(header.object, object, header.opcode, &args) {
             Filter::Drop => {}
             Filter::Pass => {
                 let position = out.message(message);
@@ -154,7 +154,7 @@ impl<S: Services> Session<S> {
     }
 
     /// What of an event the client may know.
-    fn filter(&mut self, object: Object, opcode: u16, args: &Args<'_>) -> Filter {
+    fn filter(&mut self, id: u32, object: Object, opcode: u16, args: &Args<'_>) -> Filter {
         match (object.kind, opcode) {
             (Kind::Display, DELETE_ID) => {
                 if let Some(object) = self.objects.free(args.uint(0)) {
@@ -184,10 +184,38 @@ impl<S: Services> Session<S> {
                 .known(args.uint(0))
                 .map_or(Filter::Drop, |name| Filter::Patch([Some((0, name)), None])),
             _ => match serials::of_event(object.interface.name, opcode) {
-                Some(index) => Filter::Patch([Some((index, self.serials.hand_out(args.uint(index)))), None]),
+                Some(cause) => Filter::Patch([
+                    Some((0, self.client_serial(id, object, opcode, cause, args))),
+                    None,
+                ]),
                 None => Filter::Pass,
             },
         }
+    }
+}
+
+impl<S: Services> Session<S> {
+    /// The client's number for the serial of an event, which is kept with what it was sent for.
+    fn client_serial(&mut self, id: u32, object: Object, opcode: u16, cause: Cause, args: &Args<'_>) -> u32 {
+        let window = |surface: usize| self.state.window_of_surface(args.uint(surface));
+        let place = match (object.kind, cause) {
+            (_, Cause::POINTER_ENTER) => {
+                self.serials.pointer_at = window(1);
+                self.serials.pointer_at
+            }
+            (_, Cause::KEYBOARD_ENTER) => {
+                self.serials.keyboard_at = window(1);
+                self.serials.keyboard_at
+            }
+            (_, Cause::BUTTON) => self.serials.pointer_at,
+            (_, Cause::KEY) => self.serials.keyboard_at,
+            // An end of a touch names no surface.
+            (_, Cause::TOUCH) if opcode == wl_touch::EVT_DOWN_OPCODE => window(2),
+            (_, Cause::DRAG_ENTER) => window(1),
+            (Kind::XdgSurface, _) => u64::from(id),
+            _ => 0,
+        };
+        self.serials.hand_out(args.uint(0), cause, place)
     }
 }
 

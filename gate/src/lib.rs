@@ -10,7 +10,9 @@
 //! [`limits`], and `docs/gate.md` lists the rules by name.
 #![forbid(unsafe_code)]
 
+pub mod budget;
 mod events;
+mod goodbye;
 pub mod limits;
 pub mod memory;
 mod objects;
@@ -25,6 +27,8 @@ mod tables;
 pub mod violation;
 mod wire;
 
+pub use budget::{Budget, Budgets, Usage};
+pub use goodbye::Goodbye;
 pub use limits::Limits;
 pub use memory::{MemoryCache, read_memory};
 pub use outbox::{Chunk, MAX_DESCRIPTORS_PER_SEND, Outbox};

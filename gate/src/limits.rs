@@ -1,23 +1,49 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Every bound of the gate, in one place.
 
-/// The bounds of one client's session. All of them are far above what honest programs use.
+use std::time::Duration;
+
+/// The bounds of a VM's sessions. All of them are far above what honest programs use.
+///
+/// Those marked *VM* are summed over all clients of a VM (see [`Budgets`](crate::Budgets)); the others hold for each
+/// client, tree or object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Objects that a client may have at one time, including those whose deletion is not confirmed yet. A browser with
-    /// many windows has about 2000.
-    pub objects: usize,
+    /// *VM*: objects, including those whose deletion is not confirmed yet. A browser with many windows has about 2000.
+    pub objects: u64,
+    /// *VM*: surfaces. The library frees them in quadratic time when a client goes: 60,000 took 3.3 s.
+    pub surfaces: u64,
+    /// *VM*: windows.
+    pub toplevels: u64,
+    /// *VM*: popups.
+    pub popups: u64,
+    /// *VM*: buffers; each keeps its pool mapped.
+    pub buffers: u64,
+    /// *VM*: shared memory pools; each is a mapping and two descriptors.
+    pub pools: u64,
+    /// *VM*: bytes of pools that are mapped: until pool, buffers and the surfaces that show them are gone.
+    pub pool_bytes: u64,
+    /// *VM*: descriptors of pools, and those that came before their message.
+    pub descriptors: u64,
+    /// *VM*: regions; the library copies a region to each surface that uses it.
+    pub regions: u64,
+    /// *VM*: rectangles of all regions and their copies in surfaces.
+    pub rectangles: u64,
+    /// *VM*: callbacks (`wl_display.sync`, `wl_surface.frame`, presentation feedback) that may be outstanding: each is a
+    /// list entry in the compositor until a frame is shown, and a hidden window is shown no frames.
+    pub callbacks: u64,
+    /// *VM*: data sources.
+    pub sources: u64,
+    /// *VM*: bytes of the MIME types of all data sources.
+    pub mime_bytes: u64,
+    /// MIME types of one data source.
+    pub mime_types: u32,
+    /// Bytes of one text.
+    pub string_bytes: usize,
     /// Objects that the compositor may have made for a client at one time (data offers).
     pub server_objects: usize,
-    /// Callbacks (`wl_display.sync`, `wl_surface.frame`) that may be outstanding: each is a list entry in the compositor
-    /// until a frame is shown, and a hidden window is shown no frames.
-    pub callbacks: usize,
     /// Registries. The library keeps each one for the client's life and sends every global to each.
     pub registries: usize,
-    /// Surfaces. The library frees them in quadratic time when a client goes: 60,000 took 3.3 s.
-    pub surfaces: usize,
-    /// Shared memory pools; each is a mapping and a descriptor in the compositor.
-    pub pools: usize,
     /// Largest width and height of a buffer in pixels: pixman ends there.
     pub buffer_dimension: i32,
     /// Levels of subsurfaces below a root surface. A commit walks the whole chain: 5000 levels took 7.5 s.
@@ -26,14 +52,12 @@ pub struct Limits {
     pub tree_surfaces: usize,
     /// Parents above a popup or a window with a parent, up to the window without one.
     pub parent_depth: usize,
-    /// Rectangles in one region. 20,000 cost the library 0.2 s a commit.
+    /// Rectangles in one region; beyond, it becomes its bounding box. 20,000 cost the library 0.2 s a commit.
     pub region_rectangles: u32,
-    /// Regions; the library copies a region to each surface that uses it.
-    pub regions: usize,
     /// Damage rectangles that are passed on between two commits of a surface; further ones become one bounding box.
     pub damage_rectangles: u32,
-    /// MIME types of one data source.
-    pub mime_types: u32,
+    /// How long a serial opens a menu, starts a move or a drag, or sets the clipboard.
+    pub serial_age: Duration,
     /// Descriptors that may be there before their message: one sendmsg carries at most 28.
     pub early_descriptors: usize,
     /// Bytes that may wait for a descriptor of their message. Honest clients send both together.
@@ -43,20 +67,30 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            objects: 20_000,
+            objects: 60_000,
+            surfaces: 4096,
+            toplevels: 64,
+            popups: 64,
+            buffers: 8192,
+            pools: 1024,
+            pool_bytes: 2048 << 20,
+            descriptors: 3072,
+            regions: 4096,
+            rectangles: 16_384,
+            callbacks: 8192,
+            sources: 64,
+            mime_bytes: 65_536,
+            mime_types: 256,
+            string_bytes: 4084,
             server_objects: 1024,
-            callbacks: 4096,
             registries: 64,
-            surfaces: 1024,
-            pools: 512,
             buffer_dimension: 32_767,
             subsurface_depth: 8,
             tree_surfaces: 256,
             parent_depth: 32,
             region_rectangles: 1024,
-            regions: 1024,
             damage_rectangles: 64,
-            mime_types: 256,
+            serial_age: Duration::from_secs(60),
             early_descriptors: 28,
             waiting_bytes: 16 << 10,
         }

@@ -78,6 +78,14 @@ impl Objects {
         self.find(id).filter(|object| !object.zombie)
     }
 
+    /// The client's objects that are not destroyed, by id.
+    pub(crate) fn live_of_client(&self) -> impl Iterator<Item = (u32, Object)> + '_ {
+        (1..)
+            .zip(&self.client)
+            .filter_map(|(id, slot)| Some((id, (*slot)?)))
+            .filter(|(_, object)| !object.zombie)
+    }
+
     /// Objects of the client, zombies included.
     pub(crate) fn count(&self) -> usize {
         self.count

@@ -9,7 +9,7 @@ use wayland_server::protocol::wl_registry;
 use crate::objects::Object;
 use crate::outbox::Outbox;
 use crate::rules::{Action, Context, Request};
-use crate::serials;
+use crate::serials::{self, ClaimOf, NEVER};
 use crate::services::Services;
 use crate::session::{Session, Step};
 use crate::tables::Kind;
@@ -48,6 +48,10 @@ impl<S: Services> Session<S> {
             args,
         };
         let created = self.named_objects(&request)?;
+        self.short_texts(&request)?;
+        if let Some((_, object)) = created {
+            self.state.made(&request, object.kind)?;
+        }
         let action = {
             let fd = self
                 .client_fds
@@ -69,6 +73,7 @@ impl<S: Services> Session<S> {
         }
         if desc.is_destructor {
             self.objects.bury(header.object);
+            self.state.destroyed(object.kind);
         }
         self.pass(message, request.args.fds, &action, &request, out);
         Ok(Step::Done(header.len))
@@ -140,15 +145,30 @@ impl<S: Services> Session<S> {
         Ok(created)
     }
 
+    /// Texts are kept, and sent to others: none is longer than the limit.
+    fn short_texts(&self, request: &Request<'_>) -> Result<(), Violation> {
+        for (index, kind) in request.desc.signature.iter().enumerate() {
+            if !matches!(kind, ArgumentType::Str(_)) {
+                continue;
+            }
+            let length = request.args.text(index).map_or(0, str::len);
+            if length > self.limits.string_bytes {
+                let detail = format!("{}: a text of {length} bytes", request.what());
+                return Err(Violation::display(
+                    Rule::StringLength,
+                    code::INVALID_METHOD,
+                    detail,
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// The object that a request makes as `id`.
     fn new_object(&self, request: &Request<'_>, id: u32) -> Result<Object, Violation> {
         if !self.objects.may_create(id) {
             let detail = format!("{}: {id} cannot be the id of a new object", request.what());
             return Err(Violation::display(Rule::BadNewId, code::INVALID_OBJECT, detail));
-        }
-        if self.objects.count() >= self.limits.objects {
-            let detail = format!("{} objects", self.limits.objects);
-            return Err(Violation::display(Rule::TooManyObjects, code::NO_MEMORY, detail));
         }
         match request.desc.child_interface {
             Some(interface) => Ok(Object::new(interface, request.object.version)),
@@ -186,17 +206,33 @@ impl<S: Services> Session<S> {
 
     /// The argument of a request that counts as the client counts, and what the compositor calls it.
     fn compositors_number(&self, request: &Request<'_>) -> Option<(usize, u32)> {
-        if request.object.kind == Kind::Registry && request.opcode == wl_registry::REQ_BIND_OPCODE {
-            let announced = self.announced.get(&request.args.uint(0))?;
-            return Some((0, announced.name));
+        if request.object.kind != Kind::Registry || request.opcode != wl_registry::REQ_BIND_OPCODE {
+            return None;
         }
-        let index = serials::of_request(request.object.interface.name, request.opcode)?;
-        Some((index, self.serials.redeem(request.args.uint(index))))
+        let announced = self.announced.get(&request.args.uint(0))?;
+        Some((0, announced.name))
+    }
+
+    /// The serial that a request names, as the compositor counts; with whether the request is worth passing on.
+    fn claimed_serial(&self, request: &Request<'_>) -> Option<(usize, u32, bool)> {
+        let claim = serials::of_request(request.object.interface.name, request.opcode)?;
+        let place = match claim.of {
+            ClaimOf::Any => 0,
+            ClaimOf::Itself => u64::from(request.id),
+            ClaimOf::ItsWindow => self.state.window_of_role(request.id),
+            ClaimOf::WindowOfArgument(index) => self.state.window_of_surface(request.args.uint(index)),
+        };
+        let number = request.args.uint(claim.index);
+        let serial = self.serials.redeem(number, &claim, place, self.limits.serial_age);
+        Some((claim.index, serial, serial != NEVER || !claim.drops))
     }
 
     /// Hands on a checked request as its action says.
     fn pass(&mut self, message: &[u8], fds: usize, action: &Action, request: &Request<'_>, out: &mut Outbox) {
+        let serial = self.claimed_serial(request);
         match action {
+            // The compositor's library would take a selection with any serial.
+            _ if serial.is_some_and(|(_, _, good)| !good) => return,
             Action::Drop => {
                 self.client_fds.drain(..fds.min(self.client_fds.len()));
                 return;
@@ -207,7 +243,8 @@ impl<S: Services> Session<S> {
             Action::Pass | Action::Patch(_) => {}
         }
         let position = out.message(message);
-        if let Some((index, word)) = self.compositors_number(request)
+        let number = serial.map(|(index, serial, _)| (index, serial));
+        if let Some((index, word)) = number.or_else(|| self.compositors_number(request))
             && let Some(offset) = request.args.place(index)
         {
             out.patch(position, offset, word);

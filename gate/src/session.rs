@@ -9,9 +9,12 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
 
 use wayland_backend::protocol::Interface;
 
+use crate::budget::{Account, Budget, Budgets};
 use crate::limits::Limits;
 use crate::objects::{Object, Objects};
 use crate::outbox::Outbox;
@@ -80,6 +83,8 @@ pub struct Session<S> {
     pub(crate) server_fds: VecDeque<OwnedFd>,
     client_bytes: Vec<u8>,
     server_bytes: Vec<u8>,
+    /// Descriptors of the client that the account has taken for waiting.
+    charged_fds: usize,
     ended: Option<Violation>,
 }
 
@@ -97,6 +102,14 @@ pub(crate) enum Step {
 impl<S: Services> Session<S> {
     /// The session of a client that has just connected. `globals` is what its registry may show.
     pub fn new(limits: Limits, globals: Globals, services: S) -> Self {
+        Self::of_vm(limits, Budgets::new(&limits), globals, services)
+    }
+
+    /// The same for a client whose VM has others: they share `budgets`. All sessions of a VM live on one thread.
+    pub fn of_vm(limits: Limits, budgets: Arc<Budgets>, globals: Globals, services: S) -> Self {
+        let mut account = Account::new(budgets);
+        // The display itself. If there is no room even for that, the first request finds it out.
+        let _full = account.take(Budget::Objects, 1);
         let mut objects = Objects::default();
         objects.create(1, Object::new(tables::display(), 1));
         Self {
@@ -107,13 +120,19 @@ impl<S: Services> Session<S> {
             announced: HashMap::new(),
             names: Names::default(),
             serials: Serials::default(),
-            state: State::default(),
+            state: State::new(account),
             client_fds: VecDeque::new(),
             server_fds: VecDeque::new(),
             client_bytes: Vec::new(),
             server_bytes: Vec::new(),
+            charged_fds: 0,
             ended: None,
         }
+    }
+
+    /// Tells the session the time, as a duration since any fixed moment. Serials age by it.
+    pub fn set_time(&mut self, now: Duration) {
+        self.serials.set_time(now);
     }
 
     /// The services, for the caller's own use.
@@ -197,7 +216,24 @@ impl<S: Services> Session<S> {
         }
         let left = rest.len();
         self.client_bytes = keep_last(waiting, bytes, left);
+        self.charge_waiting()?;
         Ok(progress)
+    }
+
+    /// Brings the account in line with the descriptors that wait for their message.
+    fn charge_waiting(&mut self) -> Result<(), Violation> {
+        let (now, before) = (self.client_fds.len(), self.charged_fds);
+        let amount = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let account = &mut self.state.account;
+        account.give(Budget::Descriptors, amount(before.saturating_sub(now)));
+        account
+            .take(Budget::Descriptors, amount(now.saturating_sub(before)))
+            .map_err(|full| {
+                let detail = format!("more than {} {}", full.limit, full.budget.name());
+                Violation::display(full.budget.rule(), code::NO_MEMORY, detail)
+            })?;
+        self.charged_fds = now;
+        Ok(())
     }
 
     /// Takes bytes and descriptors of the compositor, and appends what may pass to `out`, which goes to the client.

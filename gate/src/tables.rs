@@ -89,6 +89,7 @@ kinds! {
     Display = "wl_display",
     Registry = "wl_registry",
     Callback = "wl_callback",
+    Feedback = "wp_presentation_feedback",
     Compositor = "wl_compositor",
     Surface = "wl_surface",
     Region = "wl_region",

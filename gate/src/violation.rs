@@ -63,20 +63,34 @@ rules! {
     UnsolicitedDescriptors = "unsolicited-descriptors",
     /// A message waits for a descriptor that does not come.
     MissingDescriptor = "missing-descriptor",
-    /// The client has too many objects.
+    /// The VM has too many objects.
     TooManyObjects = "too-many-objects",
     /// Too many callbacks are outstanding.
     TooManyCallbacks = "too-many-callbacks",
     /// The client has too many registries.
     TooManyRegistries = "too-many-registries",
-    /// The client has too many surfaces.
+    /// The VM has too many surfaces.
     TooManySurfaces = "too-many-surfaces",
-    /// The client has too many memory pools.
+    /// The VM has too many memory pools.
     TooManyPools = "too-many-pools",
-    /// The client has too many regions.
+    /// The VM has too many regions.
     TooManyRegions = "too-many-regions",
-    /// A region has too many rectangles.
-    TooManyRectangles = "too-many-rectangles",
+    /// The VM has too many windows.
+    TooManyToplevels = "too-many-toplevels",
+    /// The VM has too many popups.
+    TooManyPopups = "too-many-popups",
+    /// The VM has too many buffers.
+    TooManyBuffers = "too-many-buffers",
+    /// The VM's memory pools are too large together.
+    PoolBytes = "pool-bytes",
+    /// The VM's clients hold too many descriptors.
+    TooManyDescriptors = "too-many-descriptors",
+    /// The VM has too many data sources.
+    TooManySources = "too-many-sources",
+    /// The MIME types of the VM's data sources are too long together.
+    MimeBytes = "mime-bytes",
+    /// A text is too long.
+    StringLength = "string-length",
     /// A data source has too many MIME types.
     TooManyTypes = "too-many-types",
     /// A memory pool is made with no size, or shrinks.

@@ -5,6 +5,7 @@
 //! message, or the violation. It notes what the client has done; what the compositor would refuse by itself and can refuse
 //! without harm is left to the compositor.
 
+mod region;
 mod shell;
 mod shm;
 mod sizes;
@@ -16,6 +17,7 @@ use std::os::fd::BorrowedFd;
 
 use wayland_backend::protocol::MessageDesc;
 
+use crate::budget::{Account, Budget};
 use crate::limits::Limits;
 use crate::objects::{Object, Objects};
 use crate::tables::Kind;
@@ -130,43 +132,73 @@ pub(crate) struct Context<'a> {
 }
 
 /// What a client has done, as far as rules ask.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct State {
+    /// What of its VM's budgets the client uses.
+    pub(crate) account: Account,
     memory: shm::Memory,
     surfaces: surface::Surfaces,
     /// The surface of each `wl_subsurface`.
     subsurfaces: HashMap<u32, u32>,
-    /// Rectangles of each region.
-    regions: HashMap<u32, u32>,
+    regions: HashMap<u32, region::Region>,
     shell: shell::Shell,
-    /// MIME types of each data source.
-    sources: HashMap<u32, u32>,
-    callbacks: usize,
+    /// MIME types of each data source, and their bytes.
+    sources: HashMap<u32, (u32, u64)>,
     registries: usize,
 }
 
 impl State {
+    /// A client that has done nothing.
+    pub(crate) fn new(account: Account) -> Self {
+        Self {
+            account,
+            memory: shm::Memory::default(),
+            surfaces: surface::Surfaces::default(),
+            subsurfaces: HashMap::new(),
+            regions: HashMap::new(),
+            shell: shell::Shell::default(),
+            sources: HashMap::new(),
+            registries: 0,
+        }
+    }
+
+    /// A request makes an object of this kind: is there room for it?
+    pub(crate) fn made(&mut self, request: &Request<'_>, kind: Kind) -> Result<(), Violation> {
+        let budgets = [Some(Budget::Objects), Budget::of(kind)];
+        for budget in budgets.into_iter().flatten() {
+            self.take(request, budget, 1)?;
+        }
+        Ok(())
+    }
+
+    /// Takes something of the VM's budgets for a request.
+    fn take(&mut self, request: &Request<'_>, budget: Budget, amount: u64) -> Result<(), Violation> {
+        self.account.take(budget, amount).map_err(|full| {
+            request.limit(
+                full.budget.rule(),
+                format_args!("{} {} of the VM", full.limit, full.budget.name()),
+            )
+        })
+    }
+
+    /// The client has destroyed an object of this kind.
+    pub(crate) fn destroyed(&mut self, kind: Kind) {
+        if let Some(budget) = Budget::of(kind).filter(|budget| *budget != Budget::Callbacks) {
+            self.account.give(budget, 1);
+        }
+    }
+
     /// Judges a request.
     pub(crate) fn request(
         &mut self,
         request: &Request<'_>,
         context: &Context<'_>,
     ) -> Result<Action, Violation> {
-        if request
-            .desc
-            .child_interface
-            .is_some_and(|interface| Kind::of(interface) == Kind::Callback)
-        {
-            if self.callbacks >= context.limits.callbacks {
-                return Err(request.limit(Rule::TooManyCallbacks, context.limits.callbacks));
-            }
-            self.callbacks = self.callbacks.saturating_add(1);
-        }
         match request.object.kind {
             Kind::Display => self.display(request, context),
-            Kind::Compositor => self.compositor(request, context),
+            Kind::Compositor => Ok(self.compositor(request)),
             Kind::Surface => self.surface(request, context),
-            Kind::Region => self.region(request, context),
+            Kind::Region => Ok(self.region(request, context)),
             Kind::Subcompositor => self.subcompositor(request, context),
             Kind::Subsurface => self.subsurface(request),
             Kind::Shm => self.shm(request, context),
@@ -183,6 +215,7 @@ impl State {
             Kind::Viewport => sizes::viewport(request, context),
             Kind::Registry
             | Kind::Callback
+            | Kind::Feedback
             | Kind::Keyboard
             | Kind::DataDeviceManager
             | Kind::PrimaryManager
@@ -193,8 +226,9 @@ impl State {
 
     /// Notes that the compositor has confirmed the deletion of an object of this kind.
     pub(crate) fn freed(&mut self, kind: Kind) {
+        self.account.give(Budget::Objects, 1);
         match kind {
-            Kind::Callback => self.callbacks = self.callbacks.saturating_sub(1),
+            Kind::Callback | Kind::Feedback => self.account.give(Budget::Callbacks, 1),
             Kind::Registry => self.registries = self.registries.saturating_sub(1),
             _ => {}
         }
@@ -214,13 +248,18 @@ impl State {
     /// `wl_data_source` and its primary sibling: `offer` is request 0 of both.
     fn source(&mut self, request: &Request<'_>, context: &Context<'_>) -> Result<Action, Violation> {
         if request.desc.is_destructor {
-            self.sources.remove(&request.id);
+            let (_, bytes) = self.sources.remove(&request.id).unwrap_or_default();
+            self.account.give(Budget::MimeBytes, bytes);
         } else if request.desc.name == "offer" {
-            let count = self.sources.entry(request.id).or_default();
+            let length = request.args.text(0).map_or(0, str::len);
+            let length = u64::try_from(length).unwrap_or(u64::MAX);
+            self.take(request, Budget::MimeBytes, length)?;
+            let (count, bytes) = self.sources.entry(request.id).or_default();
             if *count >= context.limits.mime_types {
                 return Err(request.limit(Rule::TooManyTypes, context.limits.mime_types));
             }
             *count = count.saturating_add(1);
+            *bytes = bytes.saturating_add(length);
         }
         Ok(Action::Pass)
     }

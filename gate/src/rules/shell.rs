@@ -4,7 +4,7 @@
 //! The library keeps a parent with the surface's role until the role object is destroyed, even if the surface itself is
 //! gone, and walks the chain without a bound. The chain here is therefore kept by [`Key`], which outlives a surface's id.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use wayland_protocols::xdg::shell::server::{xdg_popup, xdg_surface, xdg_toplevel, xdg_wm_base};
 
@@ -20,6 +20,8 @@ pub(crate) struct Shell {
     roles: HashMap<u32, (Key, u32)>,
     /// The parent of each surface that has one.
     parents: HashMap<Key, Key>,
+    /// Which of them are popups.
+    popups: HashSet<Key>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,12 +58,23 @@ impl Shell {
         }
     }
 
+    /// The window that a surface belongs to: what a popup was opened from, and that from.
+    fn window_above(&self, mut key: Key) -> Key {
+        while self.popups.contains(&key)
+            && let Some(above) = self.parents.get(&key)
+        {
+            key = *above;
+        }
+        key
+    }
+
     /// Forgets a role object.
     fn role_gone(&mut self, id: u32) {
         let Some((key, xdg_surface)) = self.roles.remove(&id) else {
             return;
         };
         self.parents.remove(&key);
+        self.popups.remove(&key);
         if let Some(surface) = self
             .surfaces
             .get_mut(&xdg_surface)
@@ -182,7 +195,22 @@ impl State {
             Err(BadParent::Deep) => return refuse(Rule::ParentDepth, "too many popups above it"),
         }
         self.shell.parents.insert(own.key, above.key);
+        self.shell.popups.insert(own.key);
         Ok(())
+    }
+
+    /// The window that a surface belongs to, by its key; 0 for none.
+    pub(crate) fn window_of_surface(&self, id: u32) -> Key {
+        let root = self.surfaces.root(id);
+        self.surfaces
+            .get(root)
+            .map_or(0, |surface| self.shell.window_above(surface.key))
+    }
+
+    /// The window that an `xdg_toplevel` or `xdg_popup` is, or belongs to; 0 for none.
+    pub(crate) fn window_of_role(&self, id: u32) -> Key {
+        let role = self.shell.roles.get(&id);
+        role.map_or(0, |(key, _)| self.shell.window_above(*key))
     }
 
     pub(super) fn toplevel(

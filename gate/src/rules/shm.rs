@@ -11,18 +11,39 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use wayland_server::protocol::{wl_buffer, wl_shm, wl_shm_pool};
 
+use crate::budget::{Account, Budget};
 use crate::rules::{Action, Context, Patches, Request, State};
 use crate::violation::{Rule, Violation, code};
 
-/// Pools and placeholders of a client.
+/// Names a mapping of the compositor for as long as anything uses it.
+type Key = u64;
+
+/// What of a mapping is counted: its bytes and this many descriptors, the library's and ours.
+const DESCRIPTORS: u64 = 2;
+
+/// Pools, buffers and placeholders of a client.
+///
+/// The library unmaps a pool when the pool, its buffers and the surfaces that show one of them are gone, so the memory is
+/// counted for as long.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     pools: HashMap<u32, Pool>,
     placeholders: HashSet<u32>,
+    /// The mapping behind each buffer that lies in one.
+    buffers: HashMap<u32, Key>,
+    mappings: HashMap<Key, Mapping>,
+    last_key: Key,
+}
+
+#[derive(Debug)]
+struct Mapping {
+    bytes: u64,
+    users: u64,
 }
 
 #[derive(Debug)]
 struct Pool {
+    key: Key,
     fd: OwnedFd,
     /// The size that the client says.
     claimed: i32,
@@ -35,6 +56,84 @@ impl Memory {
     pub(crate) fn is_placeholder(&self, id: u32) -> bool {
         self.placeholders.contains(&id)
     }
+
+    fn map(&mut self, bytes: u64) -> Key {
+        self.last_key = self.last_key.saturating_add(1);
+        self.mappings.insert(self.last_key, Mapping { bytes, users: 1 });
+        self.last_key
+    }
+
+    fn retain(&mut self, key: Key) {
+        if let Some(mapping) = self.mappings.get_mut(&key) {
+            mapping.users = mapping.users.saturating_add(1);
+        }
+    }
+
+    fn release(&mut self, key: Key, account: &mut Account) {
+        let Some(mapping) = self.mappings.get_mut(&key) else {
+            return;
+        };
+        mapping.users = mapping.users.saturating_sub(1);
+        if mapping.users == 0 {
+            account.give(Budget::PoolBytes, mapping.bytes);
+            account.give(Budget::Descriptors, DESCRIPTORS);
+            self.mappings.remove(&key);
+        }
+    }
+
+    /// A surface gets the buffer `id`, or none, to show at its next commit.
+    pub(crate) fn attach(&mut self, shown: &mut Shown, id: u32, account: &mut Account) {
+        let key = self.buffers.get(&id).copied();
+        if let Some(key) = key {
+            self.retain(key);
+        }
+        if let Some(before) = shown.pending.replace(key).flatten() {
+            self.release(before, account);
+        }
+    }
+
+    /// A surface is gone.
+    pub(crate) fn forget(&mut self, shown: &Shown, account: &mut Account) {
+        let all = [shown.pending.flatten(), shown.cached.flatten(), shown.current];
+        for key in all.into_iter().flatten() {
+            self.release(key, account);
+        }
+    }
+
+    /// What was attached last is committed. In a tree (`child`) it may wait for the parent.
+    pub(crate) fn commit(&mut self, shown: &mut Shown, child: bool, account: &mut Account) {
+        if !child {
+            self.apply(shown, account);
+        }
+        let Some(next) = shown.pending.take() else { return };
+        let before = if child {
+            shown.cached.replace(next).flatten()
+        } else {
+            std::mem::replace(&mut shown.current, next)
+        };
+        if let Some(before) = before {
+            self.release(before, account);
+        }
+    }
+
+    /// The parent is committed, and with it what waited for that.
+    pub(crate) fn apply(&mut self, shown: &mut Shown, account: &mut Account) {
+        if let Some(next) = shown.cached.take()
+            && let Some(before) = std::mem::replace(&mut shown.current, next)
+        {
+            self.release(before, account);
+        }
+    }
+}
+
+/// The mappings that a surface keeps.
+#[derive(Debug, Default)]
+pub(crate) struct Shown {
+    /// Attached and not committed; `Some(None)` is "no buffer".
+    pending: Option<Option<Key>>,
+    /// Committed and perhaps waiting for the parent's commit.
+    cached: Option<Option<Key>>,
+    current: Option<Key>,
 }
 
 /// Bytes of a pixel at least, by format. Other formats are the compositor's to judge.
@@ -59,9 +158,6 @@ impl State {
         if bytes == 0 {
             return Err(request.violation(Rule::PoolSize, wl_shm::Error::InvalidStride.into(), "size 0"));
         }
-        if self.memory.pools.len() >= context.limits.pools {
-            return Err(request.limit(Rule::TooManyPools, context.limits.pools));
-        }
         let covered = context.fd.filter(|fd| (context.covers)(*fd, bytes));
         let Some(fd) = covered else {
             let detail = format!("the descriptor is not memory of {size} bytes");
@@ -74,9 +170,13 @@ impl State {
                 "no descriptor is left",
             ));
         };
+        self.take(request, Budget::PoolBytes, bytes)?;
+        self.take(request, Budget::Descriptors, DESCRIPTORS)?;
+        let key = self.memory.map(bytes);
         self.memory.pools.insert(
             request.args.uint(0),
             Pool {
+                key,
                 fd,
                 claimed: size,
                 passed: size,
@@ -90,7 +190,9 @@ impl State {
             wl_shm_pool::REQ_CREATE_BUFFER_OPCODE => self.create_buffer(request, context),
             wl_shm_pool::REQ_RESIZE_OPCODE => self.resize(request, context),
             wl_shm_pool::REQ_DESTROY_OPCODE => {
-                self.memory.pools.remove(&request.id);
+                if let Some(pool) = self.memory.pools.remove(&request.id) {
+                    self.memory.release(pool.key, &mut self.account);
+                }
                 Ok(Action::Pass)
             }
             _ => Ok(Action::Pass),
@@ -112,7 +214,13 @@ impl State {
         if !there || size == pool.passed {
             return Ok(Action::Drop);
         }
+        let more = u64::try_from(size.saturating_sub(pool.passed)).unwrap_or(0);
+        let key = pool.key;
         pool.passed = size;
+        if let Some(mapping) = self.memory.mappings.get_mut(&key) {
+            mapping.bytes = mapping.bytes.saturating_add(more);
+        }
+        self.take(request, Budget::PoolBytes, more)?;
         Ok(Action::Pass)
     }
 
@@ -136,10 +244,15 @@ impl State {
             );
             return Err(request.violation(Rule::BufferBounds, wl_shm::Error::InvalidStride.into(), detail));
         }
-        if end <= i64::from(pool.passed) {
+        let (key, passed) = (pool.key, pool.passed);
+        if end <= i64::from(passed) || passed >= 4 {
+            self.memory.retain(key);
+            self.memory.buffers.insert(id, key);
+        }
+        if end <= i64::from(passed) {
             return Ok(Action::Pass);
         }
-        if pool.passed < 4 {
+        if passed < 4 {
             let detail = "the pool is too small to hold a pixel of what was shared";
             return Err(request.violation(Rule::GrownPool, wl_shm::Error::InvalidFd.into(), detail));
         }
@@ -157,6 +270,9 @@ impl State {
     pub(super) fn buffer(&mut self, request: &Request<'_>) -> Action {
         if request.opcode == wl_buffer::REQ_DESTROY_OPCODE {
             self.memory.placeholders.remove(&request.id);
+            if let Some(key) = self.memory.buffers.remove(&request.id) {
+                self.memory.release(key, &mut self.account);
+            }
         }
         Action::Pass
     }

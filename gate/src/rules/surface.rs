@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Surfaces: their number, their roles, their damage, and what buffer they show. Regions too.
+//! Surfaces: their roles, their damage, and what buffer they show.
 
 use std::collections::HashMap;
 
-use wayland_server::protocol::{wl_compositor, wl_data_device, wl_pointer, wl_region, wl_surface};
+use wayland_server::protocol::{wl_compositor, wl_data_device, wl_pointer, wl_surface};
 
+use crate::budget::Budget;
+use crate::rules::region::Region;
+use crate::rules::shm::Shown;
 use crate::rules::{Action, Context, Request, State, sizes};
 use crate::violation::{Rule, Violation, code};
 use crate::wire::Writer;
@@ -42,6 +45,10 @@ pub(crate) struct Surface {
     pub(crate) xdg_surface: Option<u32>,
     /// Whether the buffer that was attached last is a placeholder.
     shows_placeholder: bool,
+    /// The memory that it keeps mapped.
+    pub(crate) shown: Shown,
+    /// Rectangles of its opaque and its input region.
+    pub(crate) region_copies: [u64; 2],
     damage: Damage,
     buffer_damage: Damage,
 }
@@ -116,10 +123,8 @@ impl Surfaces {
         );
     }
 
-    fn destroy(&mut self, id: u32) {
-        let Some(surface) = self.by_id.remove(&id) else {
-            return;
-        };
+    fn destroy(&mut self, id: u32) -> Option<Surface> {
+        let surface = self.by_id.remove(&id)?;
         for child in &surface.children {
             if let Some(child) = self.by_id.get_mut(child) {
                 child.parent = None;
@@ -128,6 +133,7 @@ impl Surfaces {
         if let Some(parent) = surface.parent.and_then(|parent| self.by_id.get_mut(&parent)) {
             parent.children.retain(|child| *child != id);
         }
+        Some(surface)
     }
 
     /// Gives the surface `id` a role, if it has none, and checks that it may be seen in it.
@@ -153,28 +159,18 @@ fn grown_pool(request: &Request<'_>) -> Violation {
 }
 
 impl State {
-    pub(super) fn compositor(
-        &mut self,
-        request: &Request<'_>,
-        context: &Context<'_>,
-    ) -> Result<Action, Violation> {
+    pub(super) fn compositor(&mut self, request: &Request<'_>) -> Action {
         let id = request.args.uint(0);
         match request.opcode {
             wl_compositor::REQ_CREATE_SURFACE_OPCODE => {
-                if self.surfaces.by_id.len() >= context.limits.surfaces {
-                    return Err(request.limit(Rule::TooManySurfaces, context.limits.surfaces));
-                }
                 self.surfaces.create(id);
             }
             wl_compositor::REQ_CREATE_REGION_OPCODE => {
-                if self.regions.len() >= context.limits.regions {
-                    return Err(request.limit(Rule::TooManyRegions, context.limits.regions));
-                }
-                self.regions.insert(id, 0);
+                self.regions.insert(id, Region::default());
             }
             _ => {}
         }
-        Ok(Action::Pass)
+        Action::Pass
     }
 
     pub(super) fn surface(
@@ -187,8 +183,12 @@ impl State {
         };
         let limit = context.limits.damage_rectangles;
         match request.opcode {
-            wl_surface::REQ_DESTROY_OPCODE => self.surfaces.destroy(request.id),
+            wl_surface::REQ_DESTROY_OPCODE => self.surface_gone(request.id),
+            wl_surface::REQ_SET_OPAQUE_REGION_OPCODE => return Ok(self.copy_region(request, 0)),
+            wl_surface::REQ_SET_INPUT_REGION_OPCODE => return Ok(self.copy_region(request, 1)),
             wl_surface::REQ_ATTACH_OPCODE => {
+                self.memory
+                    .attach(&mut surface.shown, request.args.uint(0), &mut self.account);
                 surface.shows_placeholder = self.memory.is_placeholder(request.args.uint(0));
                 if surface.shows_placeholder && surface.role.is_some_and(|role| role != Role::Cursor) {
                     return Err(grown_pool(request));
@@ -221,6 +221,7 @@ impl State {
                         .buffer_damage
                         .take(request.id, wl_surface::REQ_DAMAGE_BUFFER_OPCODE),
                 );
+                self.content_applied(request.id);
                 if !before.is_empty() {
                     return Ok(Action::After(before));
                 }
@@ -230,28 +231,33 @@ impl State {
         Ok(Action::Pass)
     }
 
-    pub(super) fn region(
-        &mut self,
-        request: &Request<'_>,
-        context: &Context<'_>,
-    ) -> Result<Action, Violation> {
-        match request.opcode {
-            wl_region::REQ_DESTROY_OPCODE => {
-                self.regions.remove(&request.id);
-                Ok(Action::Pass)
+    /// A surface is committed, and with it the children that waited for that.
+    fn content_applied(&mut self, id: u32) {
+        let Some(surface) = self.surfaces.by_id.get_mut(&id) else {
+            return;
+        };
+        let child = surface.parent.is_some();
+        self.memory.commit(&mut surface.shown, child, &mut self.account);
+        if child {
+            return;
+        }
+        let mut todo = surface.children.clone();
+        while let Some(id) = todo.pop() {
+            if let Some(surface) = self.surfaces.by_id.get_mut(&id) {
+                self.memory.apply(&mut surface.shown, &mut self.account);
+                todo.extend_from_slice(&surface.children);
             }
-            wl_region::REQ_ADD_OPCODE | wl_region::REQ_SUBTRACT_OPCODE => {
-                let action = sizes::area(request);
-                let count = self.regions.entry(request.id).or_default();
-                if action != Action::Drop {
-                    *count = count.saturating_add(1);
-                    if *count > context.limits.region_rectangles {
-                        return Err(request.limit(Rule::TooManyRectangles, context.limits.region_rectangles));
-                    }
-                }
-                Ok(action)
-            }
-            _ => Ok(Action::Pass),
+        }
+    }
+
+    /// A surface is destroyed: what it kept is free.
+    fn surface_gone(&mut self, id: u32) {
+        let Some(surface) = self.surfaces.destroy(id) else {
+            return;
+        };
+        self.memory.forget(&surface.shown, &mut self.account);
+        for copies in surface.region_copies {
+            self.account.give(Budget::Rectangles, copies);
         }
     }
 

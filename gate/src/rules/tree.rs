@@ -14,6 +14,12 @@ impl Surfaces {
         std::iter::successors(parent(id), |id| parent(*id)).collect()
     }
 
+    /// The root of the tree that `id` is in.
+    pub(super) fn root(&self, id: u32) -> u32 {
+        let parent = |id: &u32| self.get(*id).and_then(|surface| surface.parent);
+        std::iter::successors(Some(id), parent).last().unwrap_or(id)
+    }
+
     /// Levels below `id`, and surfaces in its tree with itself.
     fn height_and_size(&self, id: u32) -> (usize, usize) {
         let mut todo = vec![(id, 0_usize)];

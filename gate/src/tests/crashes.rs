@@ -316,7 +316,7 @@ fn wide_trees_and_trees_that_are_joined() {
 }
 
 #[test]
-fn many_rectangles_in_a_region() {
+fn many_rectangles_in_a_region_become_one() {
     let mut client = Client::new();
     let compositor = client.bind("wl_compositor");
     let region = client.ok(compositor, "create_region", &[New]);
@@ -324,7 +324,52 @@ fn many_rectangles_in_a_region() {
         let request = if index % 2 == 0 { "add" } else { "subtract" };
         client.ok(region, request, &[I(index), I(0), I(1), I(1)]);
     }
-    client.breaks(Rule::TooManyRectangles, region, "add", &[I(0), I(0), I(1), I(1)]);
+    client.passed();
+    client.ok(region, "add", &[I(5), I(8), I(1), I(1)]);
+    assert_eq!(
+        client.passed(),
+        [format!("wl_region@{region}.add(0,0,1023,9)")],
+        "the box around everything"
+    );
+    client.ok(region, "add", &[I(7), I(3), I(9), I(2)]);
+    client.ok(region, "subtract", &[I(7), I(3), I(9), I(2)]);
+    assert_eq!(
+        client.passed(),
+        [""; 0],
+        "what lies within, and what cannot be cut out"
+    );
+    for step in 0..5000 {
+        client.ok(region, "add", &[I(step * 100), I(-step), I(1), I(1)]);
+    }
+    assert!(client.passed().len() < 40, "the box grows by doubling");
+}
+
+#[test]
+fn copies_of_a_region_are_counted() {
+    let mut client = Client::with(Limits {
+        rectangles: 2500,
+        ..Limits::default()
+    });
+    let compositor = client.bind("wl_compositor");
+    let region = client.ok(compositor, "create_region", &[New]);
+    for index in 0..1000 {
+        client.ok(region, "add", &[I(index), I(0), I(1), I(1)]);
+    }
+    let (one, two) = (client.surface(compositor), client.surface(compositor));
+    client.passed();
+    client.ok(one, "set_input_region", &[U(region)]);
+    client.ok(two, "set_input_region", &[U(region)]);
+    client.ok(one, "destroy", &[]);
+    client.ok(two, "set_opaque_region", &[U(region)]);
+    assert_eq!(
+        client.passed(),
+        [
+            format!("wl_surface@{one}.set_input_region({region})"),
+            format!("wl_surface@{two}.set_input_region(0)"),
+            format!("wl_surface@{one}.destroy()"),
+            format!("wl_surface@{two}.set_opaque_region({region})"),
+        ]
+    );
 }
 
 #[test]

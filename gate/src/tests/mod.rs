@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A client that is written in a few words, behind a real session, and what the compositor sees of it.
 
+mod budgets;
 mod crashes;
 mod decode;
 mod pools;

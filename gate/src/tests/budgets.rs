@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Budgets of a VM: what each counts, what is given back, and the end of a client in slices.
+
+use super::*;
+use crate::Budget;
+
+fn used(client: &Client, budget: Budget) -> u64 {
+    client
+        .session
+        .state
+        .account
+        .budgets()
+        .usage()
+        .find(|usage| usage.budget == budget)
+        .unwrap()
+        .used
+}
+
+/// One request over the limit of each kind of object.
+#[test]
+fn objects_of_every_kind_are_counted() {
+    let tight = Limits {
+        surfaces: 3,
+        toplevels: 1,
+        popups: 1,
+        regions: 2,
+        sources: 2,
+        pools: 2,
+        buffers: 2,
+        ..Limits::default()
+    };
+    let mut client = Client::with(tight);
+    let compositor = client.bind("wl_compositor");
+    for _ in 0..3 {
+        client.surface(compositor);
+    }
+    client.breaks(Rule::TooManySurfaces, compositor, "create_surface", &[New]);
+
+    let mut client = Client::with(tight);
+    let (compositor, wm) = (client.bind("wl_compositor"), client.bind("xdg_wm_base"));
+    client.window(compositor, wm);
+    let surface = client.surface(compositor);
+    let xdg = client.ok(wm, "get_xdg_surface", &[New, U(surface)]);
+    client.breaks(Rule::TooManyToplevels, xdg, "get_toplevel", &[New]);
+
+    let mut client = Client::with(tight);
+    let (compositor, wm) = (client.bind("wl_compositor"), client.bind("xdg_wm_base"));
+    let (_, parent, _) = client.window(compositor, wm);
+    let positioner = client.ok(wm, "create_positioner", &[New]);
+    let [one, two] = [0; 2].map(|_| {
+        let surface = client.surface(compositor);
+        client.ok(wm, "get_xdg_surface", &[New, U(surface)])
+    });
+    let popup = client.ok(one, "get_popup", &[New, U(parent), U(positioner)]);
+    client.destroy(popup);
+    client.ok(one, "get_popup", &[New, U(parent), U(positioner)]);
+    client.breaks(
+        Rule::TooManyPopups,
+        two,
+        "get_popup",
+        &[New, U(parent), U(positioner)],
+    );
+
+    let mut client = Client::with(tight);
+    let compositor = client.bind("wl_compositor");
+    let region = client.ok(compositor, "create_region", &[New]);
+    client.ok(compositor, "create_region", &[New]);
+    client.ok(region, "destroy", &[]);
+    client.ok(compositor, "create_region", &[New]);
+    client.breaks(Rule::TooManyRegions, compositor, "create_region", &[New]);
+
+    let mut client = Client::with(tight);
+    let manager = client.bind("wl_data_device_manager");
+    for _ in 0..2 {
+        client.ok(manager, "create_data_source", &[New]);
+    }
+    client.breaks(Rule::TooManySources, manager, "create_data_source", &[New]);
+
+    let mut client = Client::with(tight);
+    let shm = client.bind("wl_shm");
+    let pool = client.ok(shm, "create_pool", &[New, Memory(4096), I(4096)]);
+    let buffer = [New, I(0), I(1), I(1), I(4), U(0)];
+    client.ok(pool, "create_buffer", &buffer);
+    client.ok(pool, "create_buffer", &buffer);
+    client.breaks(Rule::TooManyBuffers, pool, "create_buffer", &buffer);
+
+    let mut client = Client::with(tight);
+    let shm = client.bind("wl_shm");
+    for _ in 0..2 {
+        client.ok(shm, "create_pool", &[New, Memory(4096), I(4096)]);
+    }
+    client.breaks(
+        Rule::TooManyPools,
+        shm,
+        "create_pool",
+        &[New, Memory(4096), I(4096)],
+    );
+}
+
+#[test]
+fn memory_is_counted_until_nothing_shows_it() {
+    let mut client = Client::with(Limits {
+        pool_bytes: 10_000,
+        ..Limits::default()
+    });
+    let (compositor, shm) = (client.bind("wl_compositor"), client.bind("wl_shm"));
+    let surface = client.surface(compositor);
+    let make = |client: &mut Client| {
+        let pool = client.ok(shm, "create_pool", &[New, Memory(4096), I(4096)]);
+        let buffer = client.ok(pool, "create_buffer", &[New, I(0), I(1), I(1), I(4), U(0)]);
+        client.ok(pool, "destroy", &[]);
+        buffer
+    };
+    let (one, two) = (make(&mut client), make(&mut client));
+    assert_eq!(
+        used(&client, Budget::PoolBytes),
+        8192,
+        "the buffers keep their pools"
+    );
+    client.ok(surface, "attach", &[U(one), I(0), I(0)]);
+    client.ok(one, "destroy", &[]);
+    client.ok(surface, "commit", &[]);
+    assert_eq!(used(&client, Budget::PoolBytes), 8192, "the surface shows it");
+    client.ok(surface, "attach", &[U(two), I(0), I(0)]);
+    client.ok(surface, "commit", &[]);
+    assert_eq!(used(&client, Budget::PoolBytes), 4096);
+    client.ok(two, "destroy", &[]);
+    client.ok(surface, "destroy", &[]);
+    assert_eq!(used(&client, Budget::PoolBytes), 0);
+    assert_eq!(used(&client, Budget::Descriptors), 0);
+    let pool = client.ok(shm, "create_pool", &[New, Memory(12_000), I(9_000)]);
+    client.breaks(Rule::PoolBytes, pool, "resize", &[I(12_000)]);
+}
+
+#[test]
+fn memory_of_a_subsurface_is_counted_until_its_parent_takes_the_next() {
+    let mut client = Client::new();
+    let (compositor, sub, shm) = (
+        client.bind("wl_compositor"),
+        client.bind("wl_subcompositor"),
+        client.bind("wl_shm"),
+    );
+    let (root, child) = (client.surface(compositor), client.surface(compositor));
+    client.ok(sub, "get_subsurface", &[New, U(child), U(root)]);
+    let show = |client: &mut Client| {
+        let pool = client.ok(shm, "create_pool", &[New, Memory(4096), I(4096)]);
+        let buffer = client.ok(pool, "create_buffer", &[New, I(0), I(1), I(1), I(4), U(0)]);
+        client.ok(child, "attach", &[U(buffer), I(0), I(0)]);
+        client.ok(child, "commit", &[]);
+        client.ok(buffer, "destroy", &[]);
+        client.ok(pool, "destroy", &[]);
+    };
+    show(&mut client);
+    client.ok(root, "commit", &[]);
+    show(&mut client);
+    show(&mut client);
+    assert_eq!(
+        used(&client, Budget::PoolBytes),
+        2 * 4096,
+        "the shown one and the next"
+    );
+    client.ok(root, "commit", &[]);
+    assert_eq!(used(&client, Budget::PoolBytes), 4096);
+}
+
+#[test]
+fn texts_and_types_have_an_end() {
+    let mut client = Client::with(Limits {
+        string_bytes: 500,
+        ..Limits::default()
+    });
+    let (compositor, wm) = (client.bind("wl_compositor"), client.bind("xdg_wm_base"));
+    let (_, _, toplevel) = client.window(compositor, wm);
+    client.ok(toplevel, "set_title", &[S(&"x".repeat(500))]);
+    client.breaks(Rule::StringLength, toplevel, "set_title", &[S(&"x".repeat(501))]);
+
+    let mut client = Client::new();
+    let manager = client.bind("wl_data_device_manager");
+    let long = "x".repeat(2000);
+    for _ in 0..50 {
+        let source = client.ok(manager, "create_data_source", &[New]);
+        client.ok(source, "offer", &[S(&long)]);
+        client.destroy(source);
+    }
+    let source = client.ok(manager, "create_data_source", &[New]);
+    for _ in 0..32 {
+        client.ok(source, "offer", &[S(&long)]);
+    }
+    client.breaks(Rule::MimeBytes, source, "offer", &[S(&long)]);
+}
+
+#[test]
+fn descriptors_that_wait_are_counted() {
+    let mut client = Client::with(Limits {
+        descriptors: 10,
+        ..Limits::default()
+    });
+    let mut fds: VecDeque<OwnedFd> = (0..11).map(|_| memory(1)).collect();
+    let violation = client.raw(&[], &mut fds).unwrap_err();
+    assert_eq!(violation.rule, Rule::TooManyDescriptors);
+}
+
+#[test]
+fn the_end_of_a_client_with_much_is_said_in_slices() {
+    let mut client = Client::new();
+    let (compositor, wm, sub) = (
+        client.bind("wl_compositor"),
+        client.bind("xdg_wm_base"),
+        client.bind("wl_subcompositor"),
+    );
+    assert!(client.session.goodbye().is_done(), "little is destroyed at once");
+    let (window, xdg, toplevel) = client.window(compositor, wm);
+    let children: Vec<(u32, u32)> = (0..200)
+        .map(|_| {
+            let child = client.surface(compositor);
+            (
+                child,
+                client.ok(sub, "get_subsurface", &[New, U(child), U(window)]),
+            )
+        })
+        .collect();
+    client.passed();
+    let mut goodbye = client.session.goodbye();
+    let mut said = Vec::new();
+    while !goodbye.is_done() {
+        let mut out = Outbox::new();
+        goodbye.slice(50, &mut out);
+        let part = words(&client.session, &drain(&mut out).0, false);
+        assert!(part.len() <= 50);
+        said.extend(part);
+    }
+    let place = |what: String| said.iter().position(|word| *word == what).unwrap();
+    let mut order = vec![
+        place(format!("xdg_toplevel@{toplevel}.destroy()")),
+        place(format!("xdg_surface@{xdg}.destroy()")),
+        place(format!("wl_surface@{window}.destroy()")),
+    ];
+    assert!(order.is_sorted(), "the role, then what it is of");
+    for (surface, subsurface) in children {
+        order = vec![
+            place(format!("wl_subsurface@{subsurface}.destroy()")),
+            place(format!("wl_surface@{surface}.destroy()")),
+        ];
+        assert!(order.is_sorted());
+    }
+    assert_eq!(said.len(), 2 + 201 + 200, "everything once");
+}
