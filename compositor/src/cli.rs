@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The command line of `heraldry`.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,7 +11,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use heraldry_config::VmName;
 use smithay::utils::{Physical, Size};
 
-use crate::control::protocol::{InputRequest, KeyAction, Reply, Request};
+use crate::control::protocol::{InputRequest, KeyAction, Reply, Request, VmStats};
 use crate::run::{BackendChoice, Options};
 use crate::vm::dev_socket::DevSocket;
 
@@ -36,6 +37,17 @@ pub struct Cli {
 enum Command {
     /// Run the compositor.
     Run(RunArgs),
+    /// Run the compositor, and start it anew when it crashes. A VM that was being served at two crashes in a row starts
+    /// paused.
+    Supervise {
+        /// What `run` gets.
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "RUN-OPTIONS"
+        )]
+        args: Vec<OsString>,
+    },
     /// Check a configuration: every error at once, with file, line and column.
     Check {
         /// The configuration.
@@ -85,6 +97,12 @@ struct RunArgs {
     /// Stop after this many seconds.
     #[arg(long, value_name = "SECONDS")]
     exit_after: Option<u64>,
+    /// For `supervise`: the file that says which VM is being served.
+    #[arg(long, value_name = "FILE", hide = true)]
+    served_record: Option<PathBuf>,
+    /// Do not serve this VM until `heraldry ctl resume VM`. May be given several times.
+    #[arg(long, value_name = "VM")]
+    paused: Vec<VmName>,
 }
 
 #[derive(Debug, Args)]
@@ -124,6 +142,16 @@ enum CtlCommand {
     },
     /// Disconnect every client of a VM.
     Kill {
+        /// Its name.
+        vm: String,
+    },
+    /// Stop serving a VM: its windows stay and say so.
+    Pause {
+        /// Its name.
+        vm: String,
+    },
+    /// Serve a VM again.
+    Resume {
         /// Its name.
         vm: String,
     },
@@ -201,6 +229,10 @@ fn parse_scale(text: &str) -> Result<f64, String> {
 pub fn main(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Run(args) => run(args),
+        Command::Supervise { args } => match crate::supervise::supervise(&args) {
+            Ok(code) => ExitCode::from(code),
+            Err(error) => fail(EXIT_INPUT, &chain(&error)),
+        },
         Command::Check { file } => check(&file),
         Command::Effective { file, vm } => effective(&file, &vm),
         Command::Ctl(args) => ctl(args),
@@ -319,6 +351,8 @@ fn run(args: RunArgs) -> ExitCode {
         control: args.control.or_else(default_control),
         dev_sockets: args.dev_socket,
         exit_after: args.exit_after.map(Duration::from_secs),
+        served_record: args.served_record,
+        paused: args.paused,
     };
     match crate::run::run(options) {
         Ok(()) => ExitCode::SUCCESS,
@@ -348,6 +382,8 @@ fn ctl(args: CtlArgs) -> ExitCode {
         CtlCommand::Focus { id } => Request::Focus { id },
         CtlCommand::Close { id } => Request::Close { id },
         CtlCommand::Kill { vm } => Request::Kill { vm },
+        CtlCommand::Pause { vm } => Request::Pause { vm },
+        CtlCommand::Resume { vm } => Request::Resume { vm },
         CtlCommand::Reload => Request::Reload,
         CtlCommand::Quit => Request::Quit,
         CtlCommand::Input(input) => Request::Input(match input {
@@ -393,22 +429,55 @@ fn table(reply: &Reply) -> String {
         Reply::Vms(vms) => vms
             .iter()
             .map(|vm| {
+                let mark = match &vm.paused {
+                    Some(why) => format!("  paused: {why}"),
+                    None if vm.throttled => "  throttled".to_owned(),
+                    None => String::new(),
+                };
                 format!(
-                    "{:<16} {} clients {:>3} windows {:>3}\n",
+                    "{:<16} {} clients {:>3} windows {:>3}{mark}\n",
                     vm.name, vm.color, vm.clients, vm.windows
                 )
             })
             .collect(),
-        Reply::Stats(stats) => format!(
-            "heraldry {} on {}, {}x{} at scale {}: {} clients, {} windows, {} frames\n",
-            stats.version,
-            stats.backend,
-            stats.size.0,
-            stats.size.1,
-            stats.scale,
-            stats.clients,
-            stats.windows,
-            stats.frames
-        ),
+        Reply::Stats(stats) => {
+            let mut text = format!(
+                "heraldry {} on {}, {}x{} at scale {}: {} clients, {} windows, {} frames\n",
+                stats.version,
+                stats.backend,
+                stats.size.0,
+                stats.size.1,
+                stats.scale,
+                stats.clients,
+                stats.windows,
+                stats.frames
+            );
+            for vm in &stats.vms {
+                text.push_str(&vm_table(vm));
+            }
+            text
+        }
     }
+}
+
+/// What a VM uses of what it may.
+fn vm_table(vm: &VmStats) -> String {
+    let mut text = format!(
+        "\n{}: {} broken rules, {} turns used up, {} frames waited for, {} windows delayed, {} popups closed, \
+         {} connections refused\n",
+        vm.name,
+        vm.violations,
+        vm.exhausted_turns,
+        vm.held_frames,
+        vm.delayed_maps,
+        vm.dismissed_popups,
+        vm.refused_connections
+    );
+    for budget in &vm.budgets {
+        text.push_str(&format!(
+            "  {:<16} {:>12} of {:>12}   most {:>12}   refused {:>6}\n",
+            budget.name, budget.used, budget.limit, budget.peak, budget.refused
+        ));
+    }
+    text
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use calloop::generic::Generic;
 use calloop::timer::{TimeoutAction, Timer};
 use calloop::{EventLoop, Interest, LoopHandle, Mode, PostAction};
-use heraldry_config::Config;
+use heraldry_config::{Config, VmName};
 use heraldry_decorations::{FrameKind, Style};
+use heraldry_gate::RateLimited;
 use smithay::desktop::PopupManager;
 use smithay::input::SeatState;
 use smithay::output::{Mode as OutputMode, Output, PhysicalProperties, Scale, Subpixel};
@@ -20,13 +21,16 @@ use crate::backend::{Backend, headless::Headless, winit};
 use crate::client::Departures;
 use crate::clock::Clock;
 use crate::control;
+use crate::dispatch::Dispatcher;
 use crate::globals::{Globals, Policy};
 use crate::input::Input;
 use crate::layout::{Insets, Layout};
 use crate::render::Render;
 use crate::state::{Core, State};
 use crate::tick::Pacer;
+use crate::vm::pause::PauseReason;
 use crate::vm::{Vms, dev_socket::DevSocket, link::Link};
+use crate::watchdog::Heart;
 use crate::windows::Windows;
 
 /// A client's events may pile up to this many bytes before it is disconnected (the library's default is 4 KiB,
@@ -66,6 +70,10 @@ pub struct Options {
     pub dev_sockets: Vec<DevSocket>,
     /// Stop by itself after this time.
     pub exit_after: Option<Duration>,
+    /// Where a supervisor reads which VM was being served; `None` without one.
+    pub served_record: Option<PathBuf>,
+    /// VMs that are not served until the user resumes them.
+    pub paused: Vec<VmName>,
 }
 
 /// Why the compositor could not start or go on.
@@ -119,7 +127,8 @@ pub fn assemble(
     let layout = Layout::new(area_of(&output), frame, thin);
     let policy = Policy::new(config);
     let globals = Globals::new(&display_handle, &policy, &output);
-    watch_display(handle, &display)?;
+    let dispatcher = Dispatcher::new()?;
+    watch_clients(handle, &dispatcher)?;
     let mut state = State {
         backend: Backend::Blind,
         core: Core {
@@ -139,6 +148,10 @@ pub fn assemble(
             handle: handle.clone(),
             pacer: Pacer::default(),
             link: Link::default(),
+            dispatcher,
+            refused_unknown: RateLimited::new(5),
+            heart: Heart::default(),
+            marks_armed: false,
             config_path: None,
             stopping: false,
         },
@@ -200,26 +213,21 @@ pub fn insets(style: &Style) -> (Insets, Insets) {
     (convert(FrameKind::Window), convert(FrameKind::Fullscreen))
 }
 
-fn watch_display(handle: &LoopHandle<'static, State>, display: &Display<State>) -> Result<(), RunError> {
+fn watch_clients(handle: &LoopHandle<'static, State>, dispatcher: &Dispatcher) -> Result<(), RunError> {
     use std::os::fd::AsFd;
-    let mut borrowed = display.handle();
-    let fd = display.as_fd().try_clone_to_owned()?;
+    let fd = dispatcher.as_fd().try_clone_to_owned()?;
     handle
         .insert_source(
             Generic::new(fd, Interest::READ, Mode::Level),
-            move |_, _, state: &mut State| {
-                if let Some(mut display) = state.core.display.take() {
-                    let dispatched = display.dispatch_clients(state);
-                    state.core.display = Some(display);
-                    dispatched?;
-                }
+            |_, _, state: &mut State| {
+                state.dispatch_clients();
                 // Output that a client waits for before it goes on must not sit until the end of a long turn.
-                let _per_client = borrowed.flush_clients();
+                let _per_client = state.core.display_handle.flush_clients();
                 Ok(PostAction::Continue)
             },
         )
         .map_err(|error| RunError::Watch {
-            what: "the Wayland display",
+            what: "clients",
             why: error.to_string(),
         })?;
     Ok(())
@@ -237,6 +245,20 @@ pub fn run(options: Options) -> Result<(), RunError> {
     } = options;
     let mut state = assemble(&handle, config, size, scale, Clock::system())?;
     state.core.config_path = options.config_path;
+    let watchdog = state.core.policy.config().watchdog;
+    state.core.heart = Heart::start(watchdog, options.served_record.as_deref())?;
+    if options.served_record.is_some() {
+        // A compositor whose supervisor was killed would be one that nobody can stop or replace.
+        let signal = Some(rustix::process::Signal::TERM);
+        if let Err(errno) = rustix::process::set_parent_process_death_signal(signal) {
+            warn!(%errno, "the end of the supervisor would go unnoticed");
+        }
+    }
+    for vm in &options.paused {
+        if !state.pause(vm, PauseReason::Crashes, false) {
+            warn!(%vm, "the VM that should start paused is not in the configuration");
+        }
+    }
     open_backend(&handle, &mut state, options.backend)?;
     let _control = options
         .control

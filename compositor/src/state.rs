@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 
 use calloop::LoopHandle;
-use heraldry_config::{VmConfig, VmName};
+use heraldry_config::{Limits, VmConfig, VmName};
+use heraldry_gate::RateLimited;
 use smithay::desktop::PopupManager;
 use smithay::input::SeatState;
 use smithay::output::Output;
@@ -13,12 +14,14 @@ use wayland_server::{Display, DisplayHandle};
 use crate::backend::Backend;
 use crate::client::Departures;
 use crate::clock::Clock;
+use crate::dispatch::Dispatcher;
 use crate::globals::{Globals, Policy};
 use crate::input::Input;
 use crate::render::Render;
 use crate::tick::Pacer;
 use crate::vm::Vms;
 use crate::vm::link::Link;
+use crate::watchdog::Heart;
 use crate::windows::Windows;
 
 /// What every callback of the event loop gets.
@@ -61,12 +64,20 @@ pub struct Core {
     pub display_handle: DisplayHandle,
     /// The event loop.
     pub handle: LoopHandle<'static, State>,
+    /// Which clients have sent something.
+    pub dispatcher: Dispatcher,
+    /// Whether the loop turns.
+    pub heart: Heart,
+    /// Log lines that connections of VMs cause which are not known.
+    pub refused_unknown: RateLimited,
     /// Transports to the VMs.
     pub link: Link,
     /// The file to read on reload.
     pub config_path: Option<PathBuf>,
     /// When frames are drawn.
     pub pacer: Pacer,
+    /// A timer runs that looks at the marks of throttled VMs.
+    pub marks_armed: bool,
     /// Set when the loop must end.
     pub stopping: bool,
 }
@@ -76,6 +87,13 @@ impl Core {
     #[must_use]
     pub fn settings(&self, vm: &VmName) -> Option<VmConfig> {
         self.policy.config().vm(vm).config().cloned()
+    }
+
+    /// The limits in force for a VM.
+    #[must_use]
+    pub fn limits(&self, vm: &VmName) -> Limits {
+        self.settings(vm)
+            .map_or_else(Limits::default, |settings| settings.rules.limits)
     }
 
     /// Whether a client of this VM may fill the screen (with its frame).

@@ -42,9 +42,8 @@ impl Pacer {
 impl State {
     /// The end of one turn of the event loop.
     pub fn tick(&mut self) {
-        for key in self.core.departures.take() {
-            self.core.vms.disconnected(key);
-        }
+        self.core.heart.begin();
+        self.forget_departed();
         self.core.popups.cleanup();
         self.end_dead_popup_grabs();
         self.end_unfounded_drags();
@@ -59,7 +58,8 @@ impl State {
         self.frame_if_due();
         // Errors belong to single clients, which the library drops by itself.
         let _per_client = self.core.display_handle.flush_clients();
-        self.core.link.next_turn();
+        self.next_turns();
+        self.core.heart.rest();
     }
 
     fn frame_if_due(&mut self) {
@@ -93,7 +93,9 @@ impl State {
 
     /// Draws a frame and tells clients that they may draw the next.
     fn frame(&mut self, now: Duration) {
+        self.core.heart.begin();
         self.core.render.take_dirty();
+        self.core.uploads_drawn();
         if let Err(error) = self.backend.render(&mut self.core) {
             error!(%error, "a frame could not be drawn");
         }

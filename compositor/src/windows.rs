@@ -35,6 +35,8 @@ pub struct Window {
     pub untrusted_title: String,
     /// Since when it has content; `None` while it has none.
     pub mapped: Option<Duration>,
+    /// It has content and appears as soon as its VM may show another window.
+    pub waits_to_map: bool,
     /// The part of the surface tree that is "the window", effective: inside the tree, at least 1x1.
     pub geometry: Rectangle<i32, Logical>,
     /// Pixels of its frame.
@@ -78,6 +80,7 @@ impl Windows {
                 toplevel,
                 untrusted_title: String::new(),
                 mapped: None,
+                waits_to_map: false,
                 geometry: Rectangle::default(),
                 frame: FrameCache::default(),
                 hover: None,

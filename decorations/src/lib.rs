@@ -18,5 +18,5 @@ mod title;
 pub use geometry::{Geometry, PxRect, Side, geometry};
 pub use notice::{Notice, notice};
 pub use raster::draw;
-pub use spec::{Arms, Button, FrameKind, FrameSpec, Insets, Pattern, Rgb, Style};
+pub use spec::{Arms, Badge, Button, FrameKind, FrameSpec, Insets, Pattern, Rgb, Style};
 pub use title::{TitleLevel, TitleRule, safe_title};

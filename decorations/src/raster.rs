@@ -5,7 +5,7 @@ use tiny_skia::{Color, FillRule, Paint, Path, PathBuilder, PixmapMut, Rect, Stro
 
 use crate::geometry::{Geometry, PxRect, Side, geometry};
 use crate::hatch::{BLACK, Field, LINE, PERIOD, WHITE, is_ink};
-use crate::spec::{Button, FrameKind, FrameSpec, Rgb, Style};
+use crate::spec::{Badge, Button, FrameKind, FrameSpec, Rgb, Style};
 use crate::text::{Weight, fit, layout};
 use crate::title::safe_title;
 
@@ -19,6 +19,12 @@ const PARCHMENT_FAINT: Rgb = Rgb {
     r: 0xc4,
     g: 0xc2,
     b: 0xba,
+};
+/// The compositor's own colour, as in its notices.
+const AMBER: Rgb = Rgb {
+    r: 0xff,
+    g: 0xc0,
+    b: 0x30,
 };
 const INK: Rgb = Rgb {
     r: 0x16,
@@ -146,7 +152,7 @@ impl Label<'_> {
             || self.geometry.outer.0.saturating_sub(self.geometry.insets.right),
             |(_, rect)| rect.x,
         );
-        let end = px(buttons) - self.unit(4);
+        let end = self.badge(target, px(buttons) - self.unit(4));
         let owner_end = self.owner(target, end);
         self.title(target, owner_end + self.unit(6), end);
         for (button, rect) in self.geometry.buttons.clone() {
@@ -167,6 +173,57 @@ impl Label<'_> {
         let size = self.style.font_size * self.style.scale as f32;
         // The slim label of fullscreen windows has less room.
         size.min(self.height() * 0.62)
+    }
+
+    /// The compositor's word about the VM, before the buttons: in amber, which no owner's box has. A narrow label gets
+    /// the sign without the word. Returns where the rest of the label ends.
+    fn badge(&self, target: &mut PixmapMut<'_>, end: f32) -> f32 {
+        let Some(badge) = self.spec.badge else { return end };
+        let pad = self.unit(4);
+        let (top, height) = (pad, self.height() - 2.0 * pad);
+        let word = layout(badge.word(), Weight::Bold, self.font_size() * 0.84);
+        let side = self.unit(5);
+        let sign = height * 0.5;
+        let whole = sign + word.width + 3.0 * side;
+        // The owner's box comes first: its shield and the beginning of a name must keep their place.
+        let room = end - px(self.geometry.insets.left) - self.height() * 3.0;
+        let width = if whole <= room { whole } else { sign + 2.0 * side };
+        if width > end - px(self.geometry.insets.left) - self.height() {
+            return end;
+        }
+        let Some(pill) = Rect::from_xywh(end - width, top, width, height) else {
+            return end;
+        };
+        let rim = self.unit(1);
+        if let Some(around) = pill.outset(rim, rim) {
+            fill(target, rounded(around, self.unit(5)).as_ref(), color(INK, 255));
+        }
+        fill(target, rounded(pill, self.unit(4)).as_ref(), color(AMBER, 255));
+        let (x, y) = (pill.left() + side, top + (height - sign) / 2.0);
+        let mut path = PathBuilder::new();
+        match badge {
+            Badge::Paused => {
+                for bar in [0.12, 0.58] {
+                    if let Some(bar) = Rect::from_xywh(x + sign * bar, y, sign * 0.3, sign) {
+                        path.push_rect(bar);
+                    }
+                }
+            }
+            // An hourglass.
+            Badge::Throttled => {
+                path.move_to(x, y);
+                path.line_to(x + sign, y);
+                path.line_to(x, y + sign);
+                path.line_to(x + sign, y + sign);
+                path.close();
+            }
+        }
+        fill(target, path.finish().as_ref(), color(INK, 255));
+        if width >= whole {
+            let baseline = top + f32::midpoint(height, word.cap_height);
+            word.draw(target, x + sign + side, baseline.round(), color(INK, 255));
+        }
+        pill.left() - self.unit(5)
     }
 
     /// The owner's box: shield with glyph, then the name. Returns where it ends.

@@ -81,6 +81,26 @@ pub enum Button {
     Minimize,
 }
 
+/// What the compositor has to say about a window's VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Badge {
+    /// It wants so much that it is slowed down.
+    Throttled,
+    /// It is not served.
+    Paused,
+}
+
+impl Badge {
+    /// The word on the label.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::Paused => "paused",
+        }
+    }
+}
+
 /// Space around the content, physical pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Insets {
@@ -111,6 +131,8 @@ pub struct FrameSpec<'a> {
     pub maximized: bool,
     /// Button under the pointer.
     pub hover: Option<Button>,
+    /// What is to be said about the VM.
+    pub badge: Option<Badge>,
     /// Size of the content, physical pixels.
     pub content: (u32, u32),
 }

@@ -12,8 +12,8 @@
 use std::path::PathBuf;
 
 use heraldry_decorations::{
-    Arms, Button, FrameKind, FrameSpec, Pattern, Rgb, Side, Style, TitleLevel, TitleRule, cursor, draw,
-    geometry,
+    Arms, Badge, Button, FrameKind, FrameSpec, Pattern, Rgb, Side, Style, TitleLevel, TitleRule, cursor,
+    draw, geometry,
 };
 
 const RULE: TitleRule = TitleRule {
@@ -153,6 +153,7 @@ fn sheet(scale: f64, name: &str) {
                 maximized: row == 1,
                 hover: [None, Some(Button::Close), Some(Button::Minimize)][row as usize % 3]
                     .filter(|_| focused),
+                badge: None,
                 content: (px(340), px(26)),
             };
             let (x, y) = (px(16 + column * 372), px(16 + row * 74));
@@ -205,6 +206,7 @@ fn small_windows_popups_and_fullscreen() {
             focused: true,
             maximized: false,
             hover: None,
+            badge: None,
             content: (width, 24),
         };
         canvas.frame(8 + at * 110 + at * at * 4, 8, &style, &spec);
@@ -218,11 +220,54 @@ fn small_windows_popups_and_fullscreen() {
             focused: true,
             maximized: false,
             hover: None,
+            badge: None,
             content: (280, 36),
         };
         canvas.frame(8 + at * 310, 84, &style, &spec);
     }
     canvas.check("small");
+}
+
+#[test]
+fn badges() {
+    for (scale, name) in [(1.0, "badges-1x"), (2.0, "badges-2x")] {
+        let style = style(scale);
+        let unit = if scale > 1.0 { 2 } else { 1 };
+        let mut canvas = Canvas::new(640 * unit, 190 * unit, [0x2b, 0x24, 0x20, 0xff]);
+        let vms = vms();
+        let rows = [
+            (0u32, 8u32, 600u32, Badge::Throttled),
+            (1, 70, 300, Badge::Paused),
+            (2, 130, 140, Badge::Paused),
+        ];
+        for (vm, y, width, badge) in rows {
+            let spec = FrameSpec {
+                arms: &vms[vm as usize],
+                untrusted_title: "A document with a title that is long enough to be cut",
+                title_rule: RULE,
+                kind: FrameKind::Window,
+                focused: vm != 1,
+                maximized: false,
+                hover: None,
+                badge: Some(badge),
+                content: (width * unit, 10 * unit),
+            };
+            canvas.frame(8 * unit, y * unit, &style, &spec);
+        }
+        let spec = FrameSpec {
+            arms: &vms[3],
+            untrusted_title: "video",
+            title_rule: RULE,
+            kind: FrameKind::Fullscreen,
+            focused: true,
+            maximized: false,
+            hover: None,
+            badge: Some(Badge::Throttled),
+            content: (270 * unit, 10 * unit),
+        };
+        canvas.frame(340 * unit, 70 * unit, &style, &spec);
+        canvas.check(name);
+    }
 }
 
 #[test]
@@ -238,6 +283,7 @@ fn the_title_cannot_change_the_owner() {
             focused: true,
             maximized: false,
             hover: None,
+            badge: None,
             content: (400, 100),
         };
         let rect = geometry(&style, &spec).side(Side::Top);

@@ -33,6 +33,16 @@ pub enum Request {
         /// Its name.
         vm: String,
     },
+    /// Stops serving a VM. Its windows stay and say so.
+    Pause {
+        /// Its name.
+        vm: String,
+    },
+    /// Serves a VM again.
+    Resume {
+        /// Its name.
+        vm: String,
+    },
     /// Reads the configuration again.
     Reload,
     /// Ends the compositor.
@@ -157,6 +167,46 @@ pub struct VmInfo {
     pub connections: u64,
     /// Windows now.
     pub windows: usize,
+    /// Why it is not served; absent if it is.
+    pub paused: Option<String>,
+    /// Whether it wants so much more than its share that its windows say so.
+    pub throttled: bool,
+}
+
+/// One limit of a VM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetInfo {
+    /// What is counted, see `docs/limits.md`.
+    pub name: String,
+    /// In use now.
+    pub used: u64,
+    /// The most that was ever in use.
+    pub peak: u64,
+    /// The most that may be.
+    pub limit: u64,
+    /// How often more was wanted.
+    pub refused: u64,
+}
+
+/// Counters of a VM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmStats {
+    /// Its name.
+    pub name: String,
+    /// What its clients use, with the limit of each.
+    pub budgets: Vec<BudgetInfo>,
+    /// Clients that were ended because they broke a rule.
+    pub violations: u64,
+    /// Turns of the main loop in which it wanted more than its share.
+    pub exhausted_turns: u64,
+    /// Frames that it had to wait for because it had committed too much.
+    pub held_frames: u64,
+    /// Windows that appeared later than their client wanted.
+    pub delayed_maps: u64,
+    /// Popups that were closed because they covered too much.
+    pub dismissed_popups: u64,
+    /// Connections that were refused.
+    pub refused_connections: u64,
 }
 
 /// Counters of the process.
@@ -176,4 +226,6 @@ pub struct Stats {
     pub scale: f64,
     /// Size of the output in physical pixels.
     pub size: (i32, i32),
+    /// Every VM that has connected.
+    pub vms: Vec<VmStats>,
 }

@@ -12,11 +12,16 @@ use smithay::backend::input::{Axis, AxisSource, ButtonState, KeyState, Keycode};
 use tracing::{debug, warn};
 
 use super::keys;
-use super::protocol::{InputRequest, KeyAction, Rect, Reply, Request, Stats, VmInfo, WindowInfo};
+use super::protocol::{
+    BudgetInfo, InputRequest, KeyAction, Rect, Reply, Request, Stats, VmInfo, VmStats, WindowInfo,
+};
 use crate::backend::Backend;
 use crate::input::{Effect, Event};
 use crate::layout::{Mode as WindowMode, WindowId};
-use crate::state::State;
+use crate::state::{Core, State};
+use crate::vm::Vm;
+use crate::vm::pause::PauseReason;
+use heraldry_config::VmName;
 
 /// Connections accepted in one turn of the event loop.
 const ACCEPTS: usize = 8;
@@ -137,7 +142,13 @@ fn answer(state: &mut State, request: Request) -> Reply {
         Request::Screenshot { path } => screenshot(state, &path),
         Request::Focus { id } => effect(state, id, Effect::Focus),
         Request::Close { id } => effect(state, id, Effect::Close),
-        Request::Kill { vm } => kill(state, &vm),
+        Request::Kill { vm } => named(state, &vm, |state, name| state.core.disconnect(name)),
+        Request::Pause { vm } => named(state, &vm, |state, name| {
+            state.pause(name, PauseReason::User, false);
+        }),
+        Request::Resume { vm } => named(state, &vm, |state, name| {
+            state.resume(name);
+        }),
         Request::Reload => match state.reload() {
             Ok(()) => Reply::Ok,
             Err(error) => Reply::Error(error),
@@ -167,6 +178,8 @@ fn request_name(request: &Request) -> &'static str {
         Request::Focus { .. } => "focus",
         Request::Close { .. } => "close",
         Request::Kill { .. } => "kill",
+        Request::Pause { .. } => "pause",
+        Request::Resume { .. } => "resume",
         Request::Reload => "reload",
         Request::Quit => "quit",
         Request::Input(_) => "input",
@@ -183,7 +196,8 @@ fn effect(state: &mut State, id: u64, effect: impl Fn(WindowId) -> Effect) -> Re
     Reply::Ok
 }
 
-fn kill(state: &mut State, vm: &str) -> Reply {
+/// Does something to a VM that has connected, or may.
+fn named(state: &mut State, vm: &str, what: impl FnOnce(&mut State, &VmName)) -> Reply {
     let Some(name) = state
         .core
         .vms
@@ -194,7 +208,7 @@ fn kill(state: &mut State, vm: &str) -> Reply {
     else {
         return Reply::Error(format!("there is no VM {vm}"));
     };
-    state.core.disconnect(&name);
+    what(state, &name);
     Reply::Ok
 }
 
@@ -253,6 +267,8 @@ fn vms(state: &State) -> Vec<VmInfo> {
             clients: vm.clients.len(),
             connections: vm.connections,
             windows: core.windows.iter().filter(|window| window.vm == vm.name).count(),
+            paused: vm.paused.map(|reason| reason.as_str().to_owned()),
+            throttled: vm.load.throttled,
         })
         .collect()
 }
@@ -272,6 +288,36 @@ fn stats(state: &State) -> Stats {
         windows: core.windows.iter().count(),
         scale: core.render.style.scale,
         size: (size.w, size.h),
+        vms: core.vms.iter().map(|vm| vm_stats(core, vm)).collect(),
+    }
+}
+
+fn vm_stats(core: &Core, vm: &Vm) -> VmStats {
+    let (usage, (violations, exhausted_turns)) = core.link.usage(&vm.name).unwrap_or_default();
+    let clients = u64::try_from(vm.clients.len()).unwrap_or(u64::MAX);
+    let connections = BudgetInfo {
+        name: "clients".to_owned(),
+        used: clients,
+        peak: clients,
+        limit: vm.limits.clients,
+        refused: vm.load.refused_connections,
+    };
+    let budgets = usage.into_iter().map(|usage| BudgetInfo {
+        name: usage.budget.name().to_owned(),
+        used: usage.used,
+        peak: usage.peak,
+        limit: usage.limit,
+        refused: usage.refused,
+    });
+    VmStats {
+        name: vm.name.to_string(),
+        budgets: std::iter::once(connections).chain(budgets).collect(),
+        violations,
+        exhausted_turns,
+        held_frames: vm.load.held_frames,
+        delayed_maps: vm.load.delayed_maps,
+        dismissed_popups: vm.load.dismissed_popups,
+        refused_connections: vm.load.refused_connections,
     }
 }
 

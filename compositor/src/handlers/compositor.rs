@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Surfaces, buffers and the small surface extensions.
 
+use smithay::backend::renderer::buffer_dimensions;
 use smithay::backend::renderer::utils::{on_commit_buffer_handler, with_renderer_surface_state};
 use smithay::desktop::PopupKind;
 use smithay::utils::Transform;
 use smithay::wayland::buffer::BufferHandler;
 use smithay::wayland::compositor::{
-    CompositorClientState, CompositorHandler, CompositorState, is_sync_subsurface, send_surface_state,
-    with_states,
+    BufferAssignment, CompositorClientState, CompositorHandler, CompositorState, Damage, SurfaceAttributes,
+    is_sync_subsurface, send_surface_state, with_states,
 };
 use smithay::wayland::fractional_scale::{FractionalScaleHandler, with_fractional_scale};
 use smithay::wayland::output::OutputHandler;
@@ -17,12 +18,14 @@ use smithay::{
     delegate_compositor, delegate_fractional_scale, delegate_output, delegate_presentation, delegate_shm,
     delegate_single_pixel_buffer, delegate_viewporter,
 };
+use tracing::debug;
 use wayland_server::Client;
 use wayland_server::protocol::wl_buffer::WlBuffer;
 use wayland_server::protocol::wl_surface::WlSurface;
 
 use crate::client::ClientState;
 use crate::layout::WindowId;
+use crate::render::geometry::popups;
 use crate::state::State;
 use crate::windows::{effective_geometry, root_of};
 
@@ -50,6 +53,7 @@ impl CompositorHandler for State {
     }
 
     fn commit(&mut self, surface: &WlSurface) {
+        self.count_upload(surface);
         on_commit_buffer_handler::<Self>(surface);
         self.core.render.schedule();
         if is_sync_subsurface(surface) {
@@ -64,6 +68,8 @@ impl CompositorHandler for State {
         {
             // An initial configure is always allowed, so the only error is a popup that is already gone.
             let _gone = popup.send_configure();
+        } else if self.core.popups.find_popup(&root).is_some() {
+            self.limit_popups(&root);
         }
         self.core.input.refresh_pointer = true;
     }
@@ -77,7 +83,6 @@ impl CompositorHandler for State {
 impl State {
     /// A commit in a window's tree; `own` if it was the toplevel's surface itself.
     fn window_commit(&mut self, id: WindowId, own: bool) {
-        let now = self.core.clock.now();
         let Some(window) = self.core.windows.get_mut(id) else {
             return;
         };
@@ -99,25 +104,118 @@ impl State {
             window.geometry = effective_geometry(&surface);
             let size = window.geometry.size;
             let fresh = window.mapped.is_none();
-            if fresh {
-                window.mapped = Some(now);
-            }
             let toplevel = window.toplevel.clone();
             if fresh {
-                self.core.windows.layout.add(id, size);
-                self.core.input.mapped(id);
+                self.map(id);
             } else {
                 self.core.windows.layout.committed(id, size);
             }
             if own {
                 self.update_limits(id, &toplevel);
             }
-        } else if own && window.mapped.take().is_some() {
+        } else if own && (window.mapped.take().is_some() | std::mem::take(&mut window.waits_to_map)) {
             // A null buffer unmaps: the next one starts with a new configure.
             window.toplevel.reset_initial_configure_sent();
             let vm = window.vm.clone();
             self.core.windows.layout.remove(id);
             self.core.input.unmapped(id, vm);
+        }
+    }
+
+    /// A window has content: it appears, unless its VM has shown too many of late. Then it appears later.
+    fn map(&mut self, id: WindowId) {
+        let now = self.core.clock.now();
+        let Some(window) = self.core.windows.get(id) else {
+            return;
+        };
+        let (vm, waits, size) = (window.vm.clone(), window.waits_to_map, window.geometry.size);
+        if let Err(after) = self.core.may_map(&vm) {
+            if let Some(window) = self.core.windows.get_mut(id) {
+                window.waits_to_map = true;
+            }
+            // One timer for each VM is enough: it comes again as long as a window waits.
+            if !waits {
+                self.map_later(after);
+            }
+            return;
+        }
+        if let Some(window) = self.core.windows.get_mut(id) {
+            window.waits_to_map = false;
+            window.mapped = Some(now);
+        }
+        self.core.windows.layout.add(id, size);
+        self.core.input.mapped(id);
+    }
+
+    /// Windows that had to wait appear, as many as may.
+    pub(crate) fn map_waiting(&mut self) {
+        let waiting: Vec<_> = self
+            .core
+            .windows
+            .iter_mut()
+            .filter_map(|window| std::mem::take(&mut window.waits_to_map).then_some(window.id))
+            .collect();
+        for id in waiting {
+            self.map(id);
+        }
+        self.core.input.refresh_pointer = true;
+        self.core.render.schedule();
+    }
+
+    /// New content is counted before it is taken over: by what the client says has changed.
+    fn count_upload(&mut self, surface: &WlSurface) {
+        let Some((vm, _)) = self.core.identity(surface) else {
+            return;
+        };
+        let bytes = with_states(surface, |states| {
+            let mut cached = states.cached_state.get::<SurfaceAttributes>();
+            let attributes = cached.current();
+            let Some(BufferAssignment::NewBuffer(buffer)) = &attributes.buffer else {
+                return 0;
+            };
+            let size = buffer_dimensions(buffer).unwrap_or_default();
+            let all = area(size.w, size.h);
+            let scale = u64::try_from(attributes.buffer_scale.max(1)).unwrap_or(1);
+            let damaged = attributes.damage.iter().map(|damage| match damage {
+                Damage::Buffer(rect) => area(rect.size.w, rect.size.h),
+                Damage::Surface(rect) => area(rect.size.w, rect.size.h).saturating_mul(scale * scale),
+            });
+            damaged.fold(0, u64::saturating_add).min(all).saturating_mul(4)
+        });
+        self.core.uploaded(&vm, bytes);
+    }
+
+    /// Popups appear where their client wants, so a VM may cover no more than its share of the screen with them.
+    fn limit_popups(&mut self, surface: &WlSurface) {
+        let Some((name, _)) = self.core.identity(surface) else {
+            return;
+        };
+        let windows: Vec<_> = self
+            .core
+            .windows
+            .iter()
+            .filter(|window| window.vm == name)
+            .map(|window| window.id)
+            .collect();
+        let covered = windows
+            .iter()
+            .flat_map(|id| popups(&self.core, *id))
+            .map(|popup| area(popup.rect.size.w, popup.rect.size.h))
+            .fold(0, u64::saturating_add);
+        let screen = self.core.windows.layout.area().size;
+        let Some(vm) = self.core.vms.get_mut(&name) else {
+            return;
+        };
+        if covered.saturating_mul(100) <= area(screen.w, screen.h).saturating_mul(vm.limits.popup_coverage) {
+            return;
+        }
+        vm.load.dismissed_popups = vm.load.dismissed_popups.saturating_add(1);
+        debug!(vm = %name, "popups cover too much; the newest is closed");
+        if let Some(popup) = self.core.popups.find_popup(surface)
+            && let Ok(root) = smithay::desktop::find_popup_root_surface(&popup)
+        {
+            // Already gone is as good as dismissed.
+            let _gone = smithay::desktop::PopupManager::dismiss_popup(&root, &popup);
         }
     }
 
@@ -129,6 +227,12 @@ impl State {
         });
         self.core.windows.layout.set_limits(id, min, max);
     }
+}
+
+/// Pixels of a rectangle.
+fn area(width: i32, height: i32) -> u64 {
+    let side = |value: i32| u64::try_from(value).unwrap_or(0);
+    side(width).saturating_mul(side(height))
 }
 
 impl BufferHandler for State {

@@ -25,7 +25,7 @@ use wayland_server::protocol::{wl_output, wl_seat};
 
 use crate::input::Effect;
 use crate::layout::{Edges, Mode, WindowId};
-use crate::state::State;
+use crate::state::{Core, State};
 
 impl XdgShellHandler for State {
     fn xdg_shell_state(&mut self) -> &mut XdgShellState {
@@ -54,7 +54,7 @@ impl XdgShellHandler for State {
     }
 
     fn reposition_request(&mut self, surface: PopupSurface, positioner: PositionerState, token: u32) {
-        if too_many_pending(surface.wl_surface()) {
+        if too_many_pending(&self.core, surface.wl_surface()) {
             return;
         }
         self.place_popup(&surface, positioner);
@@ -232,7 +232,7 @@ impl State {
         if let Some(id) = self.core.windows.by_surface(surface.wl_surface()) {
             self.core.input.effects.push(Effect::SetMode(id, mode));
             // The protocol promises a configure for the request even if nothing changes.
-            if surface.is_initial_configure_sent() && !too_many_pending(surface.wl_surface()) {
+            if surface.is_initial_configure_sent() && !too_many_pending(&self.core, surface.wl_surface()) {
                 self.core.input.effects.push(Effect::Configure(id));
             }
         }
@@ -274,19 +274,19 @@ impl State {
     }
 }
 
-/// Configures that a client may leave unacknowledged before its requests bring no more of them. An honest client
-/// acknowledges within a frame or two.
-const MAX_PENDING: usize = 256;
-
 /// Whether a client has left too many configures of a window or popup unacknowledged: the library keeps them all.
-fn too_many_pending(surface: &WlSurface) -> bool {
-    with_states(surface, |states| {
+fn too_many_pending(core: &Core, surface: &WlSurface) -> bool {
+    let limit = core
+        .identity(surface)
+        .and_then(|(vm, _)| Some(core.vms.get(&vm)?.limits.pending_configures));
+    let pending = with_states(surface, |states| {
         let toplevel = states.data_map.get::<XdgToplevelSurfaceData>();
         let popup = states.data_map.get::<XdgPopupSurfaceData>();
         let toplevel = toplevel.and_then(|data| Some(data.lock().ok()?.pending_configures().len()));
         let popup = popup.and_then(|data| Some(data.lock().ok()?.pending_configures().len()));
-        toplevel.max(popup).unwrap_or(0) >= MAX_PENDING
-    })
+        toplevel.max(popup).unwrap_or(0)
+    });
+    u64::try_from(pending).unwrap_or(u64::MAX) >= limit.unwrap_or(0)
 }
 
 impl XdgDecorationHandler for State {
@@ -299,7 +299,7 @@ impl XdgDecorationHandler for State {
 
     fn request_mode(&mut self, toplevel: ToplevelSurface, _mode: DecorationMode) {
         toplevel.with_pending_state(|state| state.decoration_mode = Some(DecorationMode::ServerSide));
-        if toplevel.is_initial_configure_sent() && !too_many_pending(toplevel.wl_surface()) {
+        if toplevel.is_initial_configure_sent() && !too_many_pending(&self.core, toplevel.wl_surface()) {
             toplevel.send_configure();
         }
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Bitmaps of frames, drawn anew only when something on them changed.
 
-use heraldry_decorations::{Arms, Button, FrameKind, FrameSpec, Side, Style, TitleRule};
+use heraldry_decorations::{Arms, Badge, Button, FrameKind, FrameSpec, Side, Style, TitleRule};
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::element::Id;
 use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
@@ -19,6 +19,7 @@ struct Key {
     focused: bool,
     maximized: bool,
     hover: Option<Button>,
+    badge: Option<Badge>,
     content: (u32, u32),
 }
 
@@ -56,6 +57,7 @@ impl FrameCache {
             focused: spec.focused,
             maximized: spec.maximized,
             hover: spec.hover,
+            badge: spec.badge,
             content: spec.content,
         };
         if self.key.as_ref() == Some(&key) {
@@ -65,11 +67,12 @@ impl FrameCache {
             self.plate_commit.increment();
             self.plate_size = spec.content;
         }
-        // A title or a lit button only changes the label.
+        // A title, a badge or a lit button only changes the label.
         let label_only = self.key.as_ref().is_some_and(|old| {
             Key {
                 title: key.title.clone(),
                 hover: key.hover,
+                badge: key.badge,
                 ..old.clone()
             } == key
         });

@@ -88,6 +88,7 @@ pub fn frame_geometry(core: &Core, id: WindowId) -> Option<heraldry_decorations:
         focused: false,
         maximized: mode == Mode::Maximized,
         hover: None,
+        badge: None,
         content: unsigned(content.size),
     };
     Some(heraldry_decorations::geometry(&core.render.style, &spec))

@@ -37,7 +37,8 @@ pub struct Render {
     pub background: Color32F,
     /// Frames of popups and drag icons by their surface.
     popups: HashMap<ObjectId, FrameCache>,
-    /// A notice of the compositor's own, above all windows.
+    /// Notices of the compositor's own, and the bar above all windows that shows them.
+    notices: Vec<String>,
     notice: Option<Notice>,
     /// Pictures of the pointer.
     pointer: Pointers,
@@ -57,6 +58,7 @@ impl Render {
             },
             background: Color32F::BLACK,
             popups: HashMap::new(),
+            notices: Vec::new(),
             notice: None,
             pointer: Pointers::default(),
             dirty: true,
@@ -85,10 +87,23 @@ impl Render {
         self.dirty = true;
     }
 
-    /// Shows a notice above all windows, for good.
+    /// Shows a notice above all windows, until it is hidden.
     pub fn show_notice(&mut self, text: &str) {
-        self.notice = Some(Notice {
-            text: text.to_owned(),
+        self.notices.push(text.to_owned());
+        self.redraw_notice();
+    }
+
+    /// Hides a notice.
+    pub fn hide_notice(&mut self, text: &str) {
+        if let Some(index) = self.notices.iter().position(|shown| shown == text) {
+            self.notices.remove(index);
+        }
+        self.redraw_notice();
+    }
+
+    fn redraw_notice(&mut self) {
+        self.notice = (!self.notices.is_empty()).then(|| Notice {
+            text: self.notices.join("   |   "),
             drawn: None,
         });
         self.dirty = true;

@@ -92,6 +92,7 @@ where
         let Some(title_rule) = core.windows.get(id).map(|window| core.title_rule(&window.vm)) else {
             return;
         };
+        let badge = core.windows.get(id).and_then(|window| core.badge(&window.vm));
         let Some(content) = core.windows.layout.content(id) else {
             return;
         };
@@ -107,6 +108,7 @@ where
             focused,
             maximized: mode == Mode::Maximized,
             hover: window.hover,
+            badge,
             content: (0, 0),
         };
         let surface = window.toplevel.wl_surface().clone();
@@ -270,6 +272,7 @@ fn popup_spec(arms: &Arms) -> FrameSpec<'_> {
         focused: true,
         maximized: false,
         hover: None,
+        badge: None,
         content: (0, 0),
     }
 }

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use calloop::generic::Generic;
 use calloop::{Interest, LoopHandle, Mode, PostAction};
 use heraldry_config::VmName;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::LinkError;
 use super::link::Endpoint;
@@ -77,7 +77,7 @@ pub(super) fn listen(handle: &LoopHandle<'static, State>, socket: DevSocket) -> 
                 // Bounded: a client that connects in a loop must not hold the main loop. The rest waits for the next turn.
                 for (stream, _) in std::iter::from_fn(|| listener.accept().ok()).take(ACCEPTS) {
                     if let Err(error) = state.take(&socket.vm, Endpoint::Socket(stream)) {
-                        warn!(vm = %socket.vm, %error, "client refused");
+                        state.core.refused(&socket.vm, &error);
                     }
                 }
                 Ok(PostAction::Continue)

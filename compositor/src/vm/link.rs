@@ -10,11 +10,12 @@ use calloop::channel::{Event, Sender};
 use heraldry_config::VmName;
 use heraldry_virtio::guest::Device;
 use heraldry_virtio::wire::display::{Announcement, CompositorRecord, RefuseReason};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::dev_socket::{self, DevSocket};
 use super::doorman::Doorman;
-use super::worker::{Arrival, Worker, WorkerHandle};
+use super::handle::{Arrival, GateLimits, WorkerHandle};
+use super::worker::Worker;
 use super::{ConnectError, LinkError};
 use crate::client::ClientKey;
 use crate::state::{Core, State};
@@ -39,6 +40,8 @@ pub enum VmEvent {
     Connected(VmName, ClientKey, UnixStream),
     /// A worker could not open a connection.
     Failed(VmName, ClientKey),
+    /// A client of the VM broke a rule and is ended.
+    Violated(VmName),
 }
 
 /// The transports.
@@ -51,19 +54,36 @@ pub struct Link {
 }
 
 impl Link {
-    /// A turn of the event loop is over: every VM may feed the next.
-    pub fn next_turn(&self) {
-        for worker in self.workers.values() {
-            worker.next_turn();
+    /// Ends a connection. The library would keep a killed client's socket open until somebody else speaks, so the end
+    /// comes from the gate.
+    ///
+    /// False if the VM has no gate.
+    pub fn close(&self, vm: &VmName, key: ClientKey) -> bool {
+        let worker = self.workers.get(vm).filter(|worker| worker.is_alive());
+        if let Some(worker) = worker {
+            worker.close(key);
+        }
+        worker.is_some()
+    }
+
+    /// Puts other limits in force for a VM.
+    pub(super) fn set_limits(&self, vm: &VmName, limits: &heraldry_config::Limits) {
+        if let Some(worker) = self.workers.get(vm) {
+            worker.set_limits(GateLimits::of(limits));
         }
     }
 
-    /// Ends a connection. The library would keep a killed client's socket open until somebody else speaks, so the end
-    /// comes from the gate.
-    pub fn close(&self, vm: &VmName, key: ClientKey) {
-        if let Some(worker) = self.workers.get(vm) {
-            worker.close(key);
-        }
+    /// The gate of a VM.
+    pub(super) fn worker(&self, vm: &VmName) -> Option<&WorkerHandle> {
+        self.workers.get(vm)
+    }
+
+    /// What the clients of a VM use of its budgets, and how often its gate had to act: clients that broke a rule, turns
+    /// that were used up.
+    #[must_use]
+    pub fn usage(&self, vm: &VmName) -> Option<(Vec<heraldry_gate::Usage>, (u64, u64))> {
+        let worker = self.workers.get(vm)?;
+        Some((worker.usage(), worker.counters()))
     }
 }
 
@@ -111,13 +131,14 @@ impl State {
                 self.core.opened(&vm);
                 if let Err(error) = self.core.connect(&vm, key, stream) {
                     // The stream is closed, so the worker ends the client.
-                    warn!(%vm, client = key.0, %error, "client refused");
+                    self.core.refused(&vm, &error);
                 }
             }
             VmEvent::Failed(vm, key) => {
                 self.core.opened(&vm);
                 debug!(%vm, client = key.0, "a connection was gone before it was open");
             }
+            VmEvent::Violated(vm) => self.violated(&vm),
         }
     }
 
@@ -127,7 +148,7 @@ impl State {
             Ok(vm) => match self.take(&vm, Endpoint::Virtio(announcement)) {
                 Ok(()) => CompositorRecord::Take { number },
                 Err(error) => {
-                    warn!(%vm, %error, "client refused");
+                    self.core.refused(&vm, &error);
                     let reason = match error {
                         ConnectError::UnknownVm(_) => RefuseReason::UnknownVm,
                         ConnectError::TooManyClients { .. } => RefuseReason::Limit,
@@ -150,19 +171,23 @@ impl State {
     pub fn take(&mut self, vm: &VmName, endpoint: Endpoint) -> Result<(), ConnectError> {
         self.core.admit(vm)?;
         let globals = self.core.globals_of(vm);
+        let limits = GateLimits::of(&self.core.limits(vm));
+        let paused = self.core.vms.get(vm).is_some_and(|vm| vm.paused.is_some());
         let key = self.core.vms.next_key();
         let link = &mut self.core.link;
         if !link.workers.get(vm).is_some_and(WorkerHandle::is_alive) {
             let Some(events) = link.events.clone() else {
                 return Err(ConnectError::UnknownVm(vm.clone()));
             };
-            let worker = Worker::start(vm.clone(), link.device.clone(), events).map_err(|source| {
-                ConnectError::Worker {
-                    vm: vm.clone(),
-                    source,
-                }
-            })?;
+            let worker =
+                Worker::start(vm.clone(), link.device.clone(), events, limits).map_err(|source| {
+                    ConnectError::Worker {
+                        vm: vm.clone(),
+                        source,
+                    }
+                })?;
             info!(%vm, "gate started");
+            worker.pause(paused);
             link.workers.insert(vm.clone(), worker);
         }
         if let Some(entry) = self.core.vms.get_mut(vm) {

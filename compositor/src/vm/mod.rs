@@ -6,19 +6,26 @@
 
 pub mod dev_socket;
 mod doorman;
+mod handle;
 pub mod link;
+pub mod load;
+pub mod pause;
 mod peer;
 mod pump;
 mod services;
+mod turns;
+mod watch;
 mod worker;
 
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
-use heraldry_config::{VmConfig, VmName};
+use heraldry_config::{Limits, VmConfig, VmName};
 use heraldry_decorations::{Arms, Pattern, Rgb, TitleLevel, TitleRule};
+use heraldry_gate::RateLimited;
 use smithay::desktop::PopupGrab;
 use smithay::input::Seat;
 use smithay::input::keyboard::XkbConfig;
@@ -30,7 +37,10 @@ use wayland_server::{Client, Resource};
 
 use crate::client::{ClientKey, ClientState};
 use crate::globals::adopt;
+use crate::layout::WindowId;
 use crate::state::{Core, State};
+use load::Load;
+use pause::PauseReason;
 
 /// One VM.
 #[derive(Debug)]
@@ -55,6 +65,16 @@ pub struct Vm {
     pub unfounded_drag: bool,
     /// Connections that it has ever had.
     pub connections: u64,
+    /// Log lines that its connections cause.
+    pub log: RateLimited,
+    /// How hard it presses, and what is done about it.
+    pub load: Load,
+    /// What it may use.
+    pub limits: Limits,
+    /// Why it is not served.
+    pub paused: Option<PauseReason>,
+    /// Windows that were hidden when it was paused.
+    pub hidden: Vec<WindowId>,
     _seat_global: Option<GlobalId>,
 }
 
@@ -194,6 +214,12 @@ impl Core {
             return Err(ConnectError::UnknownVm(vm.clone()));
         };
         let data = ClientState::new(vm.clone(), key, self.departures.clone());
+        self.dispatcher
+            .watch(&stream, key)
+            .map_err(|source| ConnectError::Insert {
+                vm: vm.clone(),
+                source,
+            })?;
         let client =
             display
                 .insert_client(stream, Arc::new(data))
@@ -201,10 +227,32 @@ impl Core {
                     vm: vm.clone(),
                     source,
                 })?;
+        let unread = usize::try_from(entry.limits.unread_kib.saturating_mul(1024));
+        client.set_max_buffer_size(&self.display_handle, unread.unwrap_or(usize::MAX));
+        let id = client.id();
         entry.clients.insert(key, client);
+        self.dispatcher.insert(key, vm.clone(), id);
         entry.connections = entry.connections.saturating_add(1);
         info!(vm = %vm, client = key.0, "client connected");
         Ok(())
+    }
+
+    /// A connection was refused: one log line, unless the VM has caused too many.
+    pub fn refused(&mut self, vm: &VmName, error: &ConnectError) {
+        let Some(entry) = self.vms.get_mut(vm) else {
+            self.refused_unknown.log(
+                Instant::now(),
+                |more| warn!(more, "more connections of unknown VMs were refused"),
+                || warn!(%vm, %error, "client refused"),
+            );
+            return;
+        };
+        entry.load.refused_connections = entry.load.refused_connections.saturating_add(1);
+        entry.log.log(
+            Instant::now(),
+            |more| warn!(%vm, more, "more clients were refused"),
+            || warn!(%vm, %error, "client refused"),
+        );
     }
 
     /// Makes sure that a VM has its seat and its current arms.
@@ -212,6 +260,9 @@ impl Core {
         let arms = arms_of(settings);
         if let Some(vm) = self.vms.get_mut(&settings.name) {
             vm.arms = arms;
+            if std::mem::replace(&mut vm.limits, settings.rules.limits) != settings.rules.limits {
+                self.link.set_limits(&settings.name, &settings.rules.limits);
+            }
             return;
         }
         // Every VM's seat has the same name: "seat0" tells nothing about how many there are.
@@ -255,6 +306,11 @@ impl Core {
                 opening: 0,
                 unfounded_drag: false,
                 connections: 0,
+                log: RateLimited::new(u32::try_from(settings.rules.limits.log_lines).unwrap_or(u32::MAX)),
+                load: Load::default(),
+                limits: settings.rules.limits,
+                paused: None,
+                hidden: Vec::new(),
                 _seat_global: global,
             },
         );
@@ -263,10 +319,12 @@ impl Core {
     /// Disconnects every client of a VM.
     pub fn disconnect(&self, vm: &VmName) {
         for (key, client) in self.vms.get(vm).into_iter().flat_map(|vm| &vm.clients) {
-            self.link.close(vm, *key);
-            self.display_handle
-                .backend_handle()
-                .kill_client(client.id(), DisconnectReason::ConnectionClosed);
+            // The gate takes the client apart in slices; one without a gate goes at once.
+            if !self.link.close(vm, *key) {
+                self.display_handle
+                    .backend_handle()
+                    .kill_client(client.id(), DisconnectReason::ConnectionClosed);
+            }
         }
     }
 

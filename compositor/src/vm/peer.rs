@@ -6,9 +6,11 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Instant;
 
 use heraldry_config::VmName;
-use heraldry_gate::{Globals, Limits, Outbox, ServerFault, Session, Violation};
+use heraldry_gate::{Budgets, Globals, Goodbye, Limits, Outbox, ServerFault, Session, Violation};
 use heraldry_virtio::guest::{Context, Device, RecvError, SendError, TakeError, take_connection};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
@@ -20,7 +22,8 @@ use tracing::{debug, error, warn};
 
 use super::link::Endpoint;
 use super::services::Shared;
-use super::worker::{CREDIT, Watch};
+use super::turns::Allowance;
+use super::watch::Watch;
 use crate::client::ClientKey;
 
 /// Descriptors in one message.
@@ -30,10 +33,39 @@ const CHUNK: usize = 16 * 1024;
 /// Events that wait for a client that does not read; beyond, the compositor's end is not read either.
 const MAX_DOWN: usize = 64 * 1024;
 
+/// Objects of a client that has left which are destroyed in one turn.
+const GOODBYES: usize = 256;
+
 /// Where the client's bytes come from and go to.
 enum Link {
     Virtio(Context),
     Socket(UnixStream),
+    /// The client has left; its objects are still being destroyed.
+    Left(Goodbye),
+}
+
+/// A connection to open.
+pub(super) struct Opening<'a> {
+    pub(super) key: ClientKey,
+    pub(super) endpoint: Endpoint,
+    pub(super) device: Option<&'a Device>,
+    pub(super) limits: Limits,
+    pub(super) budgets: Arc<Budgets>,
+    /// What its registry may show.
+    pub(super) globals: Globals,
+    pub(super) services: Shared,
+    /// From when its session counts time.
+    pub(super) start: Instant,
+}
+
+/// A peer's places in epoll.
+#[derive(Debug, Default)]
+pub(super) struct Watches {
+    /// The link, for what comes.
+    pub(super) receive: Watch,
+    /// The link, for room.
+    pub(super) send: Watch,
+    pub(super) stream: Watch,
 }
 
 /// Why a connection could not be opened.
@@ -71,6 +103,11 @@ pub(super) enum PeerEnd {
 }
 
 impl PeerEnd {
+    /// Whether the compositor's side still has the client.
+    pub(super) const fn is_of_the_client(&self) -> bool {
+        matches!(self, Self::Client | Self::Violation(_) | Self::Link(_))
+    }
+
     /// Says why; a broken rule at the rate that the VM is allowed to fill the log with.
     pub(super) fn log(&self, vm: &VmName, client: u64, services: &Shared) {
         match self {
@@ -88,8 +125,8 @@ impl PeerEnd {
 /// One client.
 pub(super) struct Peer {
     key: ClientKey,
-    /// The places of link and stream in epoll.
-    pub(super) watches: (Watch, Watch),
+    /// Its places in epoll.
+    pub(super) watches: Watches,
     link: Link,
     stream: UnixStream,
     session: Session<Shared>,
@@ -97,45 +134,46 @@ pub(super) struct Peer {
     down: Outbox,
     up_fds: VecDeque<OwnedFd>,
     down_fds: VecDeque<OwnedFd>,
+    /// What was received and not yet given to the session: everything from `taken`.
     buffer: Vec<u8>,
-    turn: u64,
-    used: usize,
+    taken: usize,
+    /// The client sends no more.
+    ended: bool,
+    /// The turn in which the last goodbyes were said.
+    said_in: u64,
+    start: Instant,
 }
 
 impl Peer {
     /// Opens a connection. Returns the peer and the compositor's end of its socket pair.
-    pub(super) fn open(
-        key: ClientKey,
-        endpoint: Endpoint,
-        device: Option<&Device>,
-        globals: Globals,
-        services: Shared,
-    ) -> Result<(Self, UnixStream), PeerError> {
-        let link = match endpoint {
+    pub(super) fn open(opening: Opening<'_>) -> Result<(Self, UnixStream), PeerError> {
+        let link = match opening.endpoint {
             Endpoint::Socket(stream) => {
                 stream.set_nonblocking(true)?;
                 Link::Socket(stream)
             }
             Endpoint::Virtio(announcement) => Link::Virtio(take_connection(
-                device.ok_or(PeerError::NoDevice)?,
+                opening.device.ok_or(PeerError::NoDevice)?,
                 &announcement,
             )?),
         };
         let (stream, compositor) = UnixStream::pair()?;
         stream.set_nonblocking(true)?;
         let peer = Self {
-            key,
-            watches: <(Watch, Watch)>::default(),
+            key: opening.key,
+            watches: Watches::default(),
             link,
             stream,
-            session: Session::new(Limits::default(), globals, services),
+            session: Session::of_vm(opening.limits, opening.budgets, opening.globals, opening.services),
             up: Outbox::new(),
             down: Outbox::new(),
             up_fds: VecDeque::new(),
             down_fds: VecDeque::new(),
             buffer: Vec::new(),
-            turn: 0,
-            used: 0,
+            taken: 0,
+            ended: false,
+            said_in: 0,
+            start: opening.start,
         };
         Ok((peer, compositor))
     }
@@ -145,10 +183,12 @@ impl Peer {
         self.key.0
     }
 
-    pub(super) fn link_fd(&self) -> BorrowedFd<'_> {
+    /// The connection; `None` when the client has left.
+    pub(super) fn link_fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.link {
-            Link::Virtio(context) => context.as_fd(),
-            Link::Socket(stream) => stream.as_fd(),
+            Link::Virtio(context) => Some(context.as_fd()),
+            Link::Socket(stream) => Some(stream.as_fd()),
+            Link::Left(_) => None,
         }
     }
 
@@ -156,14 +196,33 @@ impl Peer {
         self.stream.as_fd()
     }
 
-    /// Whether the client has used up its turn of the main loop, and which turn that was.
-    pub(super) fn waits_since(&self) -> Option<u64> {
-        (self.used >= CREDIT).then_some(self.turn)
+    /// Whether its client is gone and its objects are still being destroyed.
+    pub(super) fn is_leaving(&self) -> bool {
+        matches!(self.link, Link::Left(_))
     }
 
-    pub(super) fn link_interest(&self) -> EventFlags {
+    fn pending(&self) -> &[u8] {
+        self.buffer.get(self.taken..).unwrap_or(&[])
+    }
+
+    /// Whether there is something to do without anything having come, given what is `left` of the turn.
+    pub(super) fn has_more(&self, turn: u64, left: usize) -> bool {
+        match &self.link {
+            _ if !self.up.is_empty() => false,
+            Link::Left(_) => self.said_in != turn,
+            _ => left > 0 && (self.ended || !self.pending().is_empty()),
+        }
+    }
+
+    pub(super) fn receives(&self) -> EventFlags {
         let mut flags = EventFlags::empty();
-        flags.set(EventFlags::IN, self.up.is_empty() && self.used < CREDIT);
+        let wanted = self.up.is_empty() && self.pending().is_empty() && !self.ended;
+        flags.set(EventFlags::IN, wanted);
+        flags
+    }
+
+    pub(super) fn sends(&self) -> EventFlags {
+        let mut flags = EventFlags::empty();
         // A virtio_wl context never waits for POLLOUT: SEND takes everything or waits itself.
         flags.set(
             EventFlags::OUT,
@@ -180,41 +239,79 @@ impl Peer {
     }
 
     /// The client's side has something, or room.
-    pub(super) fn link_ready(&mut self, flags: EventFlags, turn: u64) -> Result<(), PeerEnd> {
-        if self.turn != turn {
-            self.turn = turn;
-            self.used = 0;
-        }
+    pub(super) fn link_ready(&mut self, flags: EventFlags, allowance: &mut Allowance) -> Result<(), PeerEnd> {
         if flags.contains(EventFlags::OUT) {
             self.flush_down()?;
         }
         let readable = flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR);
-        if readable && self.up.is_empty() && self.used < CREDIT {
-            let more = self.receive()?;
-            let before = self.up.len();
-            let checked = self
-                .session
-                .from_client(&self.buffer, &mut self.up_fds, &mut self.up);
+        if readable && self.up.is_empty() && self.pending().is_empty() && !self.ended {
+            self.ended = !self.receive()?;
+        }
+        self.advance(allowance)
+    }
+
+    /// Gives the session what was received, as far as the turn goes.
+    pub(super) fn advance(&mut self, allowance: &mut Allowance) -> Result<(), PeerEnd> {
+        loop {
+            self.flush_up()?;
+            if !self.up.is_empty() {
+                return Ok(());
+            }
+            if let Link::Left(goodbye) = &mut self.link {
+                if goodbye.is_done() {
+                    return Err(PeerEnd::Compositor);
+                }
+                if self.said_in == allowance.turn() {
+                    return Ok(());
+                }
+                self.said_in = allowance.turn();
+                goodbye.slice(GOODBYES, &mut self.up);
+                continue;
+            }
+            let left = allowance.left();
+            if self.pending().is_empty() {
+                return if self.ended { Err(PeerEnd::Client) } else { Ok(()) };
+            }
+            if left == 0 {
+                return Ok(());
+            }
+            let end = self.buffer.len().min(self.taken.saturating_add(left));
+            let part = self.buffer.get(self.taken..end).unwrap_or(&[]);
+            self.session.set_time(self.start.elapsed());
+            let checked = self.session.from_client(part, &mut self.up_fds, &mut self.up);
+            self.taken = end;
             // What the gate dropped costs the main thread nothing, and would never end its turn.
-            self.used = self.used.saturating_add(self.up.len().saturating_sub(before));
+            allowance.spend(self.up.len());
             if let Err(violation) = checked {
                 return Err(self.refuse(violation));
             }
-            self.flush_up()?;
-            if !more {
-                return Err(PeerEnd::Client);
-            }
-        } else if flags.contains(EventFlags::HUP) && self.up.is_empty() && self.used < CREDIT {
-            return Err(PeerEnd::Client);
         }
-        Ok(())
+    }
+
+    /// The client is gone: closes its connection, and begins to take apart what it had.
+    pub(super) fn leave(&mut self) -> Result<(), PeerEnd> {
+        if matches!(self.link, Link::Left(_)) {
+            return Ok(());
+        }
+        self.link = Link::Left(self.session.goodbye());
+        self.watches.receive = Watch::default();
+        self.watches.send = Watch::default();
+        self.buffer = Vec::new();
+        self.up_fds.clear();
+        self.down = Outbox::new();
+        self.flush_up()?;
+        match &self.link {
+            Link::Left(goodbye) if goodbye.is_done() && self.up.is_empty() => Err(PeerEnd::Compositor),
+            _ => Ok(()),
+        }
     }
 
     /// The compositor's side has something, or room.
-    pub(super) fn stream_ready(&mut self, flags: EventFlags) -> Result<(), PeerEnd> {
-        if flags.contains(EventFlags::OUT) {
-            self.flush_up()?;
-        }
+    pub(super) fn stream_ready(
+        &mut self,
+        flags: EventFlags,
+        allowance: &mut Allowance,
+    ) -> Result<(), PeerEnd> {
         if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) && self.down.len() < MAX_DOWN
         {
             let mut bytes = vec![0; CHUNK];
@@ -230,10 +327,19 @@ impl Peer {
                 return Err(PeerEnd::Compositor);
             }
             bytes.truncate(n);
-            self.session
-                .from_server(&bytes, &mut self.down_fds, &mut self.down)
-                .map_err(PeerEnd::Server)?;
-            self.flush_down()?;
+            self.session.set_time(self.start.elapsed());
+            if matches!(self.link, Link::Left(_)) {
+                // Nobody is there to hear it.
+                self.down_fds.clear();
+            } else {
+                self.session
+                    .from_server(&bytes, &mut self.down_fds, &mut self.down)
+                    .map_err(PeerEnd::Server)?;
+                self.flush_down()?;
+            }
+        }
+        if flags.contains(EventFlags::OUT) {
+            self.advance(allowance)?;
         }
         Ok(())
     }
@@ -241,6 +347,7 @@ impl Peer {
     /// Receives once into the buffer; `false` at the end.
     fn receive(&mut self) -> Result<bool, PeerEnd> {
         self.buffer.clear();
+        self.taken = 0;
         match &self.link {
             Link::Virtio(context) => match context.recv(&mut self.buffer, &mut self.up_fds) {
                 Ok(received) => Ok(!received.eof),
@@ -265,6 +372,7 @@ impl Peer {
                     Err(errno) => Err(PeerEnd::Link(errno.to_string())),
                 }
             }
+            Link::Left(_) => Ok(false),
         }
     }
 
@@ -276,6 +384,7 @@ impl Peer {
             match &self.link {
                 Link::Virtio(context) => drop(context.send(&event, &[])),
                 Link::Socket(stream) => drop(send(stream.as_fd(), &event, &[])),
+                Link::Left(_) => {}
             }
         }
         PeerEnd::Violation(violation)
@@ -315,6 +424,7 @@ impl Peer {
                     Err(errno) => Err(PeerEnd::Link(errno.to_string())),
                     Ok(taken) => Ok(taken),
                 },
+                Link::Left(_) => return Ok(()),
             };
             sent?;
         }

@@ -8,7 +8,7 @@ use heraldry_virtio::guest::ReadPipe;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 
-use super::worker::{Key, Watch};
+use super::watch::{Key, Watch};
 
 /// Bytes held between the two ends.
 const BUFFER: usize = 16 * 1024;

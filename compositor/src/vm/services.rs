@@ -29,11 +29,8 @@ struct VmServices {
     log: RateLimited,
 }
 
-/// Log lines a second that the clients of one VM can cause.
-const LOG_LINES: u32 = 5;
-
 impl Shared {
-    pub(super) fn new(vm: VmName, device: Option<Arc<Device>>) -> Self {
+    pub(super) fn new(vm: VmName, device: Option<Arc<Device>>, log_lines: u32) -> Self {
         let memory = device.clone().map(MemfdClient::new);
         Self(Rc::new(RefCell::new(VmServices {
             vm,
@@ -41,8 +38,13 @@ impl Shared {
             memory,
             cache: MemoryCache::new(),
             transfers: Vec::new(),
-            log: RateLimited::new(LOG_LINES),
+            log: RateLimited::new(log_lines),
         })))
+    }
+
+    /// Lets the VM cause so many log lines a second.
+    pub(super) fn set_log_lines(&self, log_lines: u32) {
+        self.0.borrow_mut().log = RateLimited::new(log_lines);
     }
 
     /// Copies started since the last call: from the new pipe to whoever asked.

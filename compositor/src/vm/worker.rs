@@ -4,206 +4,44 @@
 //! The SEND ioctl waits for the device whatever the flags say, so it never runs on the main thread: a device that
 //! stalls costs the VM it stalls for. A panic here is our bug and ends this VM's connections, nobody else's.
 //!
-//! **Fairness.** The Wayland library reads one client until its socket is empty. So a worker puts no more than
-//! [`CREDIT`] bytes a client into the socket pair for each turn of the main loop, and waits for [`WorkerHandle::next_turn`]
-//! when a client has used that up.
+//! All clients of the VM share the credit of a turn (see [`super::turns`]). Their connections are in an epoll of their own,
+//! which is not waited for while nothing is left of it, and which serves them in turn.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::time::Instant;
 
 use calloop::channel::Sender as MainSender;
 use heraldry_config::VmName;
-use heraldry_gate::Globals;
+use heraldry_gate::Budgets;
 use heraldry_virtio::guest::Device;
-use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::epoll::{self, EventFlags};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
 use tracing::{debug, error, info};
 
-use super::link::{Endpoint, VmEvent};
-use super::peer::{Peer, PeerEnd};
+use super::handle::{Arrival, Command, GateLimits, WorkerHandle};
+use super::link::VmEvent;
+use super::peer::{Opening, Peer, PeerEnd};
 use super::pump::Pump;
 use super::services::Shared;
-use crate::client::ClientKey;
-
-/// Bytes of one client that the main thread may have to dispatch in one turn.
-pub(super) const CREDIT: usize = 16 * 1024;
-
-/// Clipboard copies of one VM at one time; each holds two descriptors for as long as its source likes.
-const MAX_PUMPS: usize = 32;
-
-/// Wakes a thread that waits in poll or epoll.
-#[derive(Debug, Clone)]
-pub(super) struct Bell(Arc<OwnedFd>);
-
-impl Bell {
-    pub(super) fn new(eventfd: OwnedFd) -> Self {
-        Self(Arc::new(eventfd))
-    }
-
-    pub(super) fn ring(&self) {
-        // Full means that it rings already.
-        let _rings_already = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
-    }
-
-    pub(super) fn silence(&self) {
-        // Empty means that it was silent.
-        let _silent = rustix::io::read(&*self.0, &mut [0; 8]);
-    }
-}
-
-impl AsFd for Bell {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-/// A connection for a worker to open.
-#[derive(Debug)]
-pub(super) struct Arrival {
-    /// Its number.
-    pub(super) key: ClientKey,
-    /// How to get at it.
-    pub(super) endpoint: Endpoint,
-    /// What its registry may show.
-    pub(super) globals: Globals,
-}
-
-/// What the main thread asks of a worker.
-#[derive(Debug)]
-pub(super) enum Command {
-    /// Open a connection.
-    Open(Arrival),
-    /// Close one: the client is disconnected, whatever it does.
-    Close(ClientKey),
-}
-
-/// Turns of the main loop, as a worker sees them.
-#[derive(Debug, Default)]
-struct Turns {
-    count: AtomicU64,
-    /// A client of this VM waits for the next turn.
-    awaited: AtomicBool,
-}
-
-/// The main thread's handle to a worker; dropping it ends the thread.
-#[derive(Debug)]
-pub(super) struct WorkerHandle {
-    commands: Sender<Command>,
-    bell: Bell,
-    turns: Arc<Turns>,
-    thread: std::thread::JoinHandle<()>,
-}
-
-impl WorkerHandle {
-    /// Hands a connection over.
-    pub(super) fn take(&self, arrival: Arrival) {
-        self.command(Command::Open(arrival));
-    }
-
-    /// Ends a connection.
-    pub(super) fn close(&self, key: ClientKey) {
-        self.command(Command::Close(key));
-    }
-
-    fn command(&self, command: Command) {
-        // A worker that is gone drops its connections, which ends them.
-        let _gone = self.commands.send(command);
-        self.bell.ring();
-    }
-
-    /// The main loop has finished a turn.
-    pub(super) fn next_turn(&self) {
-        self.turns.count.fetch_add(1, Ordering::SeqCst);
-        if self.turns.awaited.swap(false, Ordering::SeqCst) {
-            self.bell.ring();
-        }
-    }
-
-    /// Whether the thread runs; one that panicked is replaced.
-    pub(super) fn is_alive(&self) -> bool {
-        !self.thread.is_finished()
-    }
-}
-
-impl Drop for WorkerHandle {
-    fn drop(&mut self) {
-        let (nobody, _) = channel();
-        self.commands = nobody;
-        self.bell.ring();
-    }
-}
-
-/// What an event is about, packed into epoll's 64 bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Key {
-    Bell,
-    Link(u64),
-    Stream(u64),
-    Source(u64),
-    Sink(u64),
-}
-
-impl Key {
-    fn pack(self) -> EventData {
-        let (kind, id) = match self {
-            Self::Bell => (0, 0),
-            Self::Link(id) => (1, id),
-            Self::Stream(id) => (2, id),
-            Self::Source(id) => (3, id),
-            Self::Sink(id) => (4, id),
-        };
-        EventData::new_u64(id << 3 | kind)
-    }
-
-    fn unpack(data: EventData) -> Self {
-        let id = data.u64() >> 3;
-        match data.u64() & 7 {
-            1 => Self::Link(id),
-            2 => Self::Stream(id),
-            3 => Self::Source(id),
-            4 => Self::Sink(id),
-            _ => Self::Bell,
-        }
-    }
-}
-
-/// One descriptor's place in epoll. Hang-ups are reported whether anybody waits for them or not, so a descriptor that
-/// nothing is wanted of is taken out; otherwise a peer that hung up behind a full queue would keep the thread spinning.
-#[derive(Debug, Default)]
-pub(super) struct Watch {
-    added: bool,
-}
-
-impl Watch {
-    pub(super) fn set(
-        &mut self,
-        epoll: &OwnedFd,
-        fd: BorrowedFd<'_>,
-        key: Key,
-        interest: EventFlags,
-    ) -> Result<(), Errno> {
-        let wanted = !interest.is_empty();
-        match (self.added, wanted) {
-            (false, true) => epoll::add(epoll, fd, key.pack(), interest)?,
-            (true, true) => epoll::modify(epoll, fd, key.pack(), interest)?,
-            (true, false) => epoll::delete(epoll, fd)?,
-            (false, false) => {}
-        }
-        self.added = wanted;
-        Ok(())
-    }
-}
+use super::turns::{Allowance, Turns};
+use super::watch::{Bell, Key, Watch};
 
 /// A worker's own state.
 pub(super) struct Worker {
     vm: VmName,
     epoll: OwnedFd,
+    /// Connections of clients, apart from everything else.
+    links: OwnedFd,
+    links_watch: Watch,
     bell: Bell,
     turns: Arc<Turns>,
+    allowance: Allowance,
+    limits: GateLimits,
     commands: Receiver<Command>,
     main: MainSender<VmEvent>,
     device: Option<Arc<Device>>,
@@ -211,6 +49,8 @@ pub(super) struct Worker {
     peers: BTreeMap<u64, Peer>,
     pumps: BTreeMap<u64, Pump>,
     next_pump: u64,
+    /// The session's clock starts here.
+    start: Instant,
 }
 
 impl Worker {
@@ -219,29 +59,36 @@ impl Worker {
         vm: VmName,
         device: Option<Arc<Device>>,
         main: MainSender<VmEvent>,
+        limits: GateLimits,
     ) -> std::io::Result<WorkerHandle> {
         let (commands, inbox) = channel();
         let bell = Bell::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let turns = Arc::new(Turns::default());
+        let turns = Turns::new(Budgets::new(&limits.session), limits.turn_bytes);
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let links = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &bell, Key::Bell.pack(), EventFlags::IN)?;
         let (own_bell, own_turns) = (bell.clone(), Arc::clone(&turns));
         let thread = std::thread::Builder::new()
             .name(format!("vm-{vm}"))
             .spawn(move || {
-                let services = Shared::new(vm.clone(), device.clone());
+                let services = Shared::new(vm.clone(), device.clone(), limits.log_lines);
                 let mut worker = Self {
                     services,
                     vm,
                     epoll,
+                    links,
+                    links_watch: Watch::default(),
                     bell: own_bell,
+                    allowance: Allowance::new(Arc::clone(&own_turns)),
                     turns: own_turns,
+                    limits,
                     commands: inbox,
                     main,
                     device,
                     peers: BTreeMap::new(),
                     pumps: BTreeMap::new(),
                     next_pump: 1,
+                    start: Instant::now(),
                 };
                 worker.run();
             })?;
@@ -256,14 +103,32 @@ impl Worker {
     fn run(&mut self) {
         let mut events = Vec::with_capacity(64);
         loop {
+            self.allowance.refresh();
+            self.go_on();
+            let spent = self.allowance.left() == 0;
+            let leaving = self.peers.values().any(Peer::is_leaving);
+            // The turn may have ended between the look and the note.
+            if (spent || leaving) && !self.allowance.wait() {
+                continue;
+            }
+            let interest = if spent {
+                EventFlags::empty()
+            } else {
+                EventFlags::IN
+            };
             events.clear();
-            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), None) {
+            let waited = self
+                .links_watch
+                .set(&self.epoll, self.links.as_fd(), Key::Links, interest)
+                .and_then(|()| epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), None));
+            match waited {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => {
                     error!(vm = %self.vm, %errno, "a gate cannot wait for events and ends");
                     return;
                 }
             }
+            self.allowance.refresh();
             for event in &events {
                 let (flags, key) = (event.flags, Key::unpack(event.data));
                 match key {
@@ -273,13 +138,52 @@ impl Worker {
                             return;
                         }
                     }
-                    Key::Link(id) => self.peer(id, |peer, turn| peer.link_ready(flags, turn)),
-                    Key::Stream(id) => self.peer(id, |peer, _| peer.stream_ready(flags)),
+                    Key::Links => self.links(),
+                    Key::Link(id) => self.peer(id, |peer, allowance| peer.link_ready(flags, allowance)),
+                    Key::Stream(id) => self.peer(id, |peer, allowance| peer.stream_ready(flags, allowance)),
                     Key::Source(id) => self.pump(id),
                     Key::Sink(id) => self.pump_sink(id, flags),
                 }
             }
-            self.feed_waiting();
+        }
+    }
+
+    /// Serves the connections that have something, one after the other; the kernel puts the served ones last.
+    fn links(&mut self) {
+        const NOW: Timespec = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let mut events = Vec::with_capacity(16);
+        let ready = epoll::wait(
+            &self.links,
+            rustix::buffer::spare_capacity(&mut events),
+            Some(&NOW),
+        );
+        if let Err(errno) = ready {
+            debug!(vm = %self.vm, %errno, "connections cannot be looked at");
+        }
+        for event in events {
+            if self.allowance.left() == 0 {
+                return;
+            }
+            if let Key::Link(id) = Key::unpack(event.data) {
+                self.peer(id, |peer, allowance| peer.link_ready(event.flags, allowance));
+            }
+        }
+    }
+
+    /// Clients that had to stop in the last turn go on.
+    fn go_on(&mut self) {
+        let turn = self.allowance.turn();
+        let waiting: Vec<u64> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.has_more(turn, self.allowance.left()))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in waiting {
+            self.peer(id, Peer::advance);
         }
     }
 
@@ -288,7 +192,11 @@ impl Worker {
         loop {
             match self.commands.try_recv() {
                 Ok(Command::Open(arrival)) => self.open(arrival),
-                Ok(Command::Close(key)) => drop(self.peers.remove(&key.0)),
+                Ok(Command::Close(key)) => self.leave(key.0),
+                Ok(Command::Limits(limits)) => {
+                    self.limits = limits;
+                    self.services.set_log_lines(limits.log_lines);
+                }
                 Err(TryRecvError::Empty) => return false,
                 Err(TryRecvError::Disconnected) => return true,
             }
@@ -301,13 +209,16 @@ impl Worker {
             endpoint,
             globals,
         } = arrival;
-        let opened = Peer::open(
+        let opened = Peer::open(Opening {
             key,
             endpoint,
-            self.device.as_deref(),
+            device: self.device.as_deref(),
+            limits: self.limits.session,
+            budgets: Arc::clone(&self.turns.budgets),
             globals,
-            self.services.clone(),
-        );
+            services: self.services.clone(),
+            start: self.start,
+        });
         let (mut peer, stream) = match opened {
             Ok(opened) => opened,
             Err(error) => {
@@ -316,7 +227,7 @@ impl Worker {
                 return;
             }
         };
-        let watched = watch_peer(&self.epoll, &mut peer);
+        let watched = watch_peer(&self.epoll, &self.links, &mut peer);
         if let Err(errno) = watched {
             debug!(vm = %self.vm, client = key.0, %errno, "connection cannot be watched");
             let _stopping = self.main.send(VmEvent::Failed(self.vm.clone(), key));
@@ -332,12 +243,11 @@ impl Worker {
     }
 
     /// Lets a peer do its work and sees to what comes of it.
-    fn peer(&mut self, id: u64, work: impl FnOnce(&mut Peer, u64) -> Result<(), PeerEnd>) {
-        let turn = self.turns.count.load(Ordering::SeqCst);
+    fn peer(&mut self, id: u64, work: impl FnOnce(&mut Peer, &mut Allowance) -> Result<(), PeerEnd>) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        let done = work(peer, turn);
+        let done = work(peer, &mut self.allowance);
         for (from, to) in self.services.take_transfers() {
             self.start_pump(from, to);
         }
@@ -346,44 +256,39 @@ impl Worker {
         };
         match done {
             Ok(()) => {
-                if let Err(errno) = watch_peer(&self.epoll, peer) {
+                if let Err(errno) = watch_peer(&self.epoll, &self.links, peer) {
                     error!(vm = %self.vm, client = id, %errno, "a connection cannot be watched any more");
                     self.peers.remove(&id);
                 }
             }
             Err(end) => {
                 end.log(&self.vm, id, &self.services);
-                self.peers.remove(&id);
+                if matches!(end, PeerEnd::Violation(_)) {
+                    self.turns.violations.fetch_add(1, Ordering::Relaxed);
+                    // Without a main thread there is nobody to pause the VM.
+                    let _stopping = self.main.send(VmEvent::Violated(self.vm.clone()));
+                }
+                if end.is_of_the_client() {
+                    self.leave(id);
+                } else {
+                    self.peers.remove(&id);
+                }
             }
         }
     }
 
-    /// Clients that had used up their turn go on if the main loop has.
-    fn feed_waiting(&mut self) {
-        loop {
-            let turn = self.turns.count.load(Ordering::SeqCst);
-            let ready: Vec<u64> = self
-                .peers
-                .iter()
-                .filter(|(_, peer)| peer.waits_since().is_some_and(|at| at != turn))
-                .map(|(id, _)| *id)
-                .collect();
-            for id in ready {
-                self.peer(id, |peer, turn| peer.link_ready(EventFlags::IN, turn));
-            }
-            if self.peers.values().all(|peer| peer.waits_since().is_none()) {
-                return;
-            }
-            self.turns.awaited.store(true, Ordering::SeqCst);
-            // The turn may have ended between the look and the note.
-            if self.turns.count.load(Ordering::SeqCst) == turn {
-                return;
-            }
+    /// A client is gone. What it had is destroyed in slices, then the compositor's end is closed.
+    fn leave(&mut self, id: u64) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        if peer.leave().is_err() || watch_peer(&self.epoll, &self.links, peer).is_err() {
+            self.peers.remove(&id);
         }
     }
 
     fn start_pump(&mut self, from: heraldry_virtio::guest::ReadPipe, to: OwnedFd) {
-        if self.pumps.len() >= MAX_PUMPS {
+        if self.pumps.len() >= self.limits.transfers {
             debug!(vm = %self.vm, "too many clipboard copies at once; this one ends");
             return;
         }
@@ -426,14 +331,19 @@ impl Worker {
 }
 
 /// Brings epoll in line with what a peer waits for.
-fn watch_peer(epoll: &OwnedFd, peer: &mut Peer) -> Result<(), Errno> {
+fn watch_peer(epoll: &OwnedFd, links: &OwnedFd, peer: &mut Peer) -> Result<(), Errno> {
     let key = peer.key();
-    let (link, stream) = (peer.link_interest(), peer.stream_interest());
+    let (receives, sends, stream) = (peer.receives(), peer.sends(), peer.stream_interest());
     let mut watches = std::mem::take(&mut peer.watches);
-    let done = watches
-        .0
-        .set(epoll, peer.link_fd(), Key::Link(key), link)
-        .and_then(|()| watches.1.set(epoll, peer.stream_fd(), Key::Stream(key), stream));
+    let link = peer.link_fd().map_or(Ok(()), |link| {
+        watches.receive.set(links, link, Key::Link(key), receives)?;
+        watches.send.set(epoll, link, Key::Link(key), sends)
+    });
+    let done = link.and_then(|()| {
+        watches
+            .stream
+            .set(epoll, peer.stream_fd(), Key::Stream(key), stream)
+    });
     peer.watches = watches;
     done
 }

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Clients are dispatched one by one, and their time is their VM's.
+//!
+//! The library's own dispatch serves whoever has sent something until nobody has. Here every client that has something is
+//! served once a turn, those of the VM that took the least time first; the gates see to it that this is bounded.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+use heraldry_config::VmName;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use tracing::error;
+use wayland_server::backend::ClientId;
+
+use crate::client::ClientKey;
+use crate::state::State;
+
+/// Clients that are served in one turn; the others keep their place in the kernel's queue.
+const CLIENTS: usize = 64;
+
+/// Which clients have sent something.
+#[derive(Debug)]
+pub struct Dispatcher {
+    epoll: OwnedFd,
+    clients: HashMap<ClientKey, (VmName, ClientId)>,
+}
+
+impl Dispatcher {
+    /// Nobody yet.
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            clients: HashMap::new(),
+        })
+    }
+
+    /// Watches a client's stream, which the library is about to take. Its end ends the watch.
+    pub fn watch(&self, stream: impl AsFd, key: ClientKey) -> std::io::Result<()> {
+        Ok(epoll::add(
+            &self.epoll,
+            stream,
+            EventData::new_u64(key.0),
+            EventFlags::IN,
+        )?)
+    }
+
+    /// The library has taken the stream.
+    pub fn insert(&mut self, key: ClientKey, vm: VmName, id: ClientId) {
+        self.clients.insert(key, (vm, id));
+    }
+
+    /// A client is gone.
+    fn remove(&mut self, key: ClientKey) -> Option<ClientId> {
+        self.clients.remove(&key).map(|(_, id)| id)
+    }
+
+    fn ready(&self) -> Vec<(VmName, ClientId)> {
+        const NOW: Timespec = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let mut events = Vec::with_capacity(CLIENTS);
+        // Interrupted is as good as nothing ready: the loop comes back.
+        let _interrupted = epoll::wait(
+            &self.epoll,
+            rustix::buffer::spare_capacity(&mut events),
+            Some(&NOW),
+        );
+        let known = |event: &epoll::Event| self.clients.get(&ClientKey(event.data.u64())).cloned();
+        events.iter().filter_map(known).collect()
+    }
+}
+
+impl AsFd for Dispatcher {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
+
+impl State {
+    /// Serves every client that has sent something, once.
+    pub fn dispatch_clients(&mut self) {
+        let Some(mut display) = self.core.display.take() else {
+            error!("clients are dispatched from within a client's request");
+            return;
+        };
+        let mut ready = self.core.dispatcher.ready();
+        let spent = |vm: &VmName| self.core.vms.get(vm).map(|vm| vm.load.last_turn);
+        ready.sort_by_cached_key(|(vm, _)| spent(vm));
+        for (vm, id) in ready {
+            self.core.heart.serves(Some(&vm));
+            let start = Instant::now();
+            // An error is the end of this client, which the library sees to.
+            let _its_own = display.backend().dispatch_single_client(self, id);
+            if let Some(vm) = self.core.vms.get_mut(&vm) {
+                vm.load.spent += start.elapsed();
+            }
+        }
+        self.core.heart.serves(None);
+        self.core.display = Some(display);
+    }
+
+    /// Forgets clients that are gone. The library closes the socket of one that was killed when it next has to do with it.
+    pub fn forget_departed(&mut self) {
+        for key in self.core.departures.take() {
+            self.core.vms.disconnected(key);
+            if let Some(id) = self.core.dispatcher.remove(key)
+                && let Some(mut display) = self.core.display.take()
+            {
+                let _gone = display.backend().dispatch_single_client(self, id);
+                self.core.display = Some(display);
+            }
+        }
+    }
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `heraldry supervise`: runs the compositor, and starts it anew when it ends unexpectedly.
+//!
+//! The compositor writes the VM that it is serving into a record. A VM that stands there at two crashes in a row is
+//! started paused: whatever it does must not keep everybody else from working.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::FileExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use calloop::signals::{Signal, Signals};
+use calloop::{EventLoop, LoopSignal};
+use heraldry_config::VmName;
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Pid, Signal as Kill, kill_process};
+use tracing::{error, info, warn};
+
+use crate::watchdog::RECORD;
+
+/// Why the compositor cannot be supervised.
+#[derive(Debug, thiserror::Error)]
+pub enum SuperviseError {
+    /// The event loop failed.
+    #[error("the event loop failed")]
+    Loop(#[from] calloop::Error),
+    /// The system refused something.
+    #[error("a resource of the system is missing")]
+    Io(#[from] std::io::Error),
+    /// Signals cannot be watched.
+    #[error("cannot watch signals: {0}")]
+    Watch(String),
+}
+
+/// A compositor that lived this long is not in a loop of crashes.
+const STABLE: Duration = Duration::from_secs(30);
+/// First and longest wait before the next start after a crash, but for the first one, which has no wait.
+const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// What became of the compositor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It ended as it should, or because of what the user gave it: with this code.
+    Final(u8),
+    /// It crashed.
+    Crash,
+}
+
+fn judge(status: ExitStatus) -> End {
+    match status.code() {
+        // 70 is our own word for a bug of ours, 101 is Rust's for a panic.
+        Some(70 | 101) | None => End::Crash,
+        Some(code) => End::Final(u8::try_from(code).unwrap_or(1)),
+    }
+}
+
+/// What is remembered from one crash to the next.
+#[derive(Debug, Default)]
+struct History {
+    served: Option<VmName>,
+    crashes: u32,
+    paused: Vec<VmName>,
+}
+
+impl History {
+    /// A crash after `lived`, while `served` was being served. Returns how long to wait before the next start.
+    fn crashed(&mut self, lived: Duration, served: Option<VmName>) -> Duration {
+        if lived >= STABLE {
+            self.crashes = 0;
+        }
+        self.crashes = self.crashes.saturating_add(1);
+        if let Some(vm) = &served
+            && self.served.as_ref() == Some(vm)
+            && !self.paused.contains(vm)
+        {
+            self.paused.push(vm.clone());
+        }
+        self.served = served;
+        let doublings = self.crashes.saturating_sub(2).min(10);
+        if self.crashes < 2 {
+            Duration::ZERO
+        } else {
+            (WAITS.0 * (1 << doublings)).min(WAITS.1)
+        }
+    }
+}
+
+fn served(record: &File) -> Option<VmName> {
+    let mut text = [0; RECORD];
+    record.read_exact_at(&mut text, 0).ok()?;
+    let name = text.split(|byte| *byte == 0).next()?;
+    std::str::from_utf8(name).ok()?.parse().ok()
+}
+
+/// The event loop's state: the child and what is known of it.
+struct Supervisor {
+    child: Option<Child>,
+    ended: Option<ExitStatus>,
+    stopping: bool,
+    signal: LoopSignal,
+}
+
+impl Supervisor {
+    fn signalled(&mut self, signal: Signal) {
+        match signal {
+            Signal::SIGCHLD => {
+                let status = self
+                    .child
+                    .as_mut()
+                    .and_then(|child| child.try_wait().ok().flatten());
+                if status.is_some() {
+                    self.ended = status;
+                    self.child = None;
+                    self.signal.stop();
+                }
+            }
+            Signal::SIGHUP => self.forward(Kill::HUP),
+            _ => {
+                self.stopping = true;
+                self.forward(Kill::TERM);
+                self.signal.stop();
+            }
+        }
+    }
+
+    fn forward(&self, signal: Kill) {
+        let pid = self
+            .child
+            .as_ref()
+            .and_then(|child| i32::try_from(child.id()).ok());
+        if let Some(pid) = pid.and_then(Pid::from_raw) {
+            // A child that is already gone is seen at the next turn.
+            let _gone = kill_process(pid, signal);
+        }
+    }
+}
+
+/// Runs `heraldry run` with `args` until it ends by itself. Returns its exit code.
+pub fn supervise(args: &[OsString]) -> Result<u8, SuperviseError> {
+    let program = std::env::current_exe()?;
+    let mut event_loop: EventLoop<'_, Supervisor> = EventLoop::try_new()?;
+    let watched = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+    event_loop
+        .handle()
+        .insert_source(Signals::new(&watched)?, |event, (), state: &mut Supervisor| {
+            state.signalled(event.signal());
+        })
+        .map_err(|error| SuperviseError::Watch(error.to_string()))?;
+    let mut state = Supervisor {
+        child: None,
+        ended: None,
+        stopping: false,
+        signal: event_loop.get_signal(),
+    };
+    let mut history = History::default();
+    loop {
+        // Inherited by the child, which opens it anew by its number.
+        let record =
+            File::from(memfd_create("heraldry-served", MemfdFlags::empty()).map_err(std::io::Error::from)?);
+        record.set_len(u64::try_from(RECORD).unwrap_or(0))?;
+        let mut command = Command::new(&program);
+        command.arg("run").args(args).arg("--served-record");
+        command.arg(format!("/proc/self/fd/{}", record.as_raw_fd()));
+        for vm in &history.paused {
+            command.args(["--paused", vm.as_str()]);
+        }
+        let start = Instant::now();
+        state.child = Some(command.spawn()?);
+        while state.ended.is_none() {
+            event_loop.run(None, &mut state, |_| {})?;
+        }
+        let Some(status) = state.ended.take() else {
+            continue;
+        };
+        let code = match judge(status) {
+            End::Final(code) => return Ok(code),
+            End::Crash if state.stopping => return Ok(0),
+            End::Crash => status.signal(),
+        };
+        let vm = served(&record);
+        let wait = history.crashed(start.elapsed(), vm.clone());
+        let serving = vm.map_or_else(|| "none".to_owned(), |vm| vm.to_string());
+        error!(signal = code, serving, again_in = ?wait, "the compositor crashed");
+        for vm in &history.paused {
+            warn!(%vm, "is paused: it was being served at two crashes in a row");
+        }
+        // Signals end the wait early.
+        event_loop.dispatch(wait, &mut state)?;
+        if state.stopping {
+            info!("stopped");
+            return Ok(0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Duration = Duration::from_secs(1);
+
+    fn vm(name: &str) -> Option<VmName> {
+        name.parse().ok()
+    }
+
+    #[test]
+    fn the_same_vm_at_two_crashes_in_a_row_is_paused() {
+        let mut history = History::default();
+        history.crashed(SHORT, vm("work"));
+        history.crashed(SHORT, vm("vault"));
+        history.crashed(SHORT, None);
+        history.crashed(SHORT, vm("vault"));
+        assert_eq!(history.paused, []);
+        history.crashed(SHORT, vm("vault"));
+        history.crashed(SHORT, vm("vault"));
+        assert_eq!(history.paused, [vm("vault").unwrap()]);
+    }
+
+    #[test]
+    fn crashes_that_follow_each_other_wait_longer_and_longer() {
+        let mut history = History::default();
+        let waits: Vec<_> = (0..10)
+            .map(|_| history.crashed(SHORT, None).as_millis())
+            .collect();
+        assert_eq!(waits[..5], [0, 100, 200, 400, 800]);
+        assert_eq!(waits[9], 10_000);
+        assert_eq!(history.crashed(STABLE, None), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_the_user_did_wrong_is_not_tried_again() {
+        assert_eq!(judge(ExitStatus::from_raw(1 << 8)), End::Final(1));
+        assert_eq!(judge(ExitStatus::from_raw(0)), End::Final(0));
+        assert_eq!(judge(ExitStatus::from_raw(70 << 8)), End::Crash);
+        assert_eq!(judge(ExitStatus::from_raw(11)), End::Crash);
+    }
+}

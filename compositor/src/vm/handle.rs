@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The main thread's handle to a VM's gate, and what goes through it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use heraldry_config::Limits;
+use heraldry_gate::{Globals, Usage};
+
+use super::link::Endpoint;
+use super::turns::{Outcome, Turns};
+use super::watch::Bell;
+use crate::client::ClientKey;
+
+/// What of a VM's limits its gate keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct GateLimits {
+    /// The rules of each session.
+    pub(super) session: heraldry_gate::Limits,
+    /// Clipboard copies at one time; each holds two descriptors for as long as its source likes.
+    pub(super) transfers: usize,
+    /// Log lines a second that the VM's clients can cause.
+    pub(super) log_lines: u32,
+    /// Bytes a turn.
+    pub(super) turn_bytes: usize,
+}
+
+impl GateLimits {
+    /// The gate's part of a VM's limits.
+    #[must_use]
+    pub(super) fn of(limits: &Limits) -> Self {
+        let size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        let word = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        Self {
+            session: heraldry_gate::Limits {
+                objects: limits.objects,
+                surfaces: limits.surfaces,
+                toplevels: limits.toplevels,
+                popups: limits.popups,
+                buffers: limits.buffers,
+                pools: limits.pools,
+                pool_bytes: limits.pool_mib.saturating_mul(1 << 20),
+                descriptors: limits.descriptors,
+                regions: limits.regions,
+                rectangles: limits.rectangles,
+                callbacks: limits.callbacks,
+                sources: limits.sources,
+                mime_bytes: limits.mime_bytes,
+                mime_types: word(limits.mime_types),
+                string_bytes: size(limits.string_bytes),
+                registries: size(limits.registries),
+                buffer_dimension: i32::try_from(limits.buffer_dimension).unwrap_or(i32::MAX),
+                subsurface_depth: size(limits.subsurface_depth),
+                tree_surfaces: size(limits.tree_surfaces),
+                parent_depth: size(limits.parent_depth),
+                region_rectangles: word(limits.region_rectangles),
+                damage_rectangles: word(limits.damage_rectangles),
+                serial_age: Duration::from_secs(limits.serial_seconds),
+                ..heraldry_gate::Limits::default()
+            },
+            transfers: size(limits.transfers),
+            log_lines: word(limits.log_lines),
+            turn_bytes: size(limits.turn_bytes),
+        }
+    }
+}
+
+/// A connection for a worker to open.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    /// Its number.
+    pub(super) key: ClientKey,
+    /// How to get at it.
+    pub(super) endpoint: Endpoint,
+    /// What its registry may show.
+    pub(super) globals: Globals,
+}
+
+/// What the main thread asks of a worker.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Open a connection.
+    Open(Arrival),
+    /// Close one: the client is disconnected, whatever it does.
+    Close(ClientKey),
+    /// Other limits are in force, for connections that come.
+    Limits(GateLimits),
+}
+
+/// The handle; dropping it ends the thread.
+#[derive(Debug)]
+pub(super) struct WorkerHandle {
+    pub(super) commands: Sender<Command>,
+    pub(super) bell: Bell,
+    pub(super) turns: Arc<Turns>,
+    pub(super) thread: std::thread::JoinHandle<()>,
+}
+
+impl WorkerHandle {
+    /// Hands a connection over.
+    pub(super) fn take(&self, arrival: Arrival) {
+        self.command(Command::Open(arrival));
+    }
+
+    /// Ends a connection.
+    pub(super) fn close(&self, key: ClientKey) {
+        self.command(Command::Close(key));
+    }
+
+    /// Puts other limits in force.
+    pub(super) fn set_limits(&self, limits: GateLimits) {
+        self.turns.budgets.set_limits(&limits.session);
+        self.command(Command::Limits(limits));
+    }
+
+    fn command(&self, command: Command) {
+        // A worker that is gone drops its connections, which ends them.
+        let _gone = self.commands.send(command);
+        self.bell.ring();
+    }
+
+    /// The main loop has finished a turn in which this VM's requests took `spent`.
+    pub(super) fn next_turn(&self, spent: Duration, target: Duration, most: usize) -> Outcome {
+        let (outcome, wake) = self.turns.next(spent, target, most);
+        if wake {
+            self.bell.ring();
+        }
+        outcome
+    }
+
+    /// Whether the VM wants more than its turn gave.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.turns.is_awaited()
+    }
+
+    /// Stops serving the VM, or goes on.
+    pub(super) fn pause(&self, paused: bool) {
+        if self.turns.pause(paused) {
+            self.bell.ring();
+        }
+    }
+
+    /// Whether the thread runs; one that panicked is replaced.
+    pub(super) fn is_alive(&self) -> bool {
+        !self.thread.is_finished()
+    }
+
+    /// What the VM's clients use.
+    pub(super) fn usage(&self) -> Vec<Usage> {
+        self.turns.budgets.usage().collect()
+    }
+
+    /// Clients that broke a rule, and turns that were used up.
+    pub(super) fn counters(&self) -> (u64, u64) {
+        (
+            self.turns.violations.load(Ordering::Relaxed),
+            self.turns.exhausted.load(Ordering::Relaxed),
+        )
+    }
+}
+
+impl Drop for WorkerHandle {
+    fn drop(&mut self) {
+        let (nobody, _) = channel();
+        self.commands = nobody;
+        self.bell.ring();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gate_s_own_defaults_are_those_of_the_configuration() {
+        assert_eq!(
+            GateLimits::of(&Limits::default()).session,
+            heraldry_gate::Limits::default()
+        );
+    }
+}

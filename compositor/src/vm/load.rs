@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! How hard a VM presses on the compositor, and what that costs it: less credit, waiting for the next frame, windows that
+//! appear later, popups that close. The user sees it as a mark on the label.
+
+use std::time::Duration;
+
+use calloop::timer::{TimeoutAction, Timer};
+use heraldry_config::VmName;
+use heraldry_decorations::Badge;
+use tracing::{debug, error};
+
+use crate::state::{Core, State};
+
+/// A VM that pressed for so long without a pause of [`PAUSE`] is marked as throttled.
+const PRESSING: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(100);
+/// The mark stays for so long after the last time.
+const MARKED: Duration = Duration::from_secs(1);
+
+/// So many a second, and as many at once.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bucket {
+    /// What was taken and has not run out, in nanoseconds of the rate's time.
+    level: u128,
+    last: Duration,
+}
+
+impl Bucket {
+    /// Takes one at the time `now`, or says how long until there is one.
+    pub fn take(&mut self, now: Duration, per_second: u64) -> Result<(), Duration> {
+        const SECOND: u128 = 1_000_000_000;
+        let per_second = u128::from(per_second.max(1));
+        let passed = now.saturating_sub(self.last).as_nanos();
+        self.last = now;
+        self.level = self.level.saturating_sub(passed);
+        let one = SECOND / per_second;
+        let over = (self.level + one).saturating_sub(SECOND);
+        if over > 0 {
+            return Err(Duration::from_nanos(u64::try_from(over).unwrap_or(u64::MAX)));
+        }
+        self.level += one;
+        Ok(())
+    }
+}
+
+/// The load of one VM.
+#[derive(Debug, Clone, Default)]
+pub struct Load {
+    /// Time of the main thread in this turn, and in the last.
+    pub spent: Duration,
+    pub(crate) last_turn: Duration,
+    /// Bytes of new content since the last frame.
+    pub uploaded: u64,
+    /// It has committed more than a frame's worth, and waits for the frame.
+    held: bool,
+    maps: Bucket,
+    pressing: Option<(Duration, Duration)>,
+    /// Whether it is marked as throttled.
+    pub throttled: bool,
+    /// Frames that it had to wait for.
+    pub held_frames: u64,
+    /// Windows that appeared later than their client wanted.
+    pub delayed_maps: u64,
+    /// Popups that were closed because too much was covered.
+    pub dismissed_popups: u64,
+    /// Connections that were refused.
+    pub refused_connections: u64,
+}
+
+impl Load {
+    /// Takes note of new content; more than `limit` bytes wait for the next frame.
+    fn upload(&mut self, bytes: u64, limit: u64) {
+        self.uploaded = self.uploaded.saturating_add(bytes);
+        if self.uploaded > limit && !self.held {
+            self.held = true;
+            self.held_frames = self.held_frames.saturating_add(1);
+        }
+    }
+
+    /// A frame is drawn.
+    fn frame(&mut self) {
+        self.uploaded = 0;
+        self.held = false;
+    }
+
+    /// The VM wanted more than it got, or did not. True if the mark changes.
+    fn press(&mut self, now: Duration, pressed: bool) -> bool {
+        if pressed {
+            let since = self
+                .pressing
+                .filter(|(_, last)| now.saturating_sub(*last) < PAUSE)
+                .map_or(now, |(since, _)| since);
+            self.pressing = Some((since, now));
+        }
+        let throttled = self.pressing.is_some_and(|(since, last)| {
+            let recent = now.saturating_sub(last) < MARKED;
+            recent && (self.throttled || last.saturating_sub(since) >= PRESSING)
+        });
+        std::mem::replace(&mut self.throttled, throttled) != throttled
+    }
+}
+
+impl Core {
+    /// A VM has shown new content of so many bytes.
+    pub fn uploaded(&mut self, vm: &VmName, bytes: u64) {
+        if let Some(vm) = self.vms.get_mut(vm) {
+            vm.load
+                .upload(bytes, vm.limits.upload_mib.saturating_mul(1 << 20));
+        }
+    }
+
+    /// What a VM's labels say of its state.
+    #[must_use]
+    pub fn badge(&self, vm: &VmName) -> Option<Badge> {
+        let vm = self.vms.get(vm)?;
+        if vm.paused.is_some() {
+            return Some(Badge::Paused);
+        }
+        vm.load.throttled.then_some(Badge::Throttled)
+    }
+
+    /// A frame is drawn: whoever waited for it goes on.
+    pub fn uploads_drawn(&mut self) {
+        for vm in self.vms.iter_mut() {
+            vm.load.frame();
+        }
+    }
+
+    /// Asks whether a window of the VM may appear now; if not, how long until then.
+    pub fn may_map(&mut self, vm: &VmName) -> Result<(), Duration> {
+        let now = self.clock.now();
+        let Some(vm) = self.vms.get_mut(vm) else {
+            return Ok(());
+        };
+        let taken = vm.load.maps.take(now, vm.limits.maps_per_second);
+        if taken.is_err() {
+            vm.load.delayed_maps = vm.load.delayed_maps.saturating_add(1);
+        }
+        taken
+    }
+}
+
+impl State {
+    /// A turn is over: every VM may feed the next, but for those that wait for a frame.
+    pub fn next_turns(&mut self) {
+        let now = self.core.clock.now();
+        let mut marks_changed = false;
+        let mut marked = false;
+        for vm in self.core.vms.iter_mut() {
+            let spent = std::mem::take(&mut vm.load.spent);
+            vm.load.last_turn = spent;
+            let Some(worker) = self.core.link.worker(&vm.name) else {
+                continue;
+            };
+            let pressed = if vm.paused.is_some() || vm.load.held {
+                vm.load.held && worker.is_waiting()
+            } else {
+                let most = usize::try_from(vm.limits.turn_bytes).unwrap_or(usize::MAX);
+                let target = Duration::from_micros(vm.limits.turn_us);
+                worker.next_turn(spent, target, most).exhausted
+            };
+            marks_changed |= vm.load.press(now, pressed);
+            marked |= vm.load.throttled;
+        }
+        if marks_changed {
+            self.core.render.schedule();
+        }
+        if marked && self.core.clock.runs() && !self.core.marks_armed {
+            self.arm_marks();
+        }
+    }
+
+    /// Looks again later, so that a mark goes when its VM has nothing more to say.
+    fn arm_marks(&mut self) {
+        let timer = Timer::from_duration(MARKED);
+        let armed = self.core.handle.insert_source(timer, |_, (), state: &mut Self| {
+            state.core.marks_armed = false;
+            TimeoutAction::Drop
+        });
+        match armed {
+            Ok(_) => self.core.marks_armed = true,
+            Err(error) => error!(%error, "cannot arm a timer"),
+        }
+    }
+
+    /// A window that had to wait appears when its VM may show one again.
+    pub(crate) fn map_later(&mut self, after: Duration) {
+        if !self.core.clock.runs() {
+            return;
+        }
+        debug!(?after, "a window has to wait");
+        let armed = self
+            .core
+            .handle
+            .insert_source(Timer::from_duration(after), |_, (), state: &mut Self| {
+                state.map_waiting();
+                TimeoutAction::Drop
+            });
+        if let Err(error) = armed {
+            error!(%error, "cannot arm a timer");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(ms: u64) -> Duration {
+        Duration::from_millis(1_000_000 + ms)
+    }
+
+    #[test]
+    fn a_bucket_gives_a_burst_and_then_its_rate() {
+        let mut bucket = Bucket::default();
+        for _ in 0..20 {
+            bucket.take(at(0), 20).unwrap();
+        }
+        assert_eq!(bucket.take(at(0), 20), Err(Duration::from_millis(50)));
+        assert_eq!(bucket.take(at(49), 20), Err(Duration::from_millis(1)));
+        bucket.take(at(50), 20).unwrap();
+        bucket.take(at(50), 20).unwrap_err();
+        for _ in 0..20 {
+            bucket.take(at(5000), 20).unwrap();
+        }
+        bucket.take(at(5000), 20).unwrap_err();
+    }
+
+    #[test]
+    fn who_presses_for_long_is_marked_and_who_stops_is_not() {
+        let mut load = Load::default();
+        for ms in (0..500).step_by(50) {
+            assert!(!load.press(at(ms), true), "{ms}");
+        }
+        assert!(load.press(at(500), true) && load.throttled);
+        assert!(!load.press(at(1400), false) && load.throttled);
+        assert!(load.press(at(1500), false) && !load.throttled);
+        // Bursts with pauses between them are not pressing.
+        for ms in (2000..9000).step_by(150) {
+            assert!(!load.press(at(ms), true), "{ms}");
+        }
+    }
+
+    #[test]
+    fn more_than_a_frame_s_worth_waits_for_the_frame() {
+        let mut load = Load::default();
+        load.upload(100, 100);
+        assert!(!load.held);
+        load.upload(1, 100);
+        load.upload(1, 100);
+        assert!(load.held);
+        assert_eq!(load.held_frames, 1);
+        load.frame();
+        assert!(!load.held);
+    }
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! VMs that are not served: their connections stay and are not read, their windows stay and say so.
+
+use heraldry_config::{OnViolation, VmName};
+use tracing::{info, warn};
+
+use crate::input::Effect;
+use crate::state::State;
+
+/// Why a VM is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PauseReason {
+    /// The user said so.
+    User,
+    /// A client broke a rule, and the configuration wants the VM paused then.
+    Violation,
+    /// It was being served when the compositor ended unexpectedly, twice in a row.
+    Crashes,
+}
+
+impl PauseReason {
+    /// For people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "by the user",
+            Self::Violation => "a client broke a rule",
+            Self::Crashes => "it was being served at two crashes in a row",
+        }
+    }
+}
+
+fn notice(vm: &VmName, reason: PauseReason) -> Option<String> {
+    // The user knows what the user did.
+    (reason != PauseReason::User).then(|| format!("VM {vm} is PAUSED: {}", reason.as_str()))
+}
+
+impl State {
+    /// Stops serving a VM; with `hide` its windows are hidden too. False if it is not known.
+    pub fn pause(&mut self, name: &VmName, reason: PauseReason, hide: bool) -> bool {
+        let Some(vm) = self.core.vms.get_mut(name) else {
+            return false;
+        };
+        if vm.paused.is_some() {
+            return true;
+        }
+        vm.paused = Some(reason);
+        warn!(vm = %name, reason = reason.as_str(), "VM paused");
+        if let Some(worker) = self.core.link.worker(name) {
+            worker.pause(true);
+        }
+        if let Some(text) = notice(name, reason) {
+            self.core.render.show_notice(&text);
+        }
+        if hide {
+            let shown: Vec<_> = self
+                .core
+                .windows
+                .iter()
+                .filter(|window| window.vm == *name)
+                .map(|window| window.id)
+                .filter(|id| self.core.windows.layout.is_visible(*id))
+                .collect();
+            for id in &shown {
+                self.perform(Effect::Minimize(*id));
+            }
+            if let Some(vm) = self.core.vms.get_mut(name) {
+                vm.hidden = shown;
+            }
+        }
+        self.core.render.schedule();
+        true
+    }
+
+    /// Serves a VM again. False if it is not known.
+    pub fn resume(&mut self, name: &VmName) -> bool {
+        let Some(vm) = self.core.vms.get_mut(name) else {
+            return false;
+        };
+        let Some(reason) = vm.paused.take() else {
+            return true;
+        };
+        let hidden = std::mem::take(&mut vm.hidden);
+        info!(vm = %name, "VM resumed");
+        if let Some(worker) = self.core.link.worker(name) {
+            worker.pause(false);
+        }
+        for id in hidden {
+            self.core.windows.layout.set_minimized(id, false);
+        }
+        if let Some(text) = notice(name, reason) {
+            self.core.render.hide_notice(&text);
+        }
+        self.core.input.refresh_pointer = true;
+        self.core.render.schedule();
+        true
+    }
+
+    /// A client of the VM broke a rule.
+    pub(super) fn violated(&mut self, name: &VmName) {
+        let rule = self
+            .core
+            .settings(name)
+            .map(|settings| settings.rules.on_violation);
+        match rule {
+            None | Some(OnViolation::EndClient) => {}
+            Some(OnViolation::PauseVm) => drop(self.pause(name, PauseReason::Violation, false)),
+            Some(OnViolation::HideVm) => drop(self.pause(name, PauseReason::Violation, true)),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a gate's thread waits for: a bell, and descriptors in epoll.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+
+/// Wakes a thread that waits in poll or epoll.
+#[derive(Debug, Clone)]
+pub(super) struct Bell(Arc<OwnedFd>);
+
+impl Bell {
+    pub(super) fn new(eventfd: OwnedFd) -> Self {
+        Self(Arc::new(eventfd))
+    }
+
+    pub(super) fn ring(&self) {
+        // Full means that it rings already.
+        let _rings_already = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
+    }
+
+    pub(super) fn silence(&self) {
+        // Empty means that it was silent.
+        let _silent = rustix::io::read(&*self.0, &mut [0; 8]);
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// What an event is about, packed into epoll's 64 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Key {
+    Bell,
+    /// The connections of all clients, which are in an epoll of their own.
+    Links,
+    Link(u64),
+    Stream(u64),
+    Source(u64),
+    Sink(u64),
+}
+
+impl Key {
+    pub(super) fn pack(self) -> EventData {
+        let (kind, id) = match self {
+            Self::Bell => (0, 0),
+            Self::Link(id) => (1, id),
+            Self::Stream(id) => (2, id),
+            Self::Source(id) => (3, id),
+            Self::Sink(id) => (4, id),
+            Self::Links => (5, 0),
+        };
+        EventData::new_u64(id << 3 | kind)
+    }
+
+    pub(super) fn unpack(data: EventData) -> Self {
+        let id = data.u64() >> 3;
+        match data.u64() & 7 {
+            1 => Self::Link(id),
+            2 => Self::Stream(id),
+            3 => Self::Source(id),
+            4 => Self::Sink(id),
+            5 => Self::Links,
+            _ => Self::Bell,
+        }
+    }
+}
+
+/// One descriptor's place in epoll. Hang-ups are reported whether anybody waits for them or not, so a descriptor that
+/// nothing is wanted of is taken out; otherwise a peer that hung up behind a full queue would keep the thread spinning.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    added: bool,
+}
+
+impl Watch {
+    pub(super) fn set(
+        &mut self,
+        epoll: &OwnedFd,
+        fd: BorrowedFd<'_>,
+        key: Key,
+        interest: EventFlags,
+    ) -> Result<(), Errno> {
+        let wanted = !interest.is_empty();
+        match (self.added, wanted) {
+            (false, true) => epoll::add(epoll, fd, key.pack(), interest)?,
+            (true, true) => epoll::modify(epoll, fd, key.pack(), interest)?,
+            (true, false) => epoll::delete(epoll, fd)?,
+            (false, false) => {}
+        }
+        self.added = wanted;
+        Ok(())
+    }
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Notices when the main loop does not come back, and says whom it was serving.
+//!
+//! Each turn of the loop winds up a timer and stops it at its end, so an idle compositor is never woken. Under
+//! `heraldry supervise` the VM being served is also written to a record that outlives a crash, and a turn without end is
+//! ended by abort.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use heraldry_config::{VmName, Watchdog};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
+use tracing::{error, warn};
+
+/// Length of the record: a VM's name, padded with zeros.
+pub const RECORD: usize = 32;
+
+/// What the watchdog's thread may look at.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Which turn it is.
+    turn: AtomicU64,
+    serving: Mutex<Option<VmName>>,
+}
+
+/// The main thread's side. Without a timer it beats for nobody.
+#[derive(Debug, Default)]
+pub struct Heart {
+    shared: Arc<Shared>,
+    timer: Option<Arc<OwnedFd>>,
+    warn: Duration,
+    wound: bool,
+    record: Option<File>,
+    recorded: bool,
+}
+
+fn settings(first: Duration) -> Itimerspec {
+    let zero = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    Itimerspec {
+        it_interval: zero,
+        it_value: Timespec::try_from(first).unwrap_or(zero),
+    }
+}
+
+impl Heart {
+    /// A heart that is watched. `record` is the file that a supervisor reads after a crash.
+    pub fn start(limits: Watchdog, record: Option<&Path>) -> std::io::Result<Self> {
+        let timer = Arc::new(timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?);
+        let shared = Arc::new(Shared::default());
+        let record = record
+            .map(|path| File::options().write(true).open(path))
+            .transpose()?;
+        let supervised = record.is_some();
+        let (own_timer, own_shared) = (Arc::clone(&timer), Arc::clone(&shared));
+        std::thread::Builder::new()
+            .name("watchdog".to_owned())
+            .spawn(move || watch(&own_timer, &own_shared, limits, supervised))?;
+        Ok(Self {
+            shared,
+            timer: Some(timer),
+            warn: limits.warn,
+            wound: false,
+            record,
+            recorded: false,
+        })
+    }
+
+    /// A turn begins, if none has.
+    pub fn begin(&mut self) {
+        if let Some(timer) = self.timer.as_ref().filter(|_| !self.wound) {
+            self.shared.turn.fetch_add(1, Ordering::SeqCst);
+            // A watchdog that cannot be wound up watches nothing, which harms nobody.
+            let _unwatched = timerfd_settime(timer, TimerfdTimerFlags::empty(), &settings(self.warn));
+            self.wound = true;
+        }
+    }
+
+    /// The turn is over.
+    pub fn rest(&mut self) {
+        if let Some(timer) = self.timer.as_ref().filter(|_| self.wound) {
+            let _unwatched = timerfd_settime(timer, TimerfdTimerFlags::empty(), &settings(Duration::ZERO));
+            self.wound = false;
+        }
+    }
+
+    /// From now on a VM is served, or none.
+    pub fn serves(&mut self, vm: Option<&VmName>) {
+        if self.timer.is_none() {
+            return;
+        }
+        self.begin();
+        let mut serving = self.shared.serving.lock().unwrap_or_else(PoisonError::into_inner);
+        if serving.as_ref() == vm {
+            return;
+        }
+        *serving = vm.cloned();
+        if let Some(record) = &self.record {
+            let mut text = [0; RECORD];
+            if let Some(vm) = vm {
+                for (byte, from) in text.iter_mut().zip(vm.as_str().bytes()) {
+                    *byte = from;
+                }
+            }
+            let written = record.write_all_at(&text, 0);
+            if written.is_err() && !std::mem::replace(&mut self.recorded, true) {
+                warn!("the record for the supervisor cannot be written");
+            }
+        }
+    }
+}
+
+fn watch(timer: &OwnedFd, shared: &Shared, limits: Watchdog, supervised: bool) {
+    let mut count = [0; 8];
+    let mut warned = None;
+    loop {
+        // Waits until a turn takes too long; an interrupted wait is begun again.
+        if rustix::io::read(timer, &mut count).is_err() {
+            continue;
+        }
+        let turn = shared.turn.load(Ordering::SeqCst);
+        let vm = || {
+            let serving = shared.serving.lock().unwrap_or_else(PoisonError::into_inner);
+            serving
+                .as_ref()
+                .map_or_else(|| "none".to_owned(), ToString::to_string)
+        };
+        if warned == Some(turn) {
+            error!(serving = vm(), after = ?limits.abort, "the main loop is stuck; the compositor starts anew");
+            std::process::abort();
+        }
+        warn!(serving = vm(), after = ?limits.warn, "the main loop does not come back");
+        if supervised {
+            warned = Some(turn);
+            // The main thread stops the timer if it comes back after all.
+            let rest = settings(limits.abort.saturating_sub(limits.warn));
+            let _unwatched = timerfd_settime(timer, TimerfdTimerFlags::empty(), &rest);
+        }
+    }
+}
