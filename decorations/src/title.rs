@@ -39,8 +39,8 @@ pub fn safe_title(untrusted: &str, rule: TitleRule) -> String {
         let shown = match classify(character, rule.level) {
             Class::Space if space => continue,
             Class::Space => ' ',
-            // A mark needs a letter before it, and one is enough.
-            Class::Mark if marks > 0 || space => continue,
+            // A mark needs a character of the title before it, and one is enough.
+            Class::Mark if marks > 0 || space || out.ends_with(REPLACEMENT) => continue,
             Class::Mark => {
                 marks += 1;
                 out.push(character);
@@ -82,6 +82,8 @@ fn classify(character: char, level: TitleLevel) -> Class {
         G::SpaceSeparator | G::LineSeparator | G::ParagraphSeparator => Class::Space,
         // Invisible, so nothing takes their place.
         G::Format => Class::Drop,
+        // Those of a script that is not shown have no letter to stand on.
+        G::NonspacingMark | G::SpacingMark | G::EnclosingMark if right_to_left(character) => Class::Drop,
         G::Control | G::PrivateUse | G::Surrogate | G::Unassigned => Class::Replace,
         G::NonspacingMark | G::SpacingMark | G::EnclosingMark => Class::Mark,
         _ if right_to_left(character) => Class::Replace,
@@ -120,6 +122,8 @@ mod tests {
             ("\u{301}mark first", "mark first"),
             ("bell\u{7}esc\u{1b}[31m", "bell·esc·[31m"),
             ("שלום", "····"),
+            ("\u{5d1}\u{5b0}a\u{5b0}", "·a"),
+            ("\u{7}\u{301}", "·"),
             ("Ελληνικά текст", "Ελληνικά текст"),
             ("private \u{e000}", "private ·"),
             ("", ""),
