@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use wayland_backend::protocol::{ANONYMOUS_INTERFACE, AllowNull, ArgumentType, MessageDesc, same_interface};
 use wayland_server::protocol::wl_registry;
 
-use crate::objects::Object;
+use crate::objects::{FIRST_SERVER_ID, Object};
 use crate::outbox::Outbox;
 use crate::rules::{Action, Context, Request};
 use crate::serials::{self, ClaimOf, NEVER};
@@ -73,7 +73,10 @@ impl<S: Services> Session<S> {
         }
         if desc.is_destructor {
             self.objects.bury(header.object);
-            self.state.destroyed(object.kind);
+            // What the compositor made was never taken of a budget, so it gives nothing back.
+            if header.object < FIRST_SERVER_ID {
+                self.state.destroyed(object.kind);
+            }
         }
         self.pass(message, request.args.fds, &action, &request, out);
         Ok(Step::Done(header.len))
