@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Wayland's wire format and objects a second time, independent of the gate's: what checks the gate may not be the gate.
+//! Only the protocols' generated tables are common to both.
+
+pub mod rules;
+pub mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wayland_backend::protocol::{AllowNull, ArgumentType, Interface, MessageDesc};
+use wayland_protocols::wp::cursor_shape::v1::server::wp_cursor_shape_manager_v1::WpCursorShapeManagerV1;
+use wayland_protocols::wp::fractional_scale::v1::server::wp_fractional_scale_manager_v1::WpFractionalScaleManagerV1;
+use wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_dmabuf_v1::ZwpLinuxDmabufV1;
+use wayland_protocols::wp::presentation_time::server::wp_presentation::WpPresentation;
+use wayland_protocols::wp::primary_selection::zv1::server::zwp_primary_selection_device_manager_v1::ZwpPrimarySelectionDeviceManagerV1;
+use wayland_protocols::wp::single_pixel_buffer::v1::server::wp_single_pixel_buffer_manager_v1::WpSinglePixelBufferManagerV1;
+use wayland_protocols::wp::viewporter::server::wp_viewporter::WpViewporter;
+use wayland_protocols::xdg::decoration::zv1::server::zxdg_decoration_manager_v1::ZxdgDecorationManagerV1;
+use wayland_protocols::xdg::shell::server::xdg_wm_base::XdgWmBase;
+use wayland_protocols::xdg::xdg_output::zv1::server::zxdg_output_manager_v1::ZxdgOutputManagerV1;
+use wayland_protocols_misc::server_decoration::server::org_kde_kwin_server_decoration_manager::OrgKdeKwinServerDecorationManager;
+use wayland_server::Resource;
+use wayland_server::protocol::__interfaces::WL_DISPLAY_INTERFACE;
+use wayland_server::protocol::wl_compositor::WlCompositor;
+use wayland_server::protocol::wl_data_device_manager::WlDataDeviceManager;
+use wayland_server::protocol::wl_output::WlOutput;
+use wayland_server::protocol::wl_seat::WlSeat;
+use wayland_server::protocol::wl_shm::WlShm;
+use wayland_server::protocol::wl_subcompositor::WlSubcompositor;
+
+/// The globals of the fuzzed compositor. Recorded sessions name them by their place here, from 1.
+pub const GLOBALS: &[fn() -> &'static Interface] = &[
+    WlCompositor::interface,
+    WlShm::interface,
+    WlSubcompositor::interface,
+    WlDataDeviceManager::interface,
+    WlOutput::interface,
+    WlSeat::interface,
+    XdgWmBase::interface,
+    ZxdgDecorationManagerV1::interface,
+    OrgKdeKwinServerDecorationManager::interface,
+    WpViewporter::interface,
+    WpFractionalScaleManagerV1::interface,
+    WpCursorShapeManagerV1::interface,
+    WpPresentation::interface,
+    WpSinglePixelBufferManagerV1::interface,
+    ZwpPrimarySelectionDeviceManagerV1::interface,
+    ZxdgOutputManagerV1::interface,
+    ZwpLinuxDmabufV1::interface,
+];
+
+/// The global called `name`.
+#[must_use]
+pub fn global(name: &str) -> Option<&'static Interface> {
+    GLOBALS
+        .iter()
+        .map(|interface| interface())
+        .find(|interface| interface.name == name)
+}
+
+/// The first id of objects that the compositor makes.
+pub const FIRST_SERVER_ID: u32 = 0xff00_0000;
+
+/// Bytes of a header.
+pub const HEADER: usize = 8;
+
+/// One argument.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Arg {
+    /// A number or an object.
+    Word(u32),
+    /// A text, if there is one.
+    Text(Option<String>),
+    /// Bytes.
+    Array(Vec<u8>),
+    /// A descriptor; it has no bytes.
+    Fd,
+}
+
+/// Object, opcode and length, if `bytes` has a whole header.
+#[must_use]
+pub fn header(bytes: &[u8]) -> Option<(u32, u16, usize)> {
+    let object = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?);
+    let opcode = u16::from_le_bytes(bytes.get(4..6)?.try_into().ok()?);
+    let len = u16::from_le_bytes(bytes.get(6..8)?.try_into().ok()?);
+    Some((object, opcode, usize::from(len)))
+}
+
+/// The arguments of a whole message, or why it is none.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn decode(message: &[u8], desc: &MessageDesc) -> Result<Vec<Arg>, String> {
+    let mut rest = message.get(HEADER..).ok_or("no header")?;
+    let word = |rest: &mut &[u8]| -> Result<u32, String> {
+        let (head, tail) = rest.split_first_chunk::<4>().ok_or("too short")?;
+        *rest = tail;
+        Ok(u32::from_le_bytes(*head))
+    };
+    let mut args = Vec::new();
+    for kind in desc.signature {
+        args.push(match kind {
+            ArgumentType::Fd => Arg::Fd,
+            ArgumentType::Str(_) | ArgumentType::Array => {
+                let len = usize::try_from(word(&mut rest)?).map_err(|error| error.to_string())?;
+                let padded = len.checked_next_multiple_of(4).ok_or("too long")?;
+                let (bytes, tail) = rest.split_at_checked(padded).ok_or("too short")?;
+                rest = tail;
+                let bytes = &bytes[..len];
+                match kind {
+                    ArgumentType::Array => Arg::Array(bytes.to_vec()),
+                    ArgumentType::Str(null) if len == 0 => {
+                        if *null == AllowNull::No {
+                            return Err("a text is missing".to_owned());
+                        }
+                        Arg::Text(None)
+                    }
+                    _ => {
+                        let text = bytes.strip_suffix(&[0]).ok_or("a text without its end")?;
+                        let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
+                        if text.contains('\0') {
+                            return Err("a text with a NUL".to_owned());
+                        }
+                        Arg::Text(Some(text.to_owned()))
+                    }
+                }
+            }
+            _ => Arg::Word(word(&mut rest)?),
+        });
+    }
+    if rest.is_empty() {
+        Ok(args)
+    } else {
+        Err("too long".to_owned())
+    }
+}
+
+/// A message.
+#[must_use]
+pub fn encode(object: u32, opcode: u16, args: &[Arg]) -> Vec<u8> {
+    let mut bytes = [object.to_le_bytes(), u32::from(opcode).to_le_bytes()].concat();
+    let put = |data: &[u8], bytes: &mut Vec<u8>| {
+        bytes.extend_from_slice(&u32::try_from(data.len()).unwrap_or(0).to_le_bytes());
+        bytes.extend_from_slice(data);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+    };
+    for arg in args {
+        match arg {
+            Arg::Word(word) => bytes.extend_from_slice(&word.to_le_bytes()),
+            Arg::Text(None) => bytes.extend_from_slice(&[0; 4]),
+            Arg::Text(Some(text)) => put(&[text.as_bytes(), &[0]].concat(), &mut bytes),
+            Arg::Array(data) => put(data, &mut bytes),
+            Arg::Fd => {}
+        }
+    }
+    let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+    bytes[6..8].copy_from_slice(&len.to_le_bytes());
+    bytes
+}
+
+/// An object.
+#[derive(Debug, Clone, Copy)]
+pub struct Object {
+    /// Its interface.
+    pub interface: &'static Interface,
+    /// Its version.
+    pub version: u32,
+    /// Whether the client may use it; if not, its deletion is not confirmed yet.
+    pub live: bool,
+    /// Never used again, as its id may be.
+    pub key: u64,
+}
+
+/// The objects of a client.
+#[derive(Debug)]
+pub struct Objects {
+    map: BTreeMap<u32, Object>,
+    /// Ids below `next` that are free.
+    free: BTreeSet<u32>,
+    next: u32,
+    keys: u64,
+}
+
+impl Default for Objects {
+    fn default() -> Self {
+        let mut objects = Self {
+            map: BTreeMap::new(),
+            free: BTreeSet::new(),
+            next: 1,
+            keys: 0,
+        };
+        objects.create(1, &WL_DISPLAY_INTERFACE, 1, true);
+        objects
+    }
+}
+
+impl Objects {
+    /// The object `id`, live or not.
+    #[must_use]
+    pub fn find(&self, id: u32) -> Option<Object> {
+        self.map.get(&id).copied()
+    }
+
+    /// The object `id`, if the client may use it.
+    #[must_use]
+    pub fn live(&self, id: u32) -> Option<Object> {
+        self.find(id).filter(|object| object.live)
+    }
+
+    /// All objects.
+    pub fn all(&self) -> impl Iterator<Item = (u32, &Object)> {
+        self.map.iter().map(|(id, object)| (*id, object))
+    }
+
+    /// How many live objects have the interface.
+    #[must_use]
+    pub fn count(&self, interface: &str) -> usize {
+        self.map
+            .values()
+            .filter(|object| object.live && object.interface.name == interface)
+            .count()
+    }
+
+    /// The id of the next object of the client: the lowest that is free.
+    #[must_use]
+    pub fn free_id(&self) -> u32 {
+        self.free.first().copied().unwrap_or(self.next)
+    }
+
+    /// Whether the client may make an object `id`.
+    #[must_use]
+    pub fn may_create(&self, id: u32) -> bool {
+        id == self.next || self.free.contains(&id)
+    }
+
+    /// Makes an object; returns its key.
+    pub fn create(&mut self, id: u32, interface: &'static Interface, version: u32, live: bool) -> u64 {
+        self.keys += 1;
+        self.map.insert(
+            id,
+            Object {
+                interface,
+                version,
+                live,
+                key: self.keys,
+            },
+        );
+        if id < FIRST_SERVER_ID {
+            self.free.remove(&id);
+            self.next = self.next.max(id.saturating_add(1));
+        }
+        self.keys
+    }
+
+    /// The client, or an event, destroys an object.
+    pub fn destroy(&mut self, id: u32) {
+        if let Some(object) = self.map.get_mut(&id) {
+            object.live = false;
+        }
+    }
+
+    /// The compositor confirms a deletion.
+    pub fn free(&mut self, id: u32) {
+        if self.map.remove(&id).is_some() && id < FIRST_SERVER_ID {
+            self.free.insert(id);
+        }
+    }
+}
