@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # The entry point. Every target installs what it lacks (scripts/setup says what).
 export PATH := $(HOME)/.cargo/bin:$(PATH)
-.PHONY: help setup build demo test check bench clean
+.PHONY: help setup build demo test check bench fuzz clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -25,6 +25,10 @@ check: setup ## format, lints, licences, documents
 
 bench: setup ## measure against weston, as ratios
 	@scripts/bench
+
+FUZZ_SECONDS ?= 900
+fuzz: setup ## fuzz every target for FUZZ_SECONDS (900), two at a time
+	@scripts/fuzz $(FUZZ_SECONDS)
 
 clean: ## remove what was built
 	cargo clean
