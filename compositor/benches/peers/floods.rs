@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A client that round-trips beside one that floods: heraldry and weston under the same floods.
+//! A client that works beside one that floods: heraldry, weston and sway under the same floods.
 //!
-//! The two clients are of different VMs. The victim sends a sync and waits, again and again; the numbers are its round
-//! trips, in microseconds. Both cores are used: the aggressor must not steal the victim's own time slice.
+//! The two clients are of different VMs. The victim animates a window and sends syncs, again and again; the numbers are its
+//! round trips, and its frames per second as a share of those without a flood. Both cores are used: the aggressor must not
+//! steal the victim's own time slice.
 
-use std::io::Write;
+use std::io::{IoSlice, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::subjects::{Subject, direct, weston, whole_path};
-use wayland_client::protocol::{wl_callback, wl_compositor, wl_registry, wl_surface};
-use wayland_client::{Connection, Dispatch, EventQueue, QueueHandle, delegate_noop};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+
+use crate::client::{Window, connect};
+use crate::subjects::{Subject, direct, sway, weston, whole_path};
 
 const SPAN: Duration = Duration::from_secs(3);
 
@@ -21,61 +25,99 @@ const SPAN: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flood {
     None,
+    /// Syncs without end.
+    Messages,
+    /// A window of 640x480, all of it new, as fast as it goes.
     Commits,
+    /// A surface without content, damaged and committed.
+    EmptyCommits,
     Surfaces,
+    /// 28 descriptors with every message, which no request takes.
+    Descriptors,
+    /// Titles of 4000 bytes.
+    LongMessages,
     NotReading,
     Connections,
 }
 
+const FLOODS: [Flood; 9] = [
+    Flood::None,
+    Flood::Messages,
+    Flood::Commits,
+    Flood::EmptyCommits,
+    Flood::Surfaces,
+    Flood::Descriptors,
+    Flood::LongMessages,
+    Flood::NotReading,
+    Flood::Connections,
+];
+
+struct Figures {
+    p50: f64,
+    p99: f64,
+    worst: f64,
+    frames: f64,
+}
+
 pub(crate) fn run(bin: &Path) {
     let dir = tempfile::tempdir().unwrap();
-    let mut subjects = vec![
-        weston(dir.path()),
-        direct(bin, dir.path()),
-        whole_path(bin, dir.path()),
-    ];
-    println!("round trips of a client beside one of another VM that floods, us");
+    let mut subjects = vec![weston(dir.path())];
+    subjects.extend(sway(dir.path()));
+    subjects.extend([direct(bin, dir.path()), whole_path(bin, dir.path())]);
     println!(
-        "{:<30} {:<26} {:>8} {:>8} {:>8} {:>8}",
-        "", "flood", "p50", "p99", "worst", "p50/idle"
+        "a client beside one of another VM that floods: round trips in us, frames as a share of those without"
+    );
+    println!(
+        "{:<30} {:<14} {:>8} {:>8} {:>8} {:>9} {:>9} {:>7}",
+        "", "flood", "p50", "p99", "worst", "p50/idle", "frames/s", "share"
     );
     for subject in &subjects {
-        let mut idle = 1.0;
-        for flood in [
-            Flood::None,
-            Flood::Commits,
-            Flood::Surfaces,
-            Flood::NotReading,
-            Flood::Connections,
-        ] {
-            let (p50, p99, worst) = measure(subject, flood);
+        let mut idle = (1.0, 1.0);
+        for flood in FLOODS {
+            let m = measure(subject, flood);
             if flood == Flood::None {
-                idle = p50;
+                idle = (m.p50, m.frames);
             }
             println!(
-                "{:<30} {:<26} {p50:>8.0} {p99:>8.0} {worst:>8.0} {:>8.1}",
+                "{:<30} {:<14} {:>8.0} {:>8.0} {:>8.0} {:>9.1} {:>9.1} {:>6.0}%",
                 subject.name,
                 format!("{flood:?}"),
-                p50 / idle
+                m.p50,
+                m.p99,
+                m.worst,
+                m.p50 / idle.0,
+                m.frames,
+                100.0 * m.frames / idle.1
             );
         }
     }
     subjects.clear();
 }
 
-fn measure(subject: &Subject, flood: Flood) -> (f64, f64, f64) {
+fn measure(subject: &Subject, flood: Flood) -> Figures {
     let stop = Arc::new(AtomicBool::new(false));
     let (path, flag) = (subject.other.clone(), Arc::clone(&stop));
-    let aggressor = std::thread::spawn(move || attack(&path, flood, &flag));
-    let (mut client, mut queue) = connect(&subject.socket);
+    let (mut client, mut queue) = connect(&subject.socket).unwrap();
+    let mut window = Window::open(&mut client, &mut queue, (320, 240));
+    let mut frames = 0_u32;
+    window.draw(&mut client, &mut queue, frames);
+    let aggressor = std::thread::spawn(move || {
+        while !flag.load(Ordering::Relaxed) {
+            // An aggressor that was ended comes again.
+            attack(&path, flood, &flag);
+        }
+    });
     std::thread::sleep(Duration::from_millis(200));
     let mut times = Vec::new();
+    frames = 0;
     let start = Instant::now();
     while start.elapsed() < SPAN {
+        frames += u32::from(window.try_draw(&mut client, &queue, frames));
         let sent = Instant::now();
         queue.roundtrip(&mut client).unwrap();
         times.push(sent.elapsed().as_secs_f64() * 1e6);
     }
+    let elapsed = start.elapsed().as_secs_f64();
     stop.store(true, Ordering::Relaxed);
     aggressor.join().unwrap();
     times.sort_by(f64::total_cmp);
@@ -85,57 +127,112 @@ fn measure(subject: &Subject, flood: Flood) -> (f64, f64, f64) {
             .copied()
             .unwrap_or(0.0)
     };
-    (at(500), at(990), at(1000))
+    Figures {
+        p50: at(500),
+        p99: at(990),
+        worst: at(1000),
+        frames: f64::from(frames) / elapsed,
+    }
 }
 
-#[derive(Default)]
-struct Client {
-    compositor: Option<wl_compositor::WlCompositor>,
+fn words(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
 }
 
-fn connect(path: &Path) -> (Client, EventQueue<Client>) {
-    let connection = Connection::from_socket(UnixStream::connect(path).unwrap()).unwrap();
-    let mut queue = connection.new_event_queue();
-    let mut client = Client::default();
-    connection.display().get_registry(&queue.handle(), ());
-    queue.roundtrip(&mut client).unwrap();
-    (client, queue)
+fn impatient(path: &Path) -> Option<UnixStream> {
+    let stream = UnixStream::connect(path).ok()?;
+    stream.set_write_timeout(Some(Duration::from_millis(200))).ok()?;
+    Some(stream)
 }
 
 /// Floods until told to stop, or until the compositor has had enough of it.
 fn attack(path: &Path, flood: Flood, stop: &AtomicBool) {
     let running = || !stop.load(Ordering::Relaxed);
     match flood {
-        Flood::None => {}
+        Flood::None => std::thread::sleep(Duration::from_millis(10)),
+        Flood::Messages => {
+            let Ok((mut client, mut queue)) = connect(path) else {
+                return;
+            };
+            let display = queue.handle();
+            while running() {
+                for _ in 0..500 {
+                    let Some(compositor) = &client.compositor else {
+                        return;
+                    };
+                    compositor.create_region(&display, ()).destroy();
+                }
+                if queue.roundtrip(&mut client).is_err() {
+                    return;
+                }
+            }
+        }
         Flood::Commits => {
-            let (client, mut queue) = connect(path);
-            let surface = client
-                .compositor
-                .as_ref()
-                .unwrap()
-                .create_surface(&queue.handle(), ());
-            let mut client = client;
-            queue.roundtrip(&mut client).unwrap();
-            let socket = queue.as_fd_owned();
+            let Ok((mut client, mut queue)) = connect(path) else {
+                return;
+            };
+            let window = Window::open(&mut client, &mut queue, (640, 480));
+            while running() {
+                for _ in 0..50 {
+                    window.flood();
+                }
+                if queue.roundtrip(&mut client).is_err() {
+                    return;
+                }
+            }
+        }
+        Flood::EmptyCommits => {
+            let Ok((mut client, mut queue)) = connect(path) else {
+                return;
+            };
+            let Some(compositor) = &client.compositor else {
+                return;
+            };
+            let surface = compositor.create_surface(&queue.handle(), ());
+            if queue.roundtrip(&mut client).is_err() {
+                return;
+            }
             let id = wayland_client::Proxy::id(&surface).protocol_id();
             // damage(0, 0, 100, 100), commit
-            let words = [id, 24 << 16 | 2, 0, 0, 100, 100, id, 8 << 16 | 6];
-            let once: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+            let once = words(&[id, 24 << 16 | 2, 0, 0, 100, 100, id, 8 << 16 | 6]);
             let burst = once.repeat(512);
+            let Ok(socket) = queue.as_fd().try_clone_to_owned() else {
+                return;
+            };
             let mut stream = UnixStream::from(socket);
-            stream.set_nonblocking(false).unwrap();
+            let blocking = stream.set_nonblocking(false);
+            let limited = stream.set_write_timeout(Some(Duration::from_millis(200)));
+            if blocking.is_err() || limited.is_err() {
+                return;
+            }
             while running() && stream.write_all(&burst).is_ok() {}
         }
         Flood::Surfaces => {
-            let (mut client, mut queue) = connect(path);
+            let Ok((mut client, mut queue)) = connect(path) else {
+                return;
+            };
             while running() {
                 for _ in 0..200 {
-                    let surface = client
-                        .compositor
-                        .as_ref()
-                        .unwrap()
-                        .create_surface(&queue.handle(), ());
-                    surface.destroy();
+                    let Some(compositor) = &client.compositor else {
+                        return;
+                    };
+                    compositor.create_surface(&queue.handle(), ()).destroy();
+                }
+                if queue.roundtrip(&mut client).is_err() {
+                    return;
+                }
+            }
+        }
+        Flood::Descriptors => descriptors(path, stop),
+        Flood::LongMessages => {
+            let Ok((mut client, mut queue)) = connect(path) else {
+                return;
+            };
+            let window = Window::open(&mut client, &mut queue, (640, 480));
+            let title = "x".repeat(4000);
+            while running() {
+                for _ in 0..20 {
+                    window.toplevel.set_title(title.clone());
                 }
                 if queue.roundtrip(&mut client).is_err() {
                     return;
@@ -143,24 +240,14 @@ fn attack(path: &Path, flood: Flood, stop: &AtomicBool) {
             }
         }
         Flood::NotReading => {
-            let mut stream = UnixStream::connect(path).unwrap();
-            stream
-                .set_write_timeout(Some(Duration::from_millis(200)))
-                .unwrap();
+            let Some(mut stream) = impatient(path) else { return };
             // wl_display.sync with ever new ids, whose answers are never read.
             let mut id = 2_u32;
             while running() {
-                let mut burst = Vec::new();
-                for _ in 0..200 {
-                    burst.extend([1_u32, 12 << 16, id].iter().flat_map(|word| word.to_ne_bytes()));
-                    id += 1;
-                }
+                let burst: Vec<u8> = (0..200).flat_map(|n| words(&[1, 12 << 16, id + n])).collect();
+                id += 200;
                 if stream.write_all(&burst).is_err() {
-                    stream = UnixStream::connect(path).unwrap();
-                    stream
-                        .set_write_timeout(Some(Duration::from_millis(200)))
-                        .unwrap();
-                    id = 2;
+                    return;
                 }
             }
         }
@@ -172,35 +259,28 @@ fn attack(path: &Path, flood: Flood, stop: &AtomicBool) {
     }
 }
 
-/// The queue's socket, to write to it directly.
-trait Socket {
-    fn as_fd_owned(&self) -> std::os::fd::OwnedFd;
-}
-
-impl Socket for EventQueue<Client> {
-    fn as_fd_owned(&self) -> std::os::fd::OwnedFd {
-        use std::os::fd::AsFd;
-        self.as_fd().try_clone_to_owned().unwrap()
-    }
-}
-
-impl Dispatch<wl_registry::WlRegistry, ()> for Client {
-    fn event(
-        state: &mut Self,
-        registry: &wl_registry::WlRegistry,
-        event: wl_registry::Event,
-        (): &(),
-        _: &Connection,
-        handle: &QueueHandle<Self>,
-    ) {
-        if let wl_registry::Event::Global { name, interface, .. } = event
-            && interface == "wl_compositor"
-        {
-            state.compositor = Some(registry.bind(name, 4, handle, ()));
+/// Syncs with 28 descriptors each.
+fn descriptors(path: &Path, stop: &AtomicBool) {
+    let Some(stream) = impatient(path) else { return };
+    let Ok(memory) = rustix::fs::memfd_create("bench", rustix::fs::MemfdFlags::CLOEXEC) else {
+        return;
+    };
+    let many = [memory.as_fd(); 28];
+    let mut id = 2_u32;
+    while !stop.load(Ordering::Relaxed) {
+        let message = words(&[1, 12 << 16, id]);
+        id += 1;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(28))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&many));
+        let sent = sendmsg(
+            &stream,
+            &[IoSlice::new(&message)],
+            &mut control,
+            SendFlags::NOSIGNAL,
+        );
+        if sent.is_err() {
+            return;
         }
     }
 }
-
-delegate_noop!(Client: ignore wl_callback::WlCallback);
-delegate_noop!(Client: ignore wl_compositor::WlCompositor);
-delegate_noop!(Client: ignore wl_surface::WlSurface);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Heraldry against weston, run side by side on this machine: `make bench`.
+//! Heraldry against weston and sway, run side by side on this machine: `make bench`.
 //!
-//! weston, heraldry on development sockets, and the whole path (host daemon, emulated device, gate, compositor). Read
+//! weston, sway, heraldry on development sockets, and the whole path (host daemon, emulated device, gate, compositor). Read
 //! the ratios; absolute numbers belong to the machine.
 #![expect(
     clippy::print_stdout,
@@ -10,6 +10,7 @@
     reason = "a measuring program"
 )]
 
+mod client;
 mod floods;
 mod frames;
 mod subjects;

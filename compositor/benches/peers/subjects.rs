@@ -88,6 +88,47 @@ pub(crate) fn weston(dir: &Path) -> Subject {
     }
 }
 
+/// sway, if it is installed.
+pub(crate) fn sway(dir: &Path) -> Option<Subject> {
+    /// sway refuses to run as root; this is Debian's "nobody".
+    const NOBODY: u32 = 65_534;
+    let parent = dir;
+    let dir = private(dir, "sway");
+    let config = dir.join("config");
+    std::fs::write(&config, "xwayland disable\noutput * mode 1280x800\n").unwrap();
+    let args = [strings(&["-c"]), vec![config.display().to_string()]].concat();
+    let mut command = Command::new("sway");
+    if rustix::process::geteuid().is_root() {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(parent, std::fs::Permissions::from_mode(0o711)).unwrap();
+        std::os::unix::fs::chown(&dir, Some(NOBODY), Some(NOBODY)).unwrap();
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let child = command
+        .args(args)
+        .env("XDG_RUNTIME_DIR", &dir)
+        .env("WLR_BACKENDS", "headless")
+        .env("WLR_LIBINPUT_NO_DEVICES", "1")
+        .env("WLR_RENDERER", "pixman")
+        .env_remove("WAYLAND_DISPLAY")
+        .env_remove("DISPLAY")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(dir.join("log")).unwrap())
+        .process_group(0)
+        .spawn();
+    let child = child.ok()?;
+    let socket = dir.join("wayland-1");
+    wait_for(&socket);
+    Some(Subject {
+        name: "sway (headless, pixman)",
+        other: socket.clone(),
+        socket,
+        names: vec![],
+        children: vec![child],
+    })
+}
+
 pub(crate) fn direct(bin: &Path, dir: &Path) -> Subject {
     let dir = private(dir, "direct");
     let (socket, other) = (dir.join("work"), dir.join("other"));

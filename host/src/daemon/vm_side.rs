@@ -95,7 +95,14 @@ impl Daemon {
         let Some((name, vm)) = self.vms.iter_mut().find(|(_, vm)| vm.id == id) else {
             return;
         };
-        if let Err(wait) = vm.pace.take(Instant::now()) {
+        let per_second = name
+            .as_str()
+            .parse()
+            .ok()
+            .and_then(|name: heraldry_config::VmName| self.config.vms.get(&name))
+            .map_or(1, |vm| vm.rules.limits.connections_per_second);
+        let per_second = u32::try_from(per_second).unwrap_or(u32::MAX);
+        if let Err(wait) = vm.pace.take(Instant::now(), per_second) {
             self.rest(Key::Vm(id), wait);
             return;
         }
