@@ -92,6 +92,8 @@ pub struct Options {
     pub size: (i32, i32),
     /// Pixels per logical pixel.
     pub scale: f64,
+    /// Whether the compositor is started anew when it crashes.
+    pub supervised: bool,
 }
 
 impl Default for Options {
@@ -101,6 +103,7 @@ impl Default for Options {
             transport: Transport::Virtio,
             size: (1280, 800),
             scale: 1.0,
+            supervised: false,
         }
     }
 }
@@ -203,7 +206,8 @@ impl Rig {
         rig
     }
 
-    fn wait_for_compositor(&self) {
+    /// Waits until the compositor answers, and knows the host.
+    pub fn wait_for_compositor(&self) {
         until("the compositor answers", || {
             request(&self.file("ctl"), &Request::Stats).is_ok()
         });
@@ -237,12 +241,38 @@ impl Rig {
     /// The process of the compositor itself.
     #[must_use]
     pub fn compositor_pid(&self) -> u32 {
-        match self.options.transport {
+        self.running_compositor().expect("the compositor runs")
+    }
+
+    /// The process of the compositor itself, if there is one now.
+    #[must_use]
+    pub fn running_compositor(&self) -> Option<u32> {
+        let program = match self.options.transport {
             Transport::Dev => self.compositor.pid(),
-            Transport::Virtio => {
-                child_of(self.compositor.pid(), "heraldry").expect("the compositor runs under heraldry-sim")
-            }
+            Transport::Virtio => child_of(self.compositor.pid(), "heraldry")?,
+        };
+        if self.options.supervised {
+            child_of(program, "heraldry")
+        } else {
+            Some(program)
         }
+    }
+
+    /// The file in which a supervised compositor notes which VM it is serving.
+    #[must_use]
+    pub fn served_record(&self) -> PathBuf {
+        let pid = self.compositor_pid();
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).expect("the compositor runs");
+        let mut words = line.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+        words.find(|word| word == "--served-record").expect("it is supervised");
+        let path = words.next().expect("a file");
+        PathBuf::from(path.replace("self", &pid.to_string()))
+    }
+
+    /// The process of the device.
+    #[must_use]
+    pub fn device_pid(&self) -> u32 {
+        self.compositor.pid()
     }
 
     /// The process of the host daemon.
@@ -447,7 +477,12 @@ fn compositor_command(dir: &TempDir, options: &Options) -> Command {
         }
     };
     command
-        .args(["run", "--backend", "headless", "--config"])
+        .args([
+            if options.supervised { "supervise" } else { "run" },
+            "--backend",
+            "headless",
+            "--config",
+        ])
         .arg(file("heraldry.kdl"))
         .arg("--control")
         .arg(file("ctl"))

@@ -7,3 +7,4 @@ mod hand_over;
 mod isolation;
 mod leaks;
 mod programs;
+mod supervise;

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A compositor that crashes: it comes back, VMs can connect again, and a VM that was being served at two crashes in a row
+//! waits for the user.
+
+use std::os::unix::fs::FileExt as _;
+use std::time::{Duration, Instant};
+
+use heraldry_compositor::control::protocol::Request;
+use heraldry_tests::colour::key::{CYAN, MAGENTA};
+use heraldry_tests::path::{Options, Rig, Visitor, until};
+use rustix::process::{Pid, Signal, kill_process};
+
+fn crash(rig: &Rig) {
+    let pid = i32::try_from(rig.compositor_pid()).unwrap();
+    // Rust's own handler for SIGSEGV waits for the fault to come again, which a signal from outside does not.
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::ABORT).unwrap();
+}
+
+#[test]
+fn a_crashed_compositor_comes_back_and_vms_connect_again() {
+    let rig = Rig::start(Options {
+        supervised: true,
+        ..Options::default()
+    });
+    let mut visitor = rig.visitor("work");
+    visitor.show((200, 150), CYAN).unwrap();
+    rig.content_of("work");
+    let before = rig.compositor_pid();
+    crash(&rig);
+    let crashed = Instant::now();
+    visitor.end();
+    until("another compositor runs", || {
+        rig.running_compositor().is_some_and(|pid| pid != before)
+    });
+    rig.wait_for_compositor();
+    let away = crashed.elapsed();
+    let mut again = rig.visitor("work");
+    again.show((200, 150), MAGENTA).unwrap();
+    rig.picture().assert_only_in(MAGENTA, rig.content_of("work"));
+    assert!(away < Duration::from_secs(5), "back after {away:?}");
+    assert!(rig.compositor_log().contains("the compositor crashed"));
+    assert!(rig.vms().iter().all(|vm| vm.paused.is_none()));
+}
+
+#[test]
+fn a_vm_that_was_served_at_two_crashes_is_paused_until_the_user_resumes_it() {
+    let rig = Rig::start(Options {
+        supervised: true,
+        ..Options::default()
+    });
+    for _ in 0..2 {
+        let before = rig.compositor_pid();
+        // What a crash while a request of the VM is handled leaves behind.
+        let record = std::fs::File::options().write(true).open(rig.served_record());
+        record.unwrap().write_all_at(b"untrusted\0", 0).unwrap();
+        crash(&rig);
+        until("another compositor runs", || {
+            rig.running_compositor().is_some_and(|pid| pid != before)
+        });
+        rig.wait_for_compositor();
+    }
+    let paused = |vm: &str| rig.vms().iter().any(|known| known.name == vm && known.paused.is_some());
+    assert!(paused("untrusted") && !paused("work"));
+    let mut other = rig.visitor("work");
+    other.show((100, 80), CYAN).unwrap();
+    // Its connections are taken and not read.
+    let mut waiting = Visitor::bare(rig.connect("untrusted"));
+    for _ in 0..20 {
+        waiting.push();
+        other.roundtrip().unwrap();
+    }
+    assert!(waiting.seen().globals.is_empty(), "nothing is answered");
+    rig.tell(&Request::Resume {
+        vm: "untrusted".to_owned(),
+    });
+    waiting.roundtrip().unwrap();
+    assert!(!paused("untrusted"));
+}
