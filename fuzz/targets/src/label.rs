@@ -4,8 +4,6 @@
 //!
 //! Input: 16 bytes of settings, then the title.
 
-use std::collections::HashSet;
-
 use heraldry_decorations::{
     Arms, Button, FrameKind, FrameSpec, Pattern, Rgb, Side, Style, TitleLevel, TitleRule, draw, geometry,
     notice, safe_title,
@@ -72,7 +70,8 @@ pub fn run(data: &[u8]) {
         color: Rgb {
             r: set[6],
             g: set[7],
-            b: set[8],
+            // Never as light as parchment, by which the owner's box is found.
+            b: set[8] & 0x7f,
         },
         pattern: PATTERNS[usize::from(set[9]) % PATTERNS.len()],
         glyph: ["W", "⚙", "中", "é"][usize::from(set[10] / 8) % 4].to_owned(),
@@ -164,16 +163,19 @@ fn frames(style: &Style, spec: &FrameSpec<'_>, safe: &str) {
 
 /// Whatever a title changes lies between the owner's box and the buttons, and not on the frame's edge.
 fn title_keeps_its_place(with: &[u8], without: &[u8], width: usize, end: usize, style: &Style) {
-    let changed: HashSet<(usize, usize)> = with
+    let changed = with
         .chunks_exact(4)
         .zip(without.chunks_exact(4))
         .enumerate()
         .filter(|(_, (a, b))| a != b)
-        .map(|(at, _)| (at % width, at / width))
-        .collect();
-    if changed.is_empty() {
+        .map(|(at, _)| (at % width, at / width));
+    let corners = changed.fold(None, |corners, (x, y)| {
+        let (left, top, right, bottom) = corners.unwrap_or((x, y, x, y));
+        Some((left.min(x), top.min(y), right.max(x), bottom.max(y)))
+    });
+    let Some((left, top, right, lower)) = corners else {
         return;
-    }
+    };
     // Nothing but the owner's box has the colour of parchment; beyond it is a dark rim.
     let parchment = [[0xe4, 0xf0, 0xf4, 255], [0xba, 0xc2, 0xc4, 255]];
     let owner = without
@@ -181,16 +183,18 @@ fn title_keeps_its_place(with: &[u8], without: &[u8], width: usize, end: usize, 
         .enumerate()
         .filter(|(_, pixel)| parchment.iter().any(|color| color == pixel))
         .map(|(at, _)| at % width)
+        .filter(|x| *x < end)
         .max()
         .expect("a title without an owner beside it");
     let rim = usize::try_from(style.px(1)).expect("small");
     let bottom = with.len() / 4 / width - 1;
-    for (x, y) in changed {
-        assert!(
-            x > owner + rim + 1,
-            "column {x} of the owner's box, which ends at {owner}"
-        );
-        assert!(x < end, "column {x} of the buttons, which begin at {end}");
-        assert!(y >= rim && y < bottom, "row {y} of the frame's edge");
-    }
+    assert!(
+        left > owner + rim + 1,
+        "column {left} of the owner's box, which ends at {owner}"
+    );
+    assert!(right < end, "column {right} of the buttons, which begin at {end}");
+    assert!(
+        top >= rim && lower < bottom,
+        "rows {top} to {lower} of the frame's edge"
+    );
 }
