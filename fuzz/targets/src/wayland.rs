@@ -159,7 +159,7 @@ pub fn encode(object: u32, opcode: u16, args: &[Arg]) -> Vec<u8> {
 }
 
 /// An object.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Object {
     /// Its interface.
     pub interface: &'static Interface,
@@ -169,6 +169,17 @@ pub struct Object {
     pub live: bool,
     /// Never used again, as its id may be.
     pub key: u64,
+}
+
+impl std::fmt::Debug for Object {
+    /// Not the whole interface, which shows all interfaces that it leads to, some in circles.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} v{} (live: {})",
+            self.interface.name, self.version, self.live
+        )
+    }
 }
 
 /// The objects of a client.

@@ -27,7 +27,7 @@ pub struct Rules {
 }
 
 /// A passed request and what it is judged by.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Passed<'a> {
     /// The object that it is to.
     pub object: Object,
@@ -41,6 +41,14 @@ pub struct Passed<'a> {
     pub limits: &'a Limits,
     /// The size of all memory that a client shares.
     pub memory: u64,
+}
+
+impl std::fmt::Debug for Passed<'_> {
+    /// Not the object: an interface shows all interfaces that it leads to, which some do in circles.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let interface = self.object.interface.name;
+        write!(f, "{interface}.{} {:?}", self.request, self.args)
+    }
 }
 
 impl Passed<'_> {
@@ -63,6 +71,14 @@ impl Passed<'_> {
     fn near(&self, first: usize, count: usize) {
         for at in first..first + count {
             assert!(self.int(at).unsigned_abs() <= FAR.unsigned_abs(), "{self:?}");
+        }
+    }
+
+    /// A rectangle of a region or of damage, or a box around many: from one end of what is near to the other at most.
+    fn area(&self) {
+        self.near(0, 2);
+        for at in [2, 3] {
+            assert!((1..=2 * FAR).contains(&self.int(at)), "{self:?}");
         }
     }
 
@@ -102,8 +118,7 @@ impl Rules {
         match (object.interface.name, passed.request) {
             ("wl_shm" | "wl_shm_pool", _) => self.memory(passed),
             ("wl_surface", "damage" | "damage_buffer") => {
-                passed.near(0, 2);
-                assert!(passed.int(2) > 0 && passed.int(3) > 0, "{passed:?}");
+                passed.area();
                 let count = self.damage.entry(object.key).or_default();
                 *count += 1;
                 // Of two kinds, and a box for the rest of each.
@@ -117,8 +132,7 @@ impl Rules {
             ("wl_surface", "attach") => passed.near(1, 2),
             ("wl_surface", "offset") | ("wl_subsurface", "set_position") => passed.near(0, 2),
             ("wl_region", "add" | "subtract") => {
-                passed.near(0, 4);
-                assert!(passed.int(2) > 0 && passed.int(3) > 0, "{passed:?}");
+                passed.area();
                 let count = self.rectangles.entry(object.key).or_default();
                 *count += 1;
                 // Beyond, a box that grows by doubling.
