@@ -151,6 +151,7 @@ pub fn assemble(
             dispatcher,
             refused_unknown: RateLimited::new(5),
             heart: Heart::default(),
+            maps_due: None,
             marks_armed: false,
             config_path: None,
             stopping: false,

@@ -76,6 +76,8 @@ pub struct Core {
     pub config_path: Option<PathBuf>,
     /// When frames are drawn.
     pub pacer: Pacer,
+    /// When a window that had to wait may appear.
+    pub maps_due: Option<std::time::Duration>,
     /// A timer runs that looks at the marks of throttled VMs.
     pub marks_armed: bool,
     /// Set when the loop must end.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What happens once after every dispatch of the event loop, in this order:
 //!
-//! 1. connections that ended are forgotten;
+//! 1. connections that ended are forgotten, windows that had to wait appear;
 //! 2. effects that handlers asked for are performed, windows that came or went settle the focus;
 //! 3. seats learn of a moved keyboard focus, clients of changed sizes and states;
 //! 4. the pointer's surface is looked up anew if anything under it changed;
@@ -44,6 +44,7 @@ impl State {
     pub fn tick(&mut self) {
         self.core.heart.begin();
         self.forget_departed();
+        self.map_waiting();
         self.core.popups.cleanup();
         self.end_dead_popup_grabs();
         self.end_unfounded_drags();

@@ -133,7 +133,6 @@ impl State {
             if let Some(window) = self.core.windows.get_mut(id) {
                 window.waits_to_map = true;
             }
-            // One timer for each VM is enough: it comes again as long as a window waits.
             if !waits {
                 self.map_later(after);
             }
@@ -149,6 +148,10 @@ impl State {
 
     /// Windows that had to wait appear, as many as may.
     pub(crate) fn map_waiting(&mut self) {
+        let now = self.core.clock.now();
+        if self.core.maps_due.take_if(|due| *due <= now).is_none() {
+            return;
+        }
         let waiting: Vec<_> = self
             .core
             .windows

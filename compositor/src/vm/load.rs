@@ -183,19 +183,21 @@ impl State {
         }
     }
 
-    /// A window that had to wait appears when its VM may show one again.
+    /// A window has to wait: the tick looks again when its VM may show one.
     pub(crate) fn map_later(&mut self, after: Duration) {
-        if !self.core.clock.runs() {
+        let due = self.core.clock.now().saturating_add(after);
+        let earlier = self.core.maps_due.is_some_and(|known| known <= due);
+        self.core.maps_due = Some(self.core.maps_due.map_or(due, |known| known.min(due)));
+        if earlier || !self.core.clock.runs() {
             return;
         }
         debug!(?after, "a window has to wait");
+        // Waking the loop is all that there is to do.
+        let timer = Timer::from_duration(after);
         let armed = self
             .core
             .handle
-            .insert_source(Timer::from_duration(after), |_, (), state: &mut Self| {
-                state.map_waiting();
-                TimeoutAction::Drop
-            });
+            .insert_source(timer, |_, (), _: &mut Self| TimeoutAction::Drop);
         if let Err(error) = armed {
             error!(%error, "cannot arm a timer");
         }

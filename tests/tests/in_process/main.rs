@@ -7,4 +7,5 @@ mod configures;
 mod focus;
 mod frames;
 mod pixels;
+mod quotas;
 mod registry;

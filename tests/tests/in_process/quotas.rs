@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a VM may use up of the screen and of the user's attention.
+
+use std::time::Duration;
+
+use heraldry_compositor::vm::pause::PauseReason;
+use heraldry_tests::colour::Area;
+use heraldry_tests::colour::key::{CYAN, MAGENTA, YELLOW};
+use heraldry_tests::fixture::{Fixture, Setup};
+
+fn with(quota: &str) -> Fixture {
+    Fixture::new(&Setup {
+        config: format!(
+            "schema 1\nvm \"work\" {{ color \"#2a5fb0\"; quota {{ {quota} }}; }}\nvm \"other\" {{ color \"#b3322e\"; }}\n"
+        ),
+        ..Setup::default()
+    })
+}
+
+#[test]
+fn popups_cover_no_more_than_their_share() {
+    // 1280x800; each popup covers a tenth.
+    let mut fixture = with("popup-coverage 25");
+    let client = fixture.add_client("work");
+    let window = fixture.window(client, (600, 400), MAGENTA);
+    for (shown, at) in [(1, 0), (2, 20), (2, 40), (2, 60)] {
+        let anchor = Area {
+            x: at,
+            y: at,
+            w: 1,
+            h: 1,
+        };
+        fixture.popup(&window, anchor, (400, 256), YELLOW);
+        fixture.frame();
+        let there = heraldry_compositor::render::geometry::popups(&fixture.state.core, window.id).len();
+        assert_eq!(there, shown, "after the one at {at}");
+    }
+    let work = fixture.state.core.vms.iter().find(|vm| vm.name.as_str() == "work");
+    assert_eq!(work.unwrap().load.dismissed_popups, 2);
+}
+
+#[test]
+fn windows_appear_no_faster_than_allowed() {
+    let mut fixture = with("maps-per-second 2");
+    let (client, other) = (fixture.add_client("work"), fixture.add_client("other"));
+    let shown = |fixture: &Fixture, vm: &str| {
+        let windows = fixture.state.core.windows.iter();
+        windows
+            .filter(|window| window.vm.as_str() == vm && window.mapped.is_some())
+            .count()
+    };
+    for _ in 0..4 {
+        let window = fixture.toplevel(client);
+        fixture.draw(&window, (100, 80), MAGENTA);
+    }
+    fixture.settle();
+    assert_eq!(shown(&fixture, "work"), 2);
+    let window = fixture.toplevel(other);
+    fixture.draw(&window, (100, 80), CYAN);
+    fixture.settle();
+    assert_eq!(shown(&fixture, "other"), 1, "another VM's window does not wait");
+    fixture.advance(Duration::from_millis(499));
+    assert_eq!(shown(&fixture, "work"), 2);
+    fixture.advance(Duration::from_millis(2));
+    assert_eq!(shown(&fixture, "work"), 3);
+    fixture.advance(Duration::from_millis(500));
+    assert_eq!(shown(&fixture, "work"), 4, "nothing is lost");
+}
+
+#[test]
+fn a_paused_vm_says_so_on_its_label_and_is_not_served() {
+    let mut fixture = with("clients 8");
+    let work = "work".parse().unwrap();
+    let client = fixture.add_gated_client("work");
+    let window = fixture.window(client, (400, 200), MAGENTA);
+    fixture.frame();
+    let content = fixture.content_pixels(&window);
+    let label = |fixture: &mut Fixture| {
+        let picture = fixture.picture();
+        // Amber is the compositor's own colour.
+        (content.x..content.x + content.w)
+            .filter(|x| picture.at(*x, content.y - 15) == [0xff, 0xc0, 0x30])
+            .count()
+    };
+    assert_eq!(label(&mut fixture), 0);
+    assert!(fixture.state.pause(&work, PauseReason::User, false));
+    fixture.advance(Duration::from_millis(17));
+    assert!(label(&mut fixture) > 20, "the badge is there");
+    fixture.fill(client, &window.surface, (400, 200), CYAN);
+    window.surface.commit();
+    for _ in 0..20 {
+        fixture.advance(Duration::from_millis(17));
+    }
+    let none = fixture.picture().find(CYAN);
+    assert!(none.is_none(), "what it draws is not shown");
+    assert!(fixture.state.resume(&work));
+    fixture.roundtrip(client);
+    fixture.frame();
+    assert_eq!(label(&mut fixture), 0);
+    fixture.picture().assert_only_in(CYAN, fixture.content_pixels(&window));
+}
