@@ -96,7 +96,9 @@ impl State {
         }
         let value = |index| i64::from(request.args.int(index));
         let near = |value: i64| value.clamp(-END, END);
-        let (x, y) = (near(value(0)), near(value(1)));
+        // The last place has room for one: what begins there or beyond must not become a box of no size.
+        let place = |value: i64| near(value).min(END.saturating_sub(1));
+        let (x, y) = (place(value(0)), place(value(1)));
         let added = [
             x,
             y,

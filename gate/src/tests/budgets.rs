@@ -28,6 +28,29 @@ fn what_the_compositor_made_gives_nothing_back() {
     assert_eq!(used(&client, Budget::Buffers), 1);
 }
 
+/// Found by fuzzing: the library asserts that a rectangle has a size.
+#[test]
+fn a_box_around_what_is_out_of_range_has_a_size() {
+    let mut client = Client::with(Limits {
+        region_rectangles: 0,
+        ..Limits::default()
+    });
+    let compositor = client.bind("wl_compositor");
+    let region = client.ok(compositor, "create_region", &[New]);
+    client.passed();
+    client.ok(region, "add", &[I(i32::MAX), I(0), I(i32::MAX), I(1)]);
+    let end = 1 << 29;
+    assert_eq!(
+        client.passed(),
+        [format!("wl_region@{region}.add({},0,1,1)", end - 1)]
+    );
+    client.ok(region, "add", &[I(i32::MIN), I(i32::MAX), I(1), I(i32::MAX)]);
+    assert_eq!(
+        client.passed(),
+        [format!("wl_region@{region}.add({},0,{},{end})", -end, 2 * end)]
+    );
+}
+
 /// One request over the limit of each kind of object.
 #[test]
 fn objects_of_every_kind_are_counted() {
