@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # The entry point. Every target installs what it lacks (scripts/setup says what).
 export PATH := $(HOME)/.cargo/bin:$(PATH)
-.PHONY: help setup build demo test check bench fuzz clean
+.PHONY: help setup build demo test check bench fuzz soak clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -29,6 +29,10 @@ bench: setup ## measure against weston, as ratios
 FUZZ_SECONDS ?= 900
 fuzz: setup ## fuzz every target for FUZZ_SECONDS (900), two at a time
 	@scripts/fuzz $(FUZZ_SECONDS)
+
+SOAK_MINUTES ?= 10
+soak: setup ## random hostile sessions from eight VMs for SOAK_MINUTES (10)
+	@scripts/soak $(SOAK_MINUTES)
 
 clean: ## remove what was built
 	cargo clean

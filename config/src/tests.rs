@@ -218,3 +218,21 @@ fn a_bound_only_lowers_and_says_so() {
     let stranger = config.vm(&"stranger".parse().unwrap());
     assert_eq!(stranger.config().unwrap().rules.limits.clients, 2);
 }
+
+#[test]
+fn the_documents_have_every_limit_with_its_default() {
+    let page = include_str!("../../docs/limits.md");
+    let rows: Vec<(&str, &str)> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+        .collect();
+    let expected: Vec<(&str, String)> = crate::Limits::ALL
+        .iter()
+        .map(|info| (info.name, format!("{} {} | ", info.default, info.unit)))
+        .collect();
+    assert_eq!(rows.len(), expected.len());
+    for ((name, rest), (limit, begin)) in rows.iter().zip(&expected) {
+        assert_eq!(name, limit);
+        assert!(rest.starts_with(begin.as_str()), "{name}: {rest}");
+    }
+}

@@ -109,26 +109,67 @@ fn every_path_in_the_documents_exists() {
     assert_none(&findings);
 }
 
+/// What is wrong with the last cell of a table's row: it names tests as `file` `function`, `folder`, or ids of rows of the
+/// hostile suite.
+fn unknown_tests(cell: &str, hostile: &str) -> Option<String> {
+    let mut named = 0;
+    let mut file = String::new();
+    for span in spans(cell) {
+        let path = root().join(span);
+        if path.is_file() {
+            file = std::fs::read_to_string(path).unwrap();
+        } else if !path.exists() && !file.contains(&format!("fn {span}(")) {
+            return Some(format!("there is no test {span}"));
+        }
+        named += 1;
+    }
+    let is_id = |word: &&str| {
+        let digits = word.strip_prefix(['A', 'L', 'V']).unwrap_or("");
+        digits.starts_with(|c: char| c.is_ascii_digit())
+    };
+    for id in cell.split(|c: char| !c.is_ascii_alphanumeric()).filter(is_id) {
+        // An id without a letter stands for all its variants.
+        if !hostile.contains(&format!("\"{id}")) {
+            return Some(format!("the hostile suite has no row {id}"));
+        }
+        named += 1;
+    }
+    (named == 0).then(|| "no test".to_owned())
+}
+
 #[test]
-fn every_threat_names_a_test_that_exists() {
-    let text = std::fs::read_to_string(root().join("SECURITY.md")).unwrap();
-    let rows: Vec<Vec<&str>> = text
-        .lines()
-        .skip_while(|line| !line.starts_with("| threat |"))
-        .skip(2)
-        .take_while(|line| line.starts_with('|'))
-        .map(|line| line.trim_matches('|').split('|').collect())
+fn every_threat_and_every_limit_names_a_test_that_exists() {
+    let mut rows = Vec::new();
+    files(Path::new("tests/tests/hostile"), &mut rows);
+    let hostile: String = rows
+        .iter()
+        .map(|path| std::fs::read_to_string(root().join(path)).unwrap())
         .collect();
-    assert!(rows.len() >= 10, "the table is where it was");
     let mut findings = Vec::new();
-    for row in rows {
-        let tests = spans(row.last().unwrap());
-        let exist = |test: &&str| root().join(test).exists();
-        if tests.is_empty() || !tests.iter().all(exist) {
-            findings.push(format!("{}: {tests:?}", row[0].trim()));
+    for (document, header, least) in [
+        ("SECURITY.md", "| threat |", 20),
+        ("docs/limits.md", "| limit |", 24),
+    ] {
+        let text = std::fs::read_to_string(root().join(document)).unwrap();
+        let table: Vec<&str> = text
+            .lines()
+            .skip_while(|line| !line.starts_with(header))
+            .skip(2)
+            .take_while(|line| line.starts_with('|'))
+            .collect();
+        assert!(table.len() >= least, "the table of {document} is where it was");
+        for row in table {
+            let mut cells = row.trim_matches('|').split('|');
+            let (first, last) = (cells.next().unwrap().trim(), cells.next_back().unwrap());
+            if let Some(why) = unknown_tests(last, &hostile) {
+                findings.push(format!("{document}: {first}: {why}"));
+            }
         }
     }
     assert_none(&findings);
+    assert!(unknown_tests("`tests/tests/project.rs` `no_such_test`", &hostile).is_some());
+    assert!(unknown_tests("rows A57, A999", &hostile).is_some());
+    assert!(unknown_tests("nothing", &hostile).is_some());
 }
 
 /// Names of all crates that `package` is built from.

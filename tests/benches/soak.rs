@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `make soak`: random hostile sessions from eight VMs against the release build, and a ninth VM that works.
+//!
+//! Prints, every minute, what the processes use and how the honest client fares. Fails if anything dies, if the honest client
+//! loses an answer or a pixel, or if memory, descriptors or threads grow.
+#![expect(
+    clippy::print_stdout,
+    clippy::expect_used,
+    clippy::cast_precision_loss,
+    reason = "a measuring program"
+)]
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use heraldry_tests::client::raw::Raw;
+use heraldry_tests::client::raw::random::Dice;
+use heraldry_tests::colour::key::{CYAN, MAGENTA};
+use heraldry_tests::path::{Options, Rig, Usage};
+
+const VMS: [&str; 8] = [
+    "work",
+    "personal",
+    "untrusted",
+    "vault",
+    "five",
+    "six",
+    "seven",
+    "eight",
+];
+const CONFIG: &str = r##"schema 1
+vm "work" { display-name "Work"; color "#2a5fb0"; pattern "horizontal"; glyph "W"; }
+vm "personal" { display-name "Personal"; color "#2f7d4f"; pattern "diagonal"; glyph "P"; }
+vm "untrusted" { display-name "Untrusted"; color "#b3322e"; pattern "vertical"; glyph "!"; }
+vm "vault" { display-name "Vault"; color "#7a5b9c"; pattern "cross"; glyph "V"; }
+vm "five" { color "#c07a10"; }
+vm "six" { color "#107a90"; }
+vm "seven" { color "#404040"; }
+vm "eight" { color "#a02070"; }
+vm "honest" { color "#e0e0e0"; pattern "dots"; }
+"##;
+
+const ATTACKER: &str = "attacker";
+
+/// Sessions and requests so far.
+#[derive(Default)]
+struct Done {
+    sessions: AtomicU64,
+    requests: AtomicU64,
+}
+
+/// One session of one hostile client.
+fn session(stream: std::os::unix::net::UnixStream, dice: &mut Dice, done: &Done) {
+    done.sessions.fetch_add(1, Ordering::Relaxed);
+    if dice.below(12) == 0 {
+        let mut raw = Raw::silent(stream);
+        let noise: Vec<u8> = (0..dice.below(6000))
+            .map(|_| dice.any().to_le_bytes()[0])
+            .collect();
+        raw.bytes(&noise, &[]);
+        raw.flush();
+        return;
+    }
+    let mut raw = Raw::silent(stream);
+    raw.send(1, "get_registry", &[heraldry_tests::client::raw::Arg::New]);
+    if raw.roundtrip().is_err() {
+        return;
+    }
+    raw.bind_everything();
+    if dice.below(2) == 0 {
+        raw.random_window(dice);
+    }
+    raw.deaf = dice.below(8) == 0;
+    let length = if dice.below(20) == 0 {
+        20_000
+    } else {
+        dice.below(400)
+    };
+    for _ in 0..length {
+        if raw.ended {
+            break;
+        }
+        raw.random_request(dice);
+        done.requests.fetch_add(1, Ordering::Relaxed);
+    }
+    raw.flush();
+    if !raw.deaf && dice.below(2) == 0 {
+        // It may have been ended meanwhile.
+        let _ended = raw.roundtrip();
+    }
+}
+
+fn attacker(
+    rig: &Rig,
+    vm: &'static str,
+    seed: u64,
+    stop: &Arc<AtomicBool>,
+    done: &Arc<Done>,
+) -> JoinHandle<()> {
+    let (socket, stop, done) = (rig.socket(vm), Arc::clone(stop), Arc::clone(done));
+    let thread = std::thread::Builder::new().name(ATTACKER.to_owned());
+    let attack = move || {
+        let mut dice = Dice::new(seed);
+        while !stop.load(Ordering::Relaxed) {
+            if let Ok(stream) = std::os::unix::net::UnixStream::connect(&socket) {
+                // A client of ours that gives up is no finding.
+                let _gave_up =
+                    std::panic::catch_unwind(AssertUnwindSafe(|| session(stream, &mut dice, &done)));
+            }
+        }
+    };
+    thread.spawn(attack).expect("a thread")
+}
+
+fn total(rig: &Rig) -> (u64, [Usage; 3]) {
+    let usage = [rig.compositor_pid(), rig.device_pid(), rig.host_pid()].map(Usage::of);
+    (usage.iter().map(|usage| usage.memory).sum(), usage)
+}
+
+fn main() {
+    let minutes = std::env::args()
+        .nth(1)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(10_u32);
+    let seed = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(1, |since| since.as_secs());
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if std::thread::current().name() != Some(ATTACKER) {
+            hook(info);
+        }
+    }));
+    println!(
+        "{minutes} minutes of random sessions from {} VMs, seed {seed}",
+        VMS.len()
+    );
+    let rig = Rig::start(Options {
+        config: CONFIG.to_owned(),
+        ..Options::default()
+    });
+    let pid = rig.compositor_pid();
+    let mut honest = rig.visitor("honest");
+    let window = honest
+        .show((200, 150), CYAN)
+        .expect("the honest client has a window");
+    rig.content_of("honest");
+    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(Done::default()));
+    let attackers: Vec<_> = (0..)
+        .zip(VMS)
+        .map(|(number, vm)| attacker(&rig, vm, seed + number, &stop, &done))
+        .collect();
+    println!(
+        "{:>6} {:>10} {:>12} {:>8} {:>9} {:>9} {:>9} {:>12} {:>12} {:>9}",
+        "minute",
+        "sessions",
+        "requests",
+        "trips/s",
+        "p50 us",
+        "p99 us",
+        "worst us",
+        "memory KiB",
+        "compositor",
+        "fds"
+    );
+    let mut memory = Vec::new();
+    for minute in 1..=minutes {
+        let mut times = Vec::new();
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(60) {
+            let sent = Instant::now();
+            let colour = if times.len() % 2 == 0 { CYAN } else { MAGENTA };
+            honest
+                .draw(&window, (200, 150), colour)
+                .expect("the honest client is served");
+            times.push(sent.elapsed().as_secs_f64() * 1e6);
+            std::thread::sleep(Duration::from_millis(16));
+        }
+        times.sort_by(f64::total_cmp);
+        let at = |share: usize| {
+            times
+                .get((times.len() - 1) * share / 1000)
+                .copied()
+                .unwrap_or(0.0)
+        };
+        let (sum, [compositor, device, host]) = total(&rig);
+        println!(
+            "{minute:>6} {:>10} {:>12} {:>8.0} {:>9.0} {:>9.0} {:>9.0} {sum:>12} {:>12} {:>9}",
+            done.sessions.load(Ordering::Relaxed),
+            done.requests.load(Ordering::Relaxed),
+            times.len() as f64 / start.elapsed().as_secs_f64(),
+            at(500),
+            at(990),
+            at(1000),
+            compositor.memory,
+            compositor.descriptors + device.descriptors + host.descriptors
+        );
+        memory.push(sum);
+        assert_eq!(rig.compositor_pid(), pid, "the compositor is the same process");
+    }
+    stop.store(true, Ordering::Relaxed);
+    for attacker in attackers {
+        attacker.join().expect("an attacker of ours panicked");
+    }
+    honest
+        .draw(&window, (200, 150), CYAN)
+        .expect("the honest client is served to the end");
+    let (first, last) = (memory.get(memory.len() / 3), memory.last());
+    if let (Some(first), Some(last)) = (first, last) {
+        println!(
+            "memory at the end: {:.2} of that after a third",
+            *last as f64 / *first as f64
+        );
+        assert!(*last < first + first / 4 + 8192, "memory grows");
+    }
+    for vm in rig
+        .stats()
+        .vms
+        .iter()
+        .filter(|vm| VMS.contains(&vm.name.as_str()))
+    {
+        println!(
+            "{:>10}: {} rules broken, {} turns used up",
+            vm.name, vm.violations, vm.exhausted_turns
+        );
+    }
+}
