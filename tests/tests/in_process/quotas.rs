@@ -35,7 +35,12 @@ fn popups_cover_no_more_than_their_share() {
         let there = heraldry_compositor::render::geometry::popups(&fixture.state.core, window.id).len();
         assert_eq!(there, shown, "after the one at {at}");
     }
-    let work = fixture.state.core.vms.iter().find(|vm| vm.name.as_str() == "work");
+    let work = fixture
+        .state
+        .core
+        .vms
+        .iter()
+        .find(|vm| vm.name.as_str() == "work");
     assert_eq!(work.unwrap().load.dismissed_popups, 2);
 }
 
@@ -97,5 +102,7 @@ fn a_paused_vm_says_so_on_its_label_and_is_not_served() {
     fixture.roundtrip(client);
     fixture.frame();
     assert_eq!(label(&mut fixture), 0);
-    fixture.picture().assert_only_in(CYAN, fixture.content_pixels(&window));
+    fixture
+        .picture()
+        .assert_only_in(CYAN, fixture.content_pixels(&window));
 }

@@ -59,7 +59,11 @@ fn a_vm_that_was_served_at_two_crashes_is_paused_until_the_user_resumes_it() {
         });
         rig.wait_for_compositor();
     }
-    let paused = |vm: &str| rig.vms().iter().any(|known| known.name == vm && known.paused.is_some());
+    let paused = |vm: &str| {
+        rig.vms()
+            .iter()
+            .any(|known| known.name == vm && known.paused.is_some())
+    };
     assert!(paused("untrusted") && !paused("work"));
     let mut other = rig.visitor("work");
     other.show((100, 80), CYAN).unwrap();

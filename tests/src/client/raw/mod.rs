@@ -6,6 +6,7 @@
 
 mod events;
 mod interfaces;
+pub mod random;
 mod shapes;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
