@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use heraldry_compositor::control::protocol::{InputRequest, KeyAction, Request, WindowInfo};
+use heraldry_tests::client::raw::Arg::New;
 use heraldry_tests::client::raw::{Raw, RawWindow};
 use heraldry_tests::colour::{Area, Pixels};
 use heraldry_tests::path::{Rig, until};
@@ -69,7 +70,7 @@ impl<'a> Attack<'a> {
         let logs = [rig.compositor_log().len(), rig.host_log().len()];
         Self {
             rig,
-            raw: Raw::new(rig.connect(HOSTILE)),
+            raw: attacker(rig),
             honest_window,
             allowed: Vec::new(),
             logs,
@@ -79,7 +80,7 @@ impl<'a> Attack<'a> {
     /// Another client of the attacker's VM.
     #[track_caller]
     pub(crate) fn another(&self) -> Raw {
-        Raw::new(self.rig.connect(HOSTILE))
+        attacker(self.rig)
     }
 
     /// Another client of the honest VM.
@@ -232,6 +233,19 @@ impl<'a> Attack<'a> {
         self.raw.settle();
         window
     }
+}
+
+/// A client of the attacker's VM. What the row before has left in the VM's own queue may keep it waiting.
+#[track_caller]
+fn attacker(rig: &Rig) -> Raw {
+    let mut found = None;
+    until("the attacker's VM may connect again", || {
+        let mut raw = Raw::silent(rig.connect(HOSTILE));
+        raw.send(1, "get_registry", &[New]);
+        found = raw.roundtrip().is_ok().then_some(raw);
+        found.is_some()
+    });
+    found.unwrap()
 }
 
 #[track_caller]

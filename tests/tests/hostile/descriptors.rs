@@ -51,4 +51,3 @@ fn own_process() -> OwnedFd {
     let own = rustix::process::getpid();
     rustix::process::pidfd_open(own, rustix::process::PidfdFlags::empty()).unwrap()
 }
-

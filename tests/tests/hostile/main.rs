@@ -10,8 +10,9 @@
 //! 3. nothing is left over: descriptors, threads, clients, windows and memory are as before.
 //!
 //! The first word of a row's name is its id, by which documents refer to it; letters tell the variants of one attack
-//! apart. `L` rows are requests that end or hang the compositor's library, `V` rows are about the transport. All rows
-//! of a file go through one set of programs, so what a row breaks, the next one finds.
+//! apart. `L` rows are requests that end or hang the compositor's library, `V` rows are about the transport, `Q` rows
+//! reach the limits of a quota. All rows of a file go through one set of programs, so what a row breaks, the next one
+//! finds.
 //!
 //!     cargo test -p heraldry-tests --test hostile -- --nocapture          # every row with its time
 //!     HERALDRY_ROWS=A57,L02 cargo test -p heraldry-tests --test hostile   # rows whose names begin so
@@ -22,6 +23,7 @@ mod bystander;
 mod stage;
 
 mod clipboard;
+mod descriptors;
 mod input;
 mod labels;
 mod library;
@@ -29,26 +31,27 @@ mod load;
 mod memory;
 mod objects;
 mod protocol;
+mod quotas;
 mod registry;
 mod spoofing;
 mod system;
 mod transport;
 
-use stage::run;
+use stage::{ORDINARY, run};
 
 macro_rules! themes {
     ($($theme:ident,)+) => {
         $(
             #[test]
             fn $theme() {
-                run(stringify!($theme), $theme::ROWS);
+                run(stringify!($theme), $theme::ROWS, ORDINARY);
             }
         )+
 
         #[test]
         fn ids_are_unique() {
             let mut ids = std::collections::BTreeSet::new();
-            for row in [$($theme::ROWS,)+].concat() {
+            for row in [$($theme::ROWS,)+ quotas::ROWS].concat() {
                 assert!(ids.insert(row.id()), "{} twice", row.id());
             }
             assert!(ids.len() >= 70, "{} rows", ids.len());
@@ -58,6 +61,7 @@ macro_rules! themes {
 
 themes! {
     clipboard,
+    descriptors,
     input,
     labels,
     library,
@@ -69,4 +73,9 @@ themes! {
     spoofing,
     system,
     transport,
+}
+
+#[test]
+fn quotas() {
+    run("quotas", quotas::ROWS, quotas::QUOTA);
 }

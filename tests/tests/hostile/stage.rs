@@ -14,15 +14,17 @@ use heraldry_tests::path::{Options, Rig, Usage, until};
 use super::attack::{Attack, HONEST, HOSTILE, Row, area, content_of};
 use super::bystander::{Bystander, COLOURS};
 
-// Many rows take a fresh client for each case, so the attacker may connect often.
 const CONFIG: &str = r##"schema 1
 defaults { focus { on-map #true; }; }
 vm "work" { color "#2a5fb0"; pattern "horizontal"; }
 vm "personal" { color "#2f7d4f"; pattern "diagonal"; }
-vm "untrusted" { color "#b3322e"; pattern "vertical"; glyph "!"; quota { connections-per-second 500; }; }
+vm "untrusted" { color "#b3322e"; pattern "vertical"; glyph "!"; quota { QUOTA }; }
 vm "vault" { color "#7a5b9c"; pattern "cross"; glyph "V"; focus { click-guard-ms 0; }; }
 host { withdraw-after-ms 3000; }
 "##;
+
+/// Many rows take a fresh client for each case, so the attacker may connect often.
+pub(crate) const ORDINARY: &str = "connections-per-second 500;";
 
 /// Small, so that many pictures are cheap.
 const SCREEN: (i32, i32) = (640, 480);
@@ -41,6 +43,8 @@ struct Held {
     connections: u64,
     /// Pieces of the host's memory on the attacker's account.
     memory: u64,
+    /// Everything that the attacker's quota counts.
+    used: u64,
 }
 
 struct Stage {
@@ -53,9 +57,9 @@ struct Stage {
 }
 
 impl Stage {
-    fn start() -> Self {
+    fn start(quota: &str) -> Self {
         let rig = Rig::start(Options {
-            config: CONFIG.to_owned(),
+            config: CONFIG.replace("QUOTA", quota),
             size: SCREEN,
             ..Options::default()
         });
@@ -211,6 +215,13 @@ fn held(rig: &Rig) -> Held {
         windows: stats.windows,
         connections: host["connections"].as_u64().unwrap(),
         memory: host["vms"][HOSTILE]["memory"]["count"].as_u64().unwrap(),
+        used: stats
+            .vms
+            .iter()
+            .filter(|vm| vm.name == HOSTILE)
+            .flat_map(|vm| &vm.budgets)
+            .map(|budget| budget.used)
+            .sum(),
     }
 }
 
@@ -255,14 +266,14 @@ fn tail(log: &str) -> String {
 }
 
 /// Runs the rows of a theme through one set of programs.
-pub(crate) fn run(theme: &str, rows: &[Row]) {
+pub(crate) fn run(theme: &str, rows: &[Row], quota: &str) {
     let wanted = std::env::var("HERALDRY_ROWS").unwrap_or_default();
     let chosen = |row: &&Row| wanted.is_empty() || wanted.split(',').any(|start| row.name.starts_with(start));
     let rows: Vec<_> = rows.iter().filter(chosen).collect();
     if rows.is_empty() {
         return;
     }
-    let mut stage = Stage::start();
+    let mut stage = Stage::start(quota);
     let mut failed = Vec::new();
     for row in rows {
         let start = Instant::now();
@@ -277,7 +288,7 @@ pub(crate) fn run(theme: &str, rows: &[Row]) {
             let logs = [stage.rig.compositor_log(), stage.rig.host_log()].map(|log| tail(&log));
             println!("compositor:\n{}\nhost:\n{}", logs[0], logs[1]);
             failed.push(format!("{}:\n    {}", row.name, faults.join("\n    ")));
-            stage = Stage::start();
+            stage = Stage::start(quota);
         }
     }
     assert!(failed.is_empty(), "\n{}", failed.join("\n"));
