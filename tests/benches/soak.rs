@@ -36,11 +36,11 @@ vm "work" { display-name "Work"; color "#2a5fb0"; pattern "horizontal"; glyph "W
 vm "personal" { display-name "Personal"; color "#2f7d4f"; pattern "diagonal"; glyph "P"; }
 vm "untrusted" { display-name "Untrusted"; color "#b3322e"; pattern "vertical"; glyph "!"; }
 vm "vault" { display-name "Vault"; color "#7a5b9c"; pattern "cross"; glyph "V"; }
-vm "five" { color "#c07a10"; }
-vm "six" { color "#107a90"; }
-vm "seven" { color "#404040"; }
-vm "eight" { color "#a02070"; }
-vm "honest" { color "#e0e0e0"; pattern "dots"; }
+vm "five" { color "#c07a10"; pattern "anti-diagonal"; glyph "5"; }
+vm "six" { color "#107a90"; pattern "solid"; glyph "6"; }
+vm "seven" { color "#303030"; pattern "dots"; glyph "7"; }
+vm "eight" { color "#a02070"; pattern "horizontal"; glyph "8"; }
+vm "honest" { color "#e8e8e0"; pattern "cross"; glyph "H"; }
 "##;
 
 const ATTACKER: &str = "attacker";

@@ -30,7 +30,7 @@ use smithay::desktop::PopupGrab;
 use smithay::input::Seat;
 use smithay::input::keyboard::XkbConfig;
 use smithay::input::pointer::CursorImageStatus;
-use tracing::{info, warn};
+use tracing::{debug, warn};
 use wayland_server::backend::{DisconnectReason, GlobalId};
 use wayland_server::protocol::wl_surface::WlSurface;
 use wayland_server::{Client, Resource};
@@ -173,7 +173,7 @@ impl Vms {
     pub fn disconnected(&mut self, key: ClientKey) {
         for vm in self.vms.values_mut() {
             if vm.clients.remove(&key).is_some() {
-                info!(vm = %vm.name, client = key.0, left = vm.clients.len(), "client gone");
+                debug!(vm = %vm.name, client = key.0, left = vm.clients.len(), "client gone");
             }
         }
     }
@@ -233,7 +233,7 @@ impl Core {
         entry.clients.insert(key, client);
         self.dispatcher.insert(key, vm.clone(), id);
         entry.connections = entry.connections.saturating_add(1);
-        info!(vm = %vm, client = key.0, "client connected");
+        debug!(vm = %vm, client = key.0, "client connected");
         Ok(())
     }
 

@@ -264,7 +264,9 @@ impl Rig {
         let pid = self.compositor_pid();
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).expect("the compositor runs");
         let mut words = line.split(|byte| *byte == 0).map(String::from_utf8_lossy);
-        words.find(|word| word == "--served-record").expect("it is supervised");
+        words
+            .find(|word| word == "--served-record")
+            .expect("it is supervised");
         let path = words.next().expect("a file");
         PathBuf::from(path.replace("self", &pid.to_string()))
     }

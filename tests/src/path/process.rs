@@ -100,10 +100,16 @@ impl Drop for Program {
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
-            eprintln!("---- {} said:\n{}", self.name, self.log());
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or(&[]);
+            eprintln!("---- {} said at last:\n{}", self.name, last.join("\n"));
         }
     }
 }
+
+/// What is shown of a log.
+const LAST_LINES: usize = 200;
 
 /// What a process holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A client of the real path, which waits for its answers.
 
+use std::collections::VecDeque;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use wayland_client::protocol::wl_buffer::WlBuffer;
 use wayland_client::protocol::wl_surface::WlSurface;
 use wayland_protocols::xdg::shell::client::xdg_surface::XdgSurface;
 use wayland_protocols::xdg::shell::client::xdg_toplevel::XdgToplevel;
@@ -18,6 +20,7 @@ use crate::colour::Colour;
 pub struct Visitor {
     client: Client,
     number: u32,
+    buffers: VecDeque<WlBuffer>,
 }
 
 /// A window of a visitor.
@@ -52,6 +55,7 @@ impl Visitor {
         Self {
             client: Client::new(name, stream),
             number: 0,
+            buffers: VecDeque::new(),
         }
     }
 
@@ -164,6 +168,14 @@ impl Visitor {
         window.surface.attach(Some(&buffer), 0, 0);
         window.surface.damage_buffer(0, 0, size.0, size.1);
         window.surface.commit();
+        self.buffers.push_back(buffer);
+        // The last ones may still be shown.
+        if self.buffers.len() > 16 {
+            self.buffers
+                .pop_front()
+                .into_iter()
+                .for_each(|buffer| buffer.destroy());
+        }
         self.roundtrip()
     }
 }
