@@ -4,6 +4,8 @@
 //! Ids of the client are dense: a new one is the next or one whose deletion the compositor confirmed (`delete_id`).
 //! Until then a destroyed object is a *zombie*: it can get no requests, and its events are dropped, as the client would.
 
+use std::fmt;
+
 use wayland_backend::protocol::Interface;
 
 use crate::tables::Kind;
@@ -12,7 +14,7 @@ use crate::tables::Kind;
 pub(crate) const FIRST_SERVER_ID: u32 = 0xff00_0000;
 
 /// One object.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Object {
     /// Its interface.
     pub(crate) interface: &'static Interface,
@@ -22,6 +24,14 @@ pub(crate) struct Object {
     pub(crate) version: u32,
     /// Whether it is destroyed and its deletion not confirmed.
     pub(crate) zombie: bool,
+}
+
+/// The tables of the protocols refer to each other in circles, so only the name is shown.
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gone = if self.zombie { ", destroyed" } else { "" };
+        write!(f, "{} v{}{gone}", self.interface.name, self.version)
+    }
 }
 
 impl Object {

@@ -8,6 +8,7 @@
 //! The two directions are in `requests` and `events`; the rules that need state are in `rules`.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,12 +60,18 @@ pub struct Progress {
 }
 
 /// A global that was announced to this client, by the client's name for it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Announced {
     pub(crate) interface: &'static Interface,
     pub(crate) version: u32,
     /// The compositor's name for it.
     pub(crate) name: u32,
+}
+
+impl fmt::Debug for Announced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} v{} as {}", self.interface.name, self.version, self.name)
+    }
 }
 
 /// The gate of one client.

@@ -25,7 +25,6 @@ use crate::violation::{Rule, Violation, code};
 use crate::wire::Args;
 
 /// A request with its object, decoded.
-#[derive(Debug)]
 pub(crate) struct Request<'a> {
     /// The object that it is to.
     pub(crate) id: u32,

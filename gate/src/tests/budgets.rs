@@ -199,6 +199,14 @@ fn memory_of_a_subsurface_is_counted_until_its_parent_takes_the_next() {
 }
 
 #[test]
+fn a_session_can_be_shown() {
+    let mut client = Client::new();
+    client.bind("wl_compositor");
+    let shown = format!("{:?}", client.session);
+    assert!(shown.contains("wl_compositor v"), "{shown}");
+}
+
+#[test]
 fn texts_and_types_have_an_end() {
     let mut client = Client::with(Limits {
         string_bytes: 500,
