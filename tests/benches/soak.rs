@@ -83,8 +83,8 @@ fn session(stream: std::os::unix::net::UnixStream, dice: &mut Dice, done: &Done)
         if raw.ended {
             break;
         }
-        raw.random_request(dice);
-        done.requests.fetch_add(1, Ordering::Relaxed);
+        let sent = u64::from(raw.random_request(dice));
+        done.requests.fetch_add(sent, Ordering::Relaxed);
     }
     raw.flush();
     if !raw.deaf && dice.below(2) == 0 {

@@ -106,3 +106,40 @@ fn a_paused_vm_says_so_on_its_label_and_is_not_served() {
         .picture()
         .assert_only_in(CYAN, fixture.content_pixels(&window));
 }
+
+#[test]
+fn a_vm_can_be_hidden_and_paused_for_a_broken_rule() {
+    let mut fixture = Fixture::new(&Setup {
+        config: "schema 1\nvm \"work\" { color \"#2a5fb0\"; on-violation \"hide-vm\"; }\n\
+                 vm \"other\" { color \"#b3322e\"; on-violation \"end-client\"; }\n"
+            .to_owned(),
+        ..Setup::default()
+    });
+    let paused = |fixture: &Fixture, vm: &str| {
+        let vms = fixture.state.core.vms.iter();
+        vms.filter(|known| known.name.as_str() == vm)
+            .any(|known| known.paused == Some(PauseReason::Violation))
+    };
+    let shows = |fixture: &mut Fixture, colour| fixture.picture().find(colour).is_some();
+    for (vm, colour) in [("other", CYAN), ("work", MAGENTA)] {
+        let client = fixture.add_gated_client(vm);
+        fixture.window(client, (300, 200), colour);
+        let culprit = fixture.add_gated_client(vm);
+        let surface = fixture
+            .client(culprit)
+            .bound()
+            .compositor
+            .create_surface(&fixture.client(culprit).handle(), ());
+        surface.set_buffer_scale(0);
+        fixture.until("the culprit is ended", |fixture| {
+            fixture.client(culprit).ended.is_some()
+        });
+    }
+    fixture.advance(Duration::from_millis(17));
+    assert!(paused(&fixture, "work") && !paused(&fixture, "other"));
+    assert!(!shows(&mut fixture, MAGENTA), "its windows are hidden");
+    assert!(shows(&mut fixture, CYAN), "another VM's are not");
+    assert!(fixture.state.resume(&"work".parse().unwrap()));
+    fixture.frame();
+    assert!(shows(&mut fixture, MAGENTA));
+}

@@ -94,10 +94,10 @@ impl Raw {
         Some((id, u16::try_from(opcode).ok()?, desc, version))
     }
 
-    /// Sends one request by chance.
-    pub fn random_request(&mut self, dice: &mut Dice) {
+    /// Sends one request by chance; false if it found none to send.
+    pub fn random_request(&mut self, dice: &mut Dice) -> bool {
         let Some((id, opcode, desc, version)) = self.choose(dice) else {
-            return;
+            return false;
         };
         let mut interfaces = desc.arg_interfaces.iter();
         let (mut body, mut fds) = (Vec::new(), Vec::new());
@@ -125,6 +125,7 @@ impl Raw {
         if desc.is_destructor {
             self.objects.remove(&id);
         }
+        true
     }
 
     /// A window that is really there, so that something is shown meanwhile.
