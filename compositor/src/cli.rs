@@ -397,12 +397,28 @@ fn ctl(args: CtlArgs) -> ExitCode {
     match crate::control::request(&path, &request) {
         Ok(Reply::Error(error)) => fail(EXIT_INPUT, &error),
         Ok(reply) if args.json => match serde_json::to_string_pretty(&reply) {
-            Ok(text) => print_bytes(format!("{text}\n").as_bytes()),
+            Ok(text) => print_bytes(format!("{}\n", plain_json(&text)).as_bytes()),
             Err(error) => fail(EXIT_BUG, &error.to_string()),
         },
         Ok(reply) => print_bytes(table(&reply).as_bytes()),
         Err(error) => fail(EXIT_INPUT, &chain(&error)),
     }
+}
+
+/// JSON in ASCII alone: titles are the VMs' own texts, and must not talk to a terminal here either.
+fn plain_json(json: &str) -> String {
+    let mut plain = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c == '\n' || (' '..='~').contains(&c) {
+            plain.push(c);
+        } else {
+            // Outside of texts JSON has nothing but printable ASCII, so this is within one.
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                plain.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    plain
 }
 
 /// An answer for people to read.
@@ -480,4 +496,23 @@ fn vm_table(vm: &VmStats) -> String {
         ));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_talks_to_no_terminal_and_loses_nothing() {
+        let title = "a\u{9b}31m\u{202e}\u{7f}\n\"\\ü🦀";
+        let json = serde_json::to_string_pretty(&[title]).unwrap();
+        let plain = plain_json(&json);
+        assert!(
+            plain
+                .chars()
+                .all(|c| c == '\n' || c.is_ascii_graphic() || c == ' '),
+            "{plain}"
+        );
+        assert_eq!(serde_json::from_str::<Vec<String>>(&plain).unwrap(), [title]);
+    }
 }

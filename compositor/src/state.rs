@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::dispatch::Dispatcher;
 use crate::globals::{Globals, Policy};
 use crate::input::Input;
+use crate::layout::WindowId;
 use crate::render::Render;
 use crate::tick::Pacer;
 use crate::vm::Vms;
@@ -89,6 +90,13 @@ impl Core {
     #[must_use]
     pub fn settings(&self, vm: &VmName) -> Option<VmConfig> {
         self.policy.config().vm(vm).config().cloned()
+    }
+
+    /// Brings every client's configure up to date. Returns the windows that were sent one.
+    pub fn send_configures(&mut self, focus: Option<WindowId>) -> Vec<WindowId> {
+        let vms = &self.vms;
+        let limit = |vm: &VmName| vms.get(vm).map_or(0, |vm| vm.limits.pending_configures);
+        self.windows.send_configures(focus, limit)
     }
 
     /// The limits in force for a VM.

@@ -54,7 +54,7 @@ impl State {
         self.settle_focus();
         self.apply_focus();
         let focus = self.core.input.focus();
-        self.core.windows.send_configures(focus);
+        self.core.send_configures(focus);
         self.refresh_pointer();
         self.frame_if_due();
         // Errors belong to single clients, which the library drops by itself.

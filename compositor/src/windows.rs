@@ -12,7 +12,9 @@ use smithay::desktop::PopupManager;
 use smithay::desktop::utils::bbox_from_surface_tree;
 use smithay::utils::{Logical, Rectangle};
 use smithay::wayland::compositor::{get_parent, with_states};
-use smithay::wayland::shell::xdg::{SurfaceCachedState, ToplevelSurface};
+use smithay::wayland::shell::xdg::{
+    SurfaceCachedState, ToplevelSurface, XdgPopupSurfaceData, XdgToplevelSurfaceData,
+};
 use wayland_protocols::xdg::shell::server::xdg_toplevel;
 use wayland_server::protocol::wl_surface::WlSurface;
 
@@ -140,8 +142,13 @@ impl Windows {
 
     /// Brings every client's configure up to date with the layout and focus. Sends only what changed.
     ///
+    /// A window whose client has left as many unacknowledged as `limit` says gets the newest when it has acknowledged one.
     /// Returns the windows that were sent one.
-    pub fn send_configures(&mut self, focus: Option<WindowId>) -> Vec<WindowId> {
+    pub fn send_configures(
+        &mut self,
+        focus: Option<WindowId>,
+        limit: impl Fn(&VmName) -> u64,
+    ) -> Vec<WindowId> {
         let mut sent = Vec::new();
         for window in self.records.values() {
             if !window.toplevel.alive() || !window.toplevel.is_initial_configure_sent() {
@@ -163,12 +170,26 @@ impl Windows {
                 set(xdg_toplevel::State::Fullscreen, mode == Mode::Fullscreen);
                 set(xdg_toplevel::State::Resizing, window.resizing);
             });
-            if window.toplevel.send_pending_configure().is_some() {
+            let room = pending_configures(window.toplevel.wl_surface()) < limit(&window.vm);
+            if room && window.toplevel.send_pending_configure().is_some() {
                 sent.push(window.id);
             }
         }
         sent
     }
+}
+
+/// Configures of a window or popup that its client has not acknowledged; the library keeps them all.
+#[must_use]
+pub fn pending_configures(surface: &WlSurface) -> u64 {
+    let pending = with_states(surface, |states| {
+        let toplevel = states.data_map.get::<XdgToplevelSurfaceData>();
+        let popup = states.data_map.get::<XdgPopupSurfaceData>();
+        let toplevel = toplevel.and_then(|data| Some(data.lock().ok()?.pending_configures().len()));
+        let popup = popup.and_then(|data| Some(data.lock().ok()?.pending_configures().len()));
+        toplevel.max(popup).unwrap_or(0)
+    });
+    u64::try_from(pending).unwrap_or(u64::MAX)
 }
 
 /// The surface at the root of a tree of subsurfaces. The gate bounds the depth.

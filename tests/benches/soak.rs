@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use heraldry_tests::client::raw::Raw;
 use heraldry_tests::client::raw::random::Dice;
 use heraldry_tests::colour::key::{CYAN, MAGENTA};
-use heraldry_tests::path::{Options, Rig, Usage};
+use heraldry_tests::path::{Options, Rig, Usage, Visitor, VisitorWindow};
 
 const VMS: [&str; 8] = [
     "work",
@@ -120,6 +120,41 @@ fn total(rig: &Rig) -> (u64, [Usage; 3]) {
     (usage.iter().map(|usage| usage.memory).sum(), usage)
 }
 
+/// A minute of the honest client's work; the memory of all processes at its end, in KiB.
+fn minute(number: u32, rig: &Rig, honest: &mut Visitor, window: &VisitorWindow, done: &Done) -> u64 {
+    let mut times = Vec::new();
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(60) {
+        let sent = Instant::now();
+        let colour = if times.len() % 2 == 0 { CYAN } else { MAGENTA };
+        honest
+            .draw(window, (200, 150), colour)
+            .expect("the honest client is served");
+        times.push(sent.elapsed().as_secs_f64() * 1e6);
+        std::thread::sleep(Duration::from_millis(16));
+    }
+    times.sort_by(f64::total_cmp);
+    let at = |share: usize| {
+        times
+            .get((times.len() - 1) * share / 1000)
+            .copied()
+            .unwrap_or(0.0)
+    };
+    let (sum, [compositor, device, host]) = total(rig);
+    println!(
+        "{number:>6} {:>10} {:>12} {:>8.0} {:>9.0} {:>9.0} {:>9.0} {sum:>12} {:>12} {:>9}",
+        done.sessions.load(Ordering::Relaxed),
+        done.requests.load(Ordering::Relaxed),
+        times.len() as f64 / start.elapsed().as_secs_f64(),
+        at(500),
+        at(990),
+        at(1000),
+        compositor.memory,
+        compositor.descriptors + device.descriptors + host.descriptors
+    );
+    sum
+}
+
 fn main() {
     let minutes = std::env::args()
         .nth(1)
@@ -167,38 +202,8 @@ fn main() {
         "fds"
     );
     let mut memory = Vec::new();
-    for minute in 1..=minutes {
-        let mut times = Vec::new();
-        let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(60) {
-            let sent = Instant::now();
-            let colour = if times.len() % 2 == 0 { CYAN } else { MAGENTA };
-            honest
-                .draw(&window, (200, 150), colour)
-                .expect("the honest client is served");
-            times.push(sent.elapsed().as_secs_f64() * 1e6);
-            std::thread::sleep(Duration::from_millis(16));
-        }
-        times.sort_by(f64::total_cmp);
-        let at = |share: usize| {
-            times
-                .get((times.len() - 1) * share / 1000)
-                .copied()
-                .unwrap_or(0.0)
-        };
-        let (sum, [compositor, device, host]) = total(&rig);
-        println!(
-            "{minute:>6} {:>10} {:>12} {:>8.0} {:>9.0} {:>9.0} {:>9.0} {sum:>12} {:>12} {:>9}",
-            done.sessions.load(Ordering::Relaxed),
-            done.requests.load(Ordering::Relaxed),
-            times.len() as f64 / start.elapsed().as_secs_f64(),
-            at(500),
-            at(990),
-            at(1000),
-            compositor.memory,
-            compositor.descriptors + device.descriptors + host.descriptors
-        );
-        memory.push(sum);
+    for number in 1..=minutes {
+        memory.push(minute(number, &rig, &mut honest, &window, &done));
         assert_eq!(rig.compositor_pid(), pid, "the compositor is the same process");
     }
     stop.store(true, Ordering::Relaxed);

@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
-use crate::client::{Window, connect};
+use crate::client::{Client, Window, connect};
 use crate::subjects::{Subject, direct, sway, weston, whole_path};
+use wayland_client::EventQueue;
 
 const SPAN: Duration = Duration::from_secs(3);
 
@@ -147,114 +148,88 @@ fn impatient(path: &Path) -> Option<UnixStream> {
 
 /// Floods until told to stop, or until the compositor has had enough of it.
 fn attack(path: &Path, flood: Flood, stop: &AtomicBool) {
-    let running = || !stop.load(Ordering::Relaxed);
     match flood {
         Flood::None => std::thread::sleep(Duration::from_millis(10)),
-        Flood::Messages => {
-            let Ok((mut client, mut queue)) = connect(path) else {
-                return;
-            };
-            let display = queue.handle();
-            while running() {
-                for _ in 0..500 {
-                    let Some(compositor) = &client.compositor else {
-                        return;
-                    };
-                    compositor.create_region(&display, ()).destroy();
-                }
-                if queue.roundtrip(&mut client).is_err() {
-                    return;
-                }
+        Flood::Messages => typed(path, stop, 500, |client, queue, _| {
+            if let Some(compositor) = &client.compositor {
+                compositor.create_region(&queue.handle(), ()).destroy();
             }
-        }
-        Flood::Commits => {
-            let Ok((mut client, mut queue)) = connect(path) else {
-                return;
-            };
-            let window = Window::open(&mut client, &mut queue, (640, 480));
-            while running() {
-                for _ in 0..50 {
-                    window.flood();
-                }
-                if queue.roundtrip(&mut client).is_err() {
-                    return;
-                }
+        }),
+        Flood::Surfaces => typed(path, stop, 200, |client, queue, _| {
+            if let Some(compositor) = &client.compositor {
+                compositor.create_surface(&queue.handle(), ()).destroy();
             }
-        }
-        Flood::EmptyCommits => {
-            let Ok((mut client, mut queue)) = connect(path) else {
-                return;
-            };
-            let Some(compositor) = &client.compositor else {
-                return;
-            };
-            let surface = compositor.create_surface(&queue.handle(), ());
-            if queue.roundtrip(&mut client).is_err() {
-                return;
-            }
-            let id = wayland_client::Proxy::id(&surface).protocol_id();
-            // damage(0, 0, 100, 100), commit
-            let once = words(&[id, 24 << 16 | 2, 0, 0, 100, 100, id, 8 << 16 | 6]);
-            let burst = once.repeat(512);
-            let Ok(socket) = queue.as_fd().try_clone_to_owned() else {
-                return;
-            };
-            let mut stream = UnixStream::from(socket);
-            let blocking = stream.set_nonblocking(false);
-            let limited = stream.set_write_timeout(Some(Duration::from_millis(200)));
-            if blocking.is_err() || limited.is_err() {
-                return;
-            }
-            while running() && stream.write_all(&burst).is_ok() {}
-        }
-        Flood::Surfaces => {
-            let Ok((mut client, mut queue)) = connect(path) else {
-                return;
-            };
-            while running() {
-                for _ in 0..200 {
-                    let Some(compositor) = &client.compositor else {
-                        return;
-                    };
-                    compositor.create_surface(&queue.handle(), ()).destroy();
-                }
-                if queue.roundtrip(&mut client).is_err() {
-                    return;
-                }
-            }
-        }
-        Flood::Descriptors => descriptors(path, stop),
+        }),
+        Flood::Commits => typed(path, stop, 50, |_, _, window| window.flood()),
         Flood::LongMessages => {
-            let Ok((mut client, mut queue)) = connect(path) else {
-                return;
-            };
-            let window = Window::open(&mut client, &mut queue, (640, 480));
             let title = "x".repeat(4000);
-            while running() {
-                for _ in 0..20 {
-                    window.toplevel.set_title(title.clone());
-                }
-                if queue.roundtrip(&mut client).is_err() {
-                    return;
-                }
-            }
+            typed(path, stop, 20, |_, _, window| {
+                window.toplevel.set_title(title.clone())
+            });
         }
-        Flood::NotReading => {
-            let Some(mut stream) = impatient(path) else { return };
-            // wl_display.sync with ever new ids, whose answers are never read.
-            let mut id = 2_u32;
-            while running() {
-                let burst: Vec<u8> = (0..200).flat_map(|n| words(&[1, 12 << 16, id + n])).collect();
-                id += 200;
-                if stream.write_all(&burst).is_err() {
-                    return;
-                }
-            }
-        }
+        Flood::EmptyCommits => empty_commits(path, stop),
+        Flood::Descriptors => descriptors(path, stop),
+        Flood::NotReading => not_reading(path, stop),
         Flood::Connections => {
-            while running() {
+            while !stop.load(Ordering::Relaxed) {
                 drop(UnixStream::connect(path));
             }
+        }
+    }
+}
+
+/// A client with a window that does something so many times between two round trips.
+fn typed(path: &Path, stop: &AtomicBool, times: usize, once: impl Fn(&Client, &EventQueue<Client>, &Window)) {
+    let Ok((mut client, mut queue)) = connect(path) else {
+        return;
+    };
+    let window = Window::open(&mut client, &mut queue, (640, 480));
+    while !stop.load(Ordering::Relaxed) {
+        for _ in 0..times {
+            once(&client, &queue, &window);
+        }
+        if queue.roundtrip(&mut client).is_err() {
+            return;
+        }
+    }
+}
+
+/// Damage and commits of a surface without content, written without a pause.
+fn empty_commits(path: &Path, stop: &AtomicBool) {
+    let Ok((mut client, mut queue)) = connect(path) else {
+        return;
+    };
+    let Some(compositor) = &client.compositor else {
+        return;
+    };
+    let surface = compositor.create_surface(&queue.handle(), ());
+    if queue.roundtrip(&mut client).is_err() {
+        return;
+    }
+    let id = wayland_client::Proxy::id(&surface).protocol_id();
+    // damage(0, 0, 100, 100), commit
+    let burst = words(&[id, 24 << 16 | 2, 0, 0, 100, 100, id, 8 << 16 | 6]).repeat(512);
+    let Ok(socket) = queue.as_fd().try_clone_to_owned() else {
+        return;
+    };
+    let mut stream = UnixStream::from(socket);
+    let blocking = stream.set_nonblocking(false);
+    let limited = stream.set_write_timeout(Some(Duration::from_millis(200)));
+    if blocking.is_err() || limited.is_err() {
+        return;
+    }
+    while !stop.load(Ordering::Relaxed) && stream.write_all(&burst).is_ok() {}
+}
+
+/// wl_display.sync with ever new ids, whose answers are never read.
+fn not_reading(path: &Path, stop: &AtomicBool) {
+    let Some(mut stream) = impatient(path) else { return };
+    let mut id = 2_u32;
+    while !stop.load(Ordering::Relaxed) {
+        let burst: Vec<u8> = (0..200).flat_map(|n| words(&[1, 12 << 16, id + n])).collect();
+        id += 200;
+        if stream.write_all(&burst).is_err() {
+            return;
         }
     }
 }

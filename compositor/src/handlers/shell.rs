@@ -12,8 +12,7 @@ use smithay::wayland::seat::WaylandFocus;
 use smithay::wayland::shell::kde::decoration::{KdeDecorationHandler, KdeDecorationState};
 use smithay::wayland::shell::xdg::decoration::XdgDecorationHandler;
 use smithay::wayland::shell::xdg::{
-    PopupSurface, PositionerState, ToplevelSurface, XdgPopupSurfaceData, XdgShellHandler, XdgShellState,
-    XdgToplevelSurfaceData,
+    PopupSurface, PositionerState, ToplevelSurface, XdgShellHandler, XdgShellState, XdgToplevelSurfaceData,
 };
 use smithay::{delegate_kde_decoration, delegate_xdg_decoration, delegate_xdg_shell};
 use tracing::debug;
@@ -26,6 +25,7 @@ use wayland_server::protocol::{wl_output, wl_seat};
 use crate::input::Effect;
 use crate::layout::{Edges, Mode, WindowId};
 use crate::state::{Core, State};
+use crate::windows::pending_configures;
 
 impl XdgShellHandler for State {
     fn xdg_shell_state(&mut self) -> &mut XdgShellState {
@@ -279,14 +279,7 @@ fn too_many_pending(core: &Core, surface: &WlSurface) -> bool {
     let limit = core
         .identity(surface)
         .and_then(|(vm, _)| Some(core.vms.get(&vm)?.limits.pending_configures));
-    let pending = with_states(surface, |states| {
-        let toplevel = states.data_map.get::<XdgToplevelSurfaceData>();
-        let popup = states.data_map.get::<XdgPopupSurfaceData>();
-        let toplevel = toplevel.and_then(|data| Some(data.lock().ok()?.pending_configures().len()));
-        let popup = popup.and_then(|data| Some(data.lock().ok()?.pending_configures().len()));
-        toplevel.max(popup).unwrap_or(0)
-    });
-    u64::try_from(pending).unwrap_or(u64::MAX) >= limit.unwrap_or(0)
+    pending_configures(surface) >= limit.unwrap_or(0)
 }
 
 impl XdgDecorationHandler for State {

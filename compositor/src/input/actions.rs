@@ -78,7 +78,7 @@ impl State {
                 self.core.input.refresh_pointer = true;
             }
             Effect::Configure(id) => {
-                let sent = self.core.windows.send_configures(self.core.input.focus);
+                let sent = self.core.send_configures(self.core.input.focus);
                 if let Some(window) = self.core.windows.get(id)
                     && window.toplevel.is_initial_configure_sent()
                     && !sent.contains(&id)

@@ -205,18 +205,23 @@ impl Peer {
         self.buffer.get(self.taken..).unwrap_or(&[])
     }
 
+    /// Whether the session has all that was received. Descriptors may come without a byte, for a message that waits.
+    fn is_digested(&self) -> bool {
+        self.pending().is_empty() && self.up_fds.is_empty()
+    }
+
     /// Whether there is something to do without anything having come, given what is `left` of the turn.
     pub(super) fn has_more(&self, turn: u64, left: usize) -> bool {
         match &self.link {
             _ if !self.up.is_empty() => false,
             Link::Left(_) => self.said_in != turn,
-            _ => left > 0 && (self.ended || !self.pending().is_empty()),
+            _ => left > 0 && (self.ended || !self.is_digested()),
         }
     }
 
     pub(super) fn receives(&self) -> EventFlags {
         let mut flags = EventFlags::empty();
-        let wanted = self.up.is_empty() && self.pending().is_empty() && !self.ended;
+        let wanted = self.up.is_empty() && self.is_digested() && !self.ended;
         flags.set(EventFlags::IN, wanted);
         flags
     }
@@ -244,7 +249,7 @@ impl Peer {
             self.flush_down()?;
         }
         let readable = flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR);
-        if readable && self.up.is_empty() && self.pending().is_empty() && !self.ended {
+        if readable && self.up.is_empty() && self.is_digested() && !self.ended {
             self.ended = !self.receive()?;
         }
         self.advance(allowance)
@@ -269,7 +274,7 @@ impl Peer {
                 continue;
             }
             let left = allowance.left();
-            if self.pending().is_empty() {
+            if self.is_digested() {
                 return if self.ended { Err(PeerEnd::Client) } else { Ok(()) };
             }
             if left == 0 {

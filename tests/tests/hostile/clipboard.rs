@@ -65,6 +65,11 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     row("A28g sources without end", sources, Rule("too-many-sources")),
     row("A28h types of 4000 bytes", long_types, Rule("mime-bytes")),
+    row(
+        "A28e clipboard asked for a hundred times at once",
+        many_readers,
+        Lives,
+    ),
 ];
 
 /// A client of the honest VM with a window that has been clicked and a selection of its own.
@@ -458,4 +463,15 @@ fn long_types(a: &mut Attack<'_>) {
     for _ in 0..17 {
         a.raw.send(source, "offer", &[S(&"x".repeat(4000))]);
     }
+}
+
+fn many_readers(a: &mut Attack<'_>) {
+    let (mut reader, offer) = own_offer(a);
+    let pipes: Vec<_> = (0..100).map(|_| pipe()).collect();
+    for (_, write) in &pipes {
+        reader.send(offer, "receive", &[S("text/plain"), Fd(write.as_fd())]);
+    }
+    reader.settle();
+    a.raw.settle();
+    assert!(a.raw.told("wl_data_source.send").len() <= 100);
 }

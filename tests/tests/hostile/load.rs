@@ -73,6 +73,12 @@ pub(crate) const ROWS: &[Row] = &[
         Lives,
     ),
     row("A03a windows without number", many_windows, Lives),
+    row("A80c new buffer with every commit", new_buffers, Lives),
+    row(
+        "A68d pools made and destroyed for two seconds",
+        |a| flood(a, 1, Flood::Pool),
+        Lives,
+    ),
 ];
 
 const LONG: Duration = Duration::from_secs(2);
@@ -118,6 +124,7 @@ fn region_copies(a: &mut Attack<'_>) {
 enum Flood {
     Damage,
     Sync,
+    Pool,
     Title,
 }
 
@@ -134,6 +141,10 @@ fn flood(a: &mut Attack<'_>, clients: usize, what: Flood) {
                         match what {
                             Flood::Damage => raw.send(window.surface, "damage", &[I(0), I(0), I(1), I(1)]),
                             Flood::Sync => raw.send(1, "sync", &[New]),
+                            Flood::Pool => {
+                                let pool = raw.pool(4096, 4096);
+                                raw.send(pool, "destroy", &[])
+                            }
                             Flood::Title => raw.send(window.toplevel, "set_title", &[S(&title)]),
                         };
                     }
@@ -292,4 +303,14 @@ fn many_windows(a: &mut Attack<'_>) {
     assert_eq!(shown, 64, "windows of a VM that may have 64");
     assert!(a.raw.error.as_ref().unwrap().contains("(rule too-many-toplevels"));
     a.raw = a.another();
+}
+
+fn new_buffers(a: &mut Attack<'_>) {
+    let window = a.raw.show((320, 240), MAGENTA);
+    for _ in 0..300 {
+        let buffer = a.raw.buffer((320, 240), MAGENTA);
+        a.raw.put(window.surface, buffer);
+        a.raw.send(buffer, "destroy", &[]);
+    }
+    a.raw.settle();
 }

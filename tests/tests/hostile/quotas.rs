@@ -168,6 +168,11 @@ pub(crate) const ROWS: &[Row] = &[
         Lives,
     ),
     row("Q28 client of a paused VM leaves", paused_leaves, Left),
+    row(
+        "Q24a configures that wait for their acknowledgement",
+        configures,
+        Lives,
+    ),
 ];
 
 fn stats(a: &Attack<'_>) -> VmStats {
@@ -476,4 +481,21 @@ fn paused_leaves(a: &mut Attack<'_>) {
     a.honest().settle();
     pause(a, false);
     until("its window is gone", || a.windows().is_empty());
+}
+
+fn configures(a: &mut Attack<'_>) {
+    let window = a.raw.show((64, 48), MAGENTA);
+    a.only_window();
+    a.raw.events.clear();
+    for round in 0..200 {
+        let request = if round % 2 == 0 {
+            "set_maximized"
+        } else {
+            "unset_maximized"
+        };
+        a.raw.send(window.toplevel, request, &[]);
+        a.raw.settle();
+    }
+    let told = a.raw.told("xdg_surface.configure").len();
+    assert!(told <= 8, "{told} configures wait");
 }

@@ -59,6 +59,11 @@ pub(crate) const ROWS: &[Row] = &[
         killed,
         Lives,
     ),
+    row(
+        "A86d what ctl prints of a hostile title as JSON",
+        |a| printed_title(a, &["--json"]),
+        Lives,
+    ),
 ];
 
 const ORDERS: &str = "\u{1b}]0;owned\u{7}\u{1b}[31m\u{9b}31m\r\nERROR all is lost %s%n \u{202e}";

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use heraldry_tests::client::raw::Arg::{Fd, I, New};
+use heraldry_tests::client::raw::Arg::{Fd, I, New, S, U};
 use heraldry_tests::client::raw::{Raw, memory, pipe};
 use heraldry_tests::path::{Usage, until};
 use heraldry_virtio::wire::connection::TokenRecord;
@@ -74,6 +74,17 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "A82b request of the memory server on a client's socket",
         memory_server,
+        Lives,
+    ),
+    row(
+        "A60e descriptors a few at a time",
+        few_at_a_time,
+        Rule("unsolicited-descriptors"),
+    ),
+    row("A60f 300 pools with their descriptors at once", pools, Lives),
+    row(
+        "A60g the same pipe sent for ever as a clipboard's reader",
+        readers,
         Lives,
     ),
 ];
@@ -224,4 +235,45 @@ fn memory_server(a: &mut Attack<'_>) {
     other.bytes(&MemfdRequest::new(&vm, "keymap", 1 << 20).encode(), &[]);
     assert!(other.end().contains("(rule "), "it is a client like any other");
     assert!(other.descriptors.is_empty());
+}
+
+fn few_at_a_time(a: &mut Attack<'_>) {
+    for _ in 0..100 {
+        extra(a, 1);
+    }
+}
+
+fn pools(a: &mut Attack<'_>) {
+    let before = descriptors(a);
+    for _ in 0..300 {
+        let pool = a.raw.pool(4096, 4096);
+        a.raw.send(pool, "destroy", &[]);
+    }
+    a.raw.settle();
+    until("the descriptors are gone", || descriptors(a) < before + 16);
+}
+
+fn readers(a: &mut Attack<'_>) {
+    // Offers come to those who have the keyboard.
+    let window = a.clicked_window((64, 48));
+    let device = a.raw.data_device();
+    let source = a.raw.source("text/plain");
+    let serial = a.raw.pressed();
+    a.raw.send(device, "set_selection", &[U(source), U(serial)]);
+    a.raw
+        .wait("its own offer", |raw| {
+            !raw.told("wl_data_device.data_offer").is_empty()
+        })
+        .unwrap();
+    let offer = a.raw.told("wl_data_device.data_offer").pop().unwrap().uint(0);
+    let (_read, write) = pipe();
+    let before = descriptors(a);
+    for _ in 0..200 {
+        let args = [S("text/plain"), Fd(write.as_fd())];
+        a.raw.send(offer, "receive", &args);
+    }
+    a.raw.settle();
+    let now = descriptors(a);
+    assert!(now < before + 400, "{now} descriptors, {before} before");
+    let _shown = window;
 }
