@@ -18,7 +18,7 @@ use heraldry_compositor::control::protocol::{
 use heraldry_compositor::control::request;
 use tempfile::TempDir;
 
-pub use process::{Program, Usage, child_of, listeners};
+pub use process::{Program, Usage, child_of, descriptors, listeners};
 pub use programs::program;
 pub use visitor::{Visitor, VisitorWindow};
 

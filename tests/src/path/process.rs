@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A program that a test has started: in a process group of its own, its output in a file, gone with the test.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -142,6 +143,19 @@ impl Usage {
             memory: memory.expect("the kernel says how much memory"),
         }
     }
+}
+
+/// How many descriptors of each kind a process has, for the report of a failure.
+#[must_use]
+pub fn descriptors(pid: u32) -> BTreeMap<String, usize> {
+    let mut kinds = BTreeMap::new();
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
+    for link in entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()) {
+        // "socket:[4711]" and "/memfd:name (deleted)" are of the kinds "socket:" and "/memfd:name (deleted)".
+        let kind = link.to_string_lossy().replace(|c: char| c.is_ascii_digit(), "");
+        *kinds.entry(kind).or_default() += 1;
+    }
+    kinds
 }
 
 /// Paths of the Unix sockets that a process listens on; `None` for one without a path.

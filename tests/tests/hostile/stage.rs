@@ -9,7 +9,7 @@ use heraldry_compositor::control::protocol::Request;
 use heraldry_tests::client::raw::Raw;
 use heraldry_tests::colour::key::MAGENTA;
 use heraldry_tests::colour::{Area, Colour, Pixels};
-use heraldry_tests::path::{Options, Rig, Usage, until};
+use heraldry_tests::path::{Options, Rig, Usage, descriptors, until};
 
 use super::attack::{Attack, HONEST, HOSTILE, Row, area, content_of};
 use super::bystander::{Bystander, COLOURS};
@@ -183,7 +183,16 @@ impl Stage {
         }
         let mut faults = Vec::new();
         if now != self.before {
-            faults.push(format!("left over: {now:?}, before: {:?}", self.before));
+            let kinds = [
+                self.rig.compositor_pid(),
+                self.rig.device_pid(),
+                self.rig.host_pid(),
+            ]
+            .map(descriptors);
+            faults.push(format!(
+                "left over: {now:?}, before: {:?}; descriptors now: {kinds:?}",
+                self.before
+            ));
         }
         let pids = [
             self.rig.compositor_pid(),

@@ -58,6 +58,12 @@ const LAST_WRITES: Duration = Duration::from_secs(1);
 /// Threads whose descriptor is kept at hand.
 const MAX_PIDFDS: usize = 64;
 
+/// Time between two looks at memory of which a descriptor was closed.
+const LOOK_AGAIN: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 5_000_000,
+};
+
 /// A system call that waits for the device.
 #[derive(Debug)]
 pub(super) enum Call {
@@ -162,7 +168,8 @@ impl Supervisor {
         loop {
             self.stats.live(self.table.len());
             self.stats.write(false);
-            if let Some(status) = self.turn(None)? {
+            let soon = self.table.is_suspicious().then_some(&LOOK_AGAIN);
+            if let Some(status) = self.turn(soon)? {
                 return Ok(status);
             }
         }
@@ -176,7 +183,7 @@ impl Supervisor {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(EmulatorError::Run("epoll_wait", errno.into())),
         }
-        if buffer.iter().any(|event| event.data.u64() == CLOSINGS) {
+        if self.table.is_suspicious() || buffer.iter().any(|event| event.data.u64() == CLOSINGS) {
             self.reap();
         }
         let mut ended = None;

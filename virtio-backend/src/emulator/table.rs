@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use rustix::fs::inotify::{self, ReadFlags, WatchFlags};
 use rustix::fs::{FileType, Mode, OFlags, SealFlags, Stat, fcntl_getfl, fstat, open};
@@ -85,7 +86,13 @@ pub(super) struct Table {
     objects: BTreeMap<VfdId, Object>,
     inodes: HashMap<Key, (i32, Vec<VfdId>)>,
     watches: HashMap<i32, Key>,
+    /// Memory of which a descriptor was closed, and until when it is looked at again. The kernel tells of a close before
+    /// it takes the mark away, so a look at once may be too early.
+    suspects: BTreeMap<VfdId, Instant>,
 }
+
+/// How long memory is looked at after a close.
+const SUSPICION: Duration = Duration::from_millis(250);
 
 fn reopen(fd: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd, Errno> {
     open(
@@ -110,6 +117,7 @@ impl Table {
             objects: BTreeMap::new(),
             inodes: HashMap::new(),
             watches: HashMap::new(),
+            suspects: BTreeMap::new(),
         })
     }
 
@@ -259,8 +267,10 @@ impl Table {
     }
 
     /// The vfds whose last descriptor and mapping in the program are gone.
-    pub(super) fn closed(&self) -> Vec<VfdId> {
+    pub(super) fn closed(&mut self) -> Vec<VfdId> {
+        let now = Instant::now();
         let mut closed = Vec::new();
+        let mut suspects = std::mem::take(&mut self.suspects);
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
         while let Ok(event) = reader.next() {
@@ -273,11 +283,30 @@ impl Table {
             }
             let ids = self.watches.get(&event.wd()).and_then(|key| self.inodes.get(key));
             let ids = ids.map(|(_, ids)| ids.as_slice()).unwrap_or_default();
-            closed.extend(ids.iter().copied().filter(|id| self.is_closed(*id, flags)));
+            for id in ids {
+                if self.is_closed(*id, flags) {
+                    closed.push(*id);
+                } else if matches!(self.slot(*id), Some(Slot::Memory { .. })) {
+                    suspects.insert(*id, now + SUSPICION);
+                }
+            }
         }
+        suspects.retain(|id, until| {
+            let gone = self.is_closed(*id, ReadFlags::empty());
+            if gone {
+                closed.push(*id);
+            }
+            !gone && now < *until && self.slot(*id).is_some()
+        });
+        self.suspects = suspects;
         closed.sort_unstable();
         closed.dedup();
         closed
+    }
+
+    /// Whether [`Table::closed`] has to be asked again soon, without an event.
+    pub(super) fn is_suspicious(&self) -> bool {
+        !self.suspects.is_empty()
     }
 
     fn is_closed(&self, id: VfdId, flags: ReadFlags) -> bool {
