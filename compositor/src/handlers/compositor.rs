@@ -74,7 +74,9 @@ impl CompositorHandler for State {
         self.core.input.refresh_pointer = true;
     }
 
-    fn destroyed(&mut self, _surface: &WlSurface) {
+    fn destroyed(&mut self, surface: &WlSurface) {
+        // The output keeps every surface that it was told of, and looks through them whenever a client binds it.
+        self.core.output.leave(surface);
         self.core.render.schedule();
         self.core.input.refresh_pointer = true;
     }

@@ -66,3 +66,26 @@ fn a_covered_window_gets_its_callbacks_like_any_other() {
     fixture.frame();
     assert_eq!(fixture.client(work).seen.frames.get(&below.name), Some(&1));
 }
+
+#[test]
+fn surfaces_that_are_gone_are_forgotten() {
+    let mut fixture = Fixture::default();
+    let client = fixture.add_client("work");
+    // What the output keeps is the library's own affair; how much it is can be seen of what it shows of itself.
+    let kept = |fixture: &Fixture| format!("{:?}", fixture.state.core.output).len();
+    let before = kept(&fixture);
+    for _ in 0..20 {
+        let surfaces: Vec<_> = (0..50)
+            .map(|_| {
+                let client = fixture.client(client);
+                client.bound().compositor.create_surface(&client.handle(), ())
+            })
+            .collect();
+        fixture.roundtrip(client);
+        for surface in surfaces {
+            surface.destroy();
+        }
+        fixture.roundtrip(client);
+    }
+    assert!(kept(&fixture) < before + 1000, "{} of {before}", kept(&fixture));
+}
