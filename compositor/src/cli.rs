@@ -39,15 +39,7 @@ enum Command {
     Run(RunArgs),
     /// Run the compositor, and start it anew when it crashes. A VM that was being served at two crashes in a row starts
     /// paused.
-    Supervise {
-        /// What `run` gets.
-        #[arg(
-            trailing_var_arg = true,
-            allow_hyphen_values = true,
-            value_name = "RUN-OPTIONS"
-        )]
-        args: Vec<OsString>,
-    },
+    Supervise(RunArgs),
     /// Check a configuration: every error at once, with file, line and column.
     Check {
         /// The configuration.
@@ -229,7 +221,8 @@ fn parse_scale(text: &str) -> Result<f64, String> {
 pub fn main(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Run(args) => run(args),
-        Command::Supervise { args } => match crate::supervise::supervise(&args) {
+        // The options are checked here, and go on as they were given.
+        Command::Supervise(_) => match crate::supervise::supervise(&given(std::env::args_os(), &cli.log)) {
             Ok(code) => ExitCode::from(code),
             Err(error) => fail(EXIT_INPUT, &chain(&error)),
         },
@@ -249,6 +242,20 @@ pub fn main(cli: Cli) -> ExitCode {
             }
         }
     }
+}
+
+/// The options of `supervise` for `run`: what stands behind the command's name, and the log level, wherever it stood.
+fn given(args: impl Iterator<Item = OsString>, log: &str) -> Vec<OsString> {
+    let mut all = vec![OsString::from("--log"), OsString::from(log)];
+    let mut rest = args.skip_while(|arg| arg != "supervise").skip(1);
+    while let Some(arg) = rest.next() {
+        if arg == "--log" {
+            drop(rest.next());
+        } else if !arg.to_string_lossy().starts_with("--log=") {
+            all.push(arg);
+        }
+    }
+    all
 }
 
 /// Says what is wrong with the command line.
@@ -501,6 +508,14 @@ fn vm_table(vm: &VmStats) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn supervise_gives_run_what_it_was_given() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        let line = "heraldry --log=warn supervise --size 10x10 --log info --paused work --log=debug";
+        let expected = words("--log debug --size 10x10 --paused work");
+        assert_eq!(given(words(line).into_iter(), "debug"), expected);
+    }
 
     #[test]
     fn json_talks_to_no_terminal_and_loses_nothing() {
