@@ -56,6 +56,8 @@ pub struct Limits {
     pub region_rectangles: u32,
     /// Damage rectangles that are passed on between two commits of a surface; further ones become one bounding box.
     pub damage_rectangles: u32,
+    /// Commits of a subsurface that may wait for its parent's; each is a copy of everything that was set.
+    pub waiting_commits: u32,
     /// How long a serial opens a menu, starts a move or a drag, or sets the clipboard.
     pub serial_age: Duration,
     /// Descriptors that may be there before their message: one sendmsg carries at most 28.
@@ -90,6 +92,7 @@ impl Default for Limits {
             parent_depth: 32,
             region_rectangles: 1024,
             damage_rectangles: 64,
+            waiting_commits: 8,
             serial_age: Duration::from_secs(60),
             early_descriptors: 28,
             waiting_bytes: 16 << 10,

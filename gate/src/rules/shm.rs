@@ -94,34 +94,20 @@ impl Memory {
 
     /// A surface is gone.
     pub(crate) fn forget(&mut self, shown: &Shown, account: &mut Account) {
-        let all = [shown.pending.flatten(), shown.cached.flatten(), shown.current];
-        for key in all.into_iter().flatten() {
+        let all = shown.cached.iter().copied();
+        let all = all.chain([shown.pending.flatten(), shown.current]);
+        for key in all.flatten() {
             self.release(key, account);
         }
     }
 
-    /// What was attached last is committed. In a tree (`child`) it may wait for the parent.
-    pub(crate) fn commit(&mut self, shown: &mut Shown, child: bool, account: &mut Account) {
-        if !child {
-            self.apply(shown, account);
-        }
-        let Some(next) = shown.pending.take() else { return };
-        let before = if child {
-            shown.cached.replace(next).flatten()
-        } else {
-            std::mem::replace(&mut shown.current, next)
-        };
-        if let Some(before) = before {
-            self.release(before, account);
-        }
-    }
-
-    /// The parent is committed, and with it what waited for that.
+    /// What was committed is shown from now on, and with it what was attached last.
     pub(crate) fn apply(&mut self, shown: &mut Shown, account: &mut Account) {
-        if let Some(next) = shown.cached.take()
-            && let Some(before) = std::mem::replace(&mut shown.current, next)
-        {
-            self.release(before, account);
+        shown.wait();
+        for next in shown.cached.drain(..) {
+            if let Some(before) = std::mem::replace(&mut shown.current, next) {
+                self.release(before, account);
+            }
         }
     }
 }
@@ -131,9 +117,16 @@ impl Memory {
 pub(crate) struct Shown {
     /// Attached and not committed; `Some(None)` is "no buffer".
     pending: Option<Option<Key>>,
-    /// Committed and perhaps waiting for the parent's commit.
-    cached: Option<Option<Key>>,
+    /// Committed and waiting for the parent's commit: the library keeps them all until then.
+    cached: Vec<Option<Key>>,
     current: Option<Key>,
+}
+
+impl Shown {
+    /// What was attached last is committed, and waits for the parent's commit.
+    pub(crate) fn wait(&mut self) {
+        self.cached.extend(self.pending.take());
+    }
 }
 
 /// Bytes of a pixel at least, by format. Other formats are the compositor's to judge.

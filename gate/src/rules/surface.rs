@@ -41,10 +41,16 @@ pub(crate) struct Surface {
     pub(crate) children: Vec<u32>,
     /// The `wl_subsurface` that made it a subsurface.
     pub(crate) subsurface: Option<u32>,
+    /// Whether it is a subsurface whose commits wait for its parent's. It stays so when it has no parent any more.
+    pub(crate) sync: bool,
+    /// Commits that wait.
+    waiting: u32,
     /// Its `xdg_surface`.
     pub(crate) xdg_surface: Option<u32>,
     /// Whether the buffer that was attached last is a placeholder.
     shows_placeholder: bool,
+    /// Whether a buffer, or none, was attached since the last commit, and since the last commit that counted.
+    attached: [Option<bool>; 2],
     /// The memory that it keeps mapped.
     pub(crate) shown: Shown,
     /// Rectangles of its opaque and its input region.
@@ -53,7 +59,7 @@ pub(crate) struct Surface {
     buffer_damage: Damage,
 }
 
-/// Damage since the last commit.
+/// Damage since new content was last shown. The library keeps all of it until then, however often it is committed.
 #[derive(Debug, Default)]
 struct Damage {
     /// Rectangles that were passed on.
@@ -63,7 +69,7 @@ struct Damage {
 }
 
 impl Damage {
-    /// Whether a rectangle is passed on; if not, it is kept for the commit.
+    /// Whether a rectangle is passed on; if not, it is kept for the commit that shows new content.
     fn add(&mut self, request: &Request<'_>, limit: u32) -> bool {
         if self.passed < limit {
             self.passed = self.passed.saturating_add(1);
@@ -77,7 +83,7 @@ impl Damage {
         false
     }
 
-    /// At a commit: the rest as one message, and everything from the start.
+    /// When new content is shown: the rest as one message, and everything from the start.
     fn take(&mut self, surface: u32, opcode: u16) -> Vec<u8> {
         let rest = std::mem::take(self).rest;
         rest.map_or_else(Vec::new, |[l, t, r, b]| {
@@ -91,6 +97,20 @@ impl Damage {
                 .int(size(t, b))
                 .finish()
         })
+    }
+}
+
+impl Surface {
+    /// Its commits count now. If there is new content among them, what is left to say of its damage.
+    fn committed(&mut self, id: u32) -> Vec<u8> {
+        self.waiting = 0;
+        let [last, before] = std::mem::take(&mut self.attached);
+        if last.or(before) != Some(true) {
+            return Vec::new();
+        }
+        let mut rest = self.damage.take(id, wl_surface::REQ_DAMAGE_OPCODE);
+        rest.extend(self.buffer_damage.take(id, wl_surface::REQ_DAMAGE_BUFFER_OPCODE));
+        rest
     }
 }
 
@@ -189,6 +209,7 @@ impl State {
             wl_surface::REQ_ATTACH_OPCODE => {
                 self.memory
                     .attach(&mut surface.shown, request.args.uint(0), &mut self.account);
+                surface.attached[0] = Some(request.args.uint(0) != 0);
                 surface.shows_placeholder = self.memory.is_placeholder(request.args.uint(0));
                 if surface.shows_placeholder && surface.role.is_some_and(|role| role != Role::Cursor) {
                     return Err(grown_pool(request));
@@ -214,39 +235,38 @@ impl State {
                     format!("scale {}", request.args.int(0)),
                 ));
             }
-            wl_surface::REQ_COMMIT_OPCODE => {
-                let mut before = surface.damage.take(request.id, wl_surface::REQ_DAMAGE_OPCODE);
-                before.extend(
-                    surface
-                        .buffer_damage
-                        .take(request.id, wl_surface::REQ_DAMAGE_BUFFER_OPCODE),
-                );
-                self.content_applied(request.id);
-                if !before.is_empty() {
-                    return Ok(Action::After(before));
-                }
-            }
+            wl_surface::REQ_COMMIT_OPCODE => return Ok(self.commit(request.id, context)),
             _ => {}
         }
         Ok(Action::Pass)
     }
 
-    /// A surface is committed, and with it the children that waited for that.
-    fn content_applied(&mut self, id: u32) {
-        let Some(surface) = self.surfaces.by_id.get_mut(&id) else {
-            return;
-        };
-        let child = surface.parent.is_some();
-        self.memory.commit(&mut surface.shown, child, &mut self.account);
-        if child {
-            return;
-        }
-        let mut todo = surface.children.clone();
-        while let Some(id) = todo.pop() {
-            if let Some(surface) = self.surfaces.by_id.get_mut(&id) {
-                self.memory.apply(&mut surface.shown, &mut self.account);
-                todo.extend_from_slice(&surface.children);
+    /// A surface is committed. One that waits for its parent may do so a few times: the library keeps every commit with
+    /// copies of all lists. What further ones say stays with the surface, and counts when the parent's commit does.
+    fn commit(&mut self, id: u32, context: &Context<'_>) -> Action {
+        if self.surfaces.is_sync(id) {
+            let Some(surface) = self.surfaces.by_id.get_mut(&id) else {
+                return Action::Pass;
+            };
+            if surface.waiting >= context.limits.waiting_commits {
+                return Action::Drop;
             }
+            surface.waiting = surface.waiting.saturating_add(1);
+            surface.attached[1] = surface.attached[0].take().or(surface.attached[1]);
+            surface.shown.wait();
+            return Action::Pass;
+        }
+        let mut before = Vec::new();
+        for id in self.surfaces.committed_with(id) {
+            if let Some(surface) = self.surfaces.by_id.get_mut(&id) {
+                before.extend(surface.committed(id));
+                self.memory.apply(&mut surface.shown, &mut self.account);
+            }
+        }
+        if before.is_empty() {
+            Action::Pass
+        } else {
+            Action::After(before)
         }
     }
 

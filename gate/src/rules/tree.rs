@@ -20,6 +20,32 @@ impl Surfaces {
         std::iter::successors(Some(id), parent).last().unwrap_or(id)
     }
 
+    /// Whether the commits of `id` wait for those of a surface above.
+    pub(super) fn is_sync(&self, id: u32) -> bool {
+        let mut at = self.get(id);
+        while let Some(surface) = at {
+            if surface.sync {
+                return true;
+            }
+            at = surface.parent.and_then(|parent| self.get(parent));
+        }
+        false
+    }
+
+    /// What a commit of `id`, which waits for none, commits: itself, and everything below children that wait for it.
+    pub(super) fn committed_with(&self, id: u32) -> Vec<u32> {
+        let children = |id: u32| self.get(id).map_or(&[][..], |surface| &surface.children);
+        let mut all = vec![id];
+        let waits = |child: &&u32| self.get(**child).is_some_and(|surface| surface.sync);
+        all.extend(children(id).iter().filter(waits));
+        let mut next = 1;
+        while let Some(id) = all.get(next).copied() {
+            all.extend_from_slice(children(id));
+            next = next.saturating_add(1);
+        }
+        all
+    }
+
     /// Levels below `id`, and surfaces in its tree with itself.
     fn height_and_size(&self, id: u32) -> (usize, usize) {
         let mut todo = vec![(id, 0_usize)];
@@ -85,6 +111,7 @@ impl State {
         if let Some(surface) = self.surfaces.get_mut(id) {
             surface.parent = Some(parent);
             surface.subsurface = Some(subsurface);
+            surface.sync = true;
         }
         if let Some(parent) = self.surfaces.get_mut(parent) {
             parent.children.push(id);
@@ -106,6 +133,12 @@ impl State {
                 self.subsurfaces.remove(&request.id);
                 if let Some(id) = own {
                     self.unlink(id);
+                }
+                Ok(Action::Pass)
+            }
+            wl_subsurface::REQ_SET_SYNC_OPCODE | wl_subsurface::REQ_SET_DESYNC_OPCODE => {
+                if let Some(surface) = own.and_then(|id| self.surfaces.get_mut(id)) {
+                    surface.sync = request.opcode == wl_subsurface::REQ_SET_SYNC_OPCODE;
                 }
                 Ok(Action::Pass)
             }
@@ -138,6 +171,7 @@ impl State {
             return;
         };
         surface.subsurface = None;
+        surface.sync = true;
         if let Some(parent) = surface
             .parent
             .take()

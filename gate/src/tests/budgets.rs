@@ -191,8 +191,8 @@ fn memory_of_a_subsurface_is_counted_until_its_parent_takes_the_next() {
     show(&mut client);
     assert_eq!(
         used(&client, Budget::PoolBytes),
-        2 * 4096,
-        "the shown one and the next"
+        3 * 4096,
+        "the shown one and those that wait, which the library keeps"
     );
     client.ok(root, "commit", &[]);
     assert_eq!(used(&client, Budget::PoolBytes), 4096);

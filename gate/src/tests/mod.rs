@@ -2,6 +2,7 @@
 //! A client that is written in a few words, behind a real session, and what the compositor sees of it.
 
 mod budgets;
+mod commits;
 mod crashes;
 mod decode;
 mod pools;
@@ -310,6 +311,19 @@ impl Client {
 
     fn surface(&mut self, compositor: u32) -> u32 {
         self.ok(compositor, "create_surface", &[New])
+    }
+
+    /// Attaches a new buffer of one pixel to a surface.
+    fn content(&mut self, surface: u32) {
+        let manager = self.bind("wp_single_pixel_buffer_manager_v1");
+        let buffer = self.ok(
+            manager,
+            "create_u32_rgba_buffer",
+            &[New, U(0), U(0), U(0), U(u32::MAX)],
+        );
+        self.passed();
+        self.ok(surface, "attach", &[U(buffer), I(0), I(0)]);
+        self.passed();
     }
 
     /// A new surface with an xdg_surface and a toplevel.
