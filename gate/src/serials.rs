@@ -69,10 +69,22 @@ pub(crate) struct Claim {
     pub(crate) causes: Cause,
     /// Which object the serial must have been sent for.
     pub(crate) of: ClaimOf,
-    /// Whether the user must remember the cause.
-    pub(crate) fresh: bool,
+    /// What must not be long ago.
+    pub(crate) fresh: Fresh,
     /// Whether the request is dropped if the serial is not good; else it goes on with [`NEVER`].
     pub(crate) drops: bool,
+}
+
+/// What the user must remember.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fresh {
+    /// Nothing.
+    No,
+    /// The cause of the serial.
+    Cause,
+    /// That, or anything else that they did in the client's windows. Bridges to X11 name the serial of the last key when
+    /// something was marked with the mouse.
+    Presence,
 }
 
 /// The object that a serial must have been sent for.
@@ -104,6 +116,8 @@ pub(crate) struct Serials {
     /// The compositor's serials behind the newest numbers, oldest first.
     sent: VecDeque<Sent>,
     now: Duration,
+    /// When the client was last told what the user does.
+    pressed: Option<Duration>,
     /// The window that pointer and keyboard are in.
     pub(crate) pointer_at: Place,
     pub(crate) keyboard_at: Place,
@@ -118,6 +132,9 @@ impl Serials {
     /// The client's number for a serial of the compositor.
     pub(crate) fn hand_out(&mut self, serial: u32, cause: Cause, place: Place) -> u32 {
         let now = self.now;
+        if cause.meets(Cause::PRESS) {
+            self.pressed = Some(now);
+        }
         let known = self
             .sent
             .iter_mut()
@@ -158,7 +175,14 @@ impl Serials {
         at.and_then(|at| self.sent.get(at))
             .filter(|sent| sent.causes.meets(claim.causes))
             .filter(|sent| claim.of == ClaimOf::Any || sent.place == place)
-            .filter(|sent| !claim.fresh || self.now.saturating_sub(sent.at) <= age)
+            .filter(|sent| {
+                let recent = |at: Duration| self.now.saturating_sub(at) <= age;
+                match claim.fresh {
+                    Fresh::No => true,
+                    Fresh::Cause => recent(sent.at),
+                    Fresh::Presence => recent(sent.at) || self.pressed.is_some_and(recent),
+                }
+            })
             .map_or(NEVER, |sent| sent.serial)
     }
 }
@@ -207,11 +231,11 @@ pub(crate) fn of_request(interface: &str, opcode: u16) -> Option<Claim> {
         index,
         causes,
         of,
-        fresh: false,
+        fresh: Fresh::No,
         drops: false,
     };
     let fresh = |index, causes, of| Claim {
-        fresh: true,
+        fresh: Fresh::Cause,
         ..claim(index, causes, of)
     };
     Some(match (interface, opcode) {
@@ -227,7 +251,8 @@ pub(crate) fn of_request(interface: &str, opcode: u16) -> Option<Claim> {
         | ("zwp_primary_selection_device_v1", zwp_primary_selection_device_v1::REQ_SET_SELECTION_OPCODE) => {
             Claim {
                 drops: true,
-                ..fresh(1, Cause::PRESS.or(Cause::KEYBOARD_ENTER), ClaimOf::Any)
+                fresh: Fresh::Presence,
+                ..claim(1, Cause::PRESS.or(Cause::KEYBOARD_ENTER), ClaimOf::Any)
             }
         }
         (
@@ -253,7 +278,7 @@ mod tests {
         index: 0,
         causes: Cause::BUTTON,
         of: ClaimOf::Any,
-        fresh: false,
+        fresh: Fresh::No,
         drops: false,
     };
     const AGE: Duration = Duration::from_secs(60);
@@ -297,7 +322,7 @@ mod tests {
         let press = Claim {
             causes: Cause::PRESS,
             of: ClaimOf::ItsWindow,
-            fresh: true,
+            fresh: Fresh::Cause,
             ..ANY
         };
         assert_eq!(serials.redeem(number, &press, 9, AGE), 50);
@@ -310,6 +335,19 @@ mod tests {
         // Sent again for something else, it has both causes.
         serials.hand_out(50, Cause::BUTTON, 0);
         assert_eq!(redeem(&serials, number), 50);
+    }
+
+    #[test]
+    fn a_selection_may_name_an_old_key_while_the_user_is_there() {
+        let mut serials = Serials::default();
+        let key = serials.hand_out(50, Cause::KEY, 9);
+        let claim = of_request("wl_data_device", wl_data_device::REQ_SET_SELECTION_OPCODE).unwrap();
+        serials.set_time(Duration::from_secs(300));
+        assert_eq!(serials.redeem(key, &claim, 0, AGE), NEVER, "nobody is there");
+        serials.hand_out(70, Cause::POINTER_ENTER, 9);
+        assert_eq!(serials.redeem(key, &claim, 0, AGE), NEVER, "the pointer came by");
+        serials.hand_out(71, Cause::BUTTON, 9);
+        assert_eq!(serials.redeem(key, &claim, 0, AGE), 50, "they marked something");
     }
 
     #[test]
