@@ -8,7 +8,7 @@ use wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_dmabuf_feedback_
 use wayland_protocols::wp::primary_selection::zv1::server::zwp_primary_selection_source_v1;
 use wayland_server::protocol::{wl_data_source, wl_keyboard, wl_registry, wl_touch};
 
-use crate::objects::Object;
+use crate::objects::{FIRST_SERVER_ID, Object};
 use crate::outbox::Outbox;
 use crate::serials::{self, Cause};
 use crate::services::{MemoryPurpose, Services};
@@ -65,9 +65,7 @@ impl<S: Services> Session<S> {
         let args = Args::parse(message, desc)
             .map_err(|bad| ServerFault::Malformed(format!("{}: {bad:?}", what())))?;
         let taken: Vec<OwnedFd> = self.server_fds.drain(..fds).collect();
-        self.made_objects(object, desc, &args).map_err(|id| {
-            ServerFault::Malformed(format!("{}: {id} cannot be the id of a new object", what()))
-        })?;
+        self.made_objects(object, desc, &args)?;
         // The client has destroyed the object and ignores its events, so they need not be passed, nor their descriptors.
         if object.zombie {
             return Ok(Step::Done(header.len));
@@ -101,21 +99,36 @@ impl<S: Services> Session<S> {
         Ok(Step::Done(header.len))
     }
 
-    /// Notes the objects that an event makes; fails with an id that cannot be. An object that is made for one which the
+    /// Notes the objects that an event makes; fails with an id that cannot be, or with one object too many: a client can
+    /// keep all that it was ever offered. An object that is made for one which the
     /// client has destroyed will never be known to the client.
-    fn made_objects(&mut self, maker: Object, desc: &MessageDesc, args: &Args<'_>) -> Result<(), u32> {
+    fn made_objects(
+        &mut self,
+        maker: Object,
+        desc: &MessageDesc,
+        args: &Args<'_>,
+    ) -> Result<(), ServerFault> {
         for (index, kind) in desc.signature.iter().enumerate() {
             if *kind != ArgumentType::NewId {
                 continue;
             }
             let id = args.uint(index);
-            let interface = desc.child_interface.ok_or(id)?;
+            let bad_id = || {
+                let what = format!("{}.{}", maker.interface.name, desc.name);
+                ServerFault::Malformed(format!("{what}: {id} cannot be the id of a new object"))
+            };
+            let interface = desc.child_interface.ok_or_else(bad_id)?;
             let object = Object {
                 zombie: maker.zombie,
                 ..Object::new(interface, maker.version)
             };
-            if !self.objects.create_server(id, object, self.limits.server_objects) {
-                return Err(id);
+            let limit = self.limits.server_objects;
+            if !self.objects.create_server(id, object, limit) {
+                return Err(if id < FIRST_SERVER_ID {
+                    bad_id()
+                } else {
+                    ServerFault::TooManyObjects(limit)
+                });
             }
         }
         Ok(())

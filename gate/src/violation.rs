@@ -209,10 +209,21 @@ pub enum ServerFault {
     /// The compositor's library and the gate disagree about the protocol: a bug.
     #[error("the compositor sent a malformed event: {0}")]
     Malformed(String),
+    /// The client has kept so many objects that the compositor made.
+    #[error("the client keeps more than {0} objects that the compositor made")]
+    TooManyObjects(usize),
     /// An event with a descriptor that is not on the closed list.
     #[error("the event {0} carries a descriptor and is not on the list of those that may")]
     Descriptor(String),
     /// Memory for the client could not be had.
     #[error("memory for the client could not be had")]
     Service(#[source] ServiceError),
+}
+
+impl ServerFault {
+    /// Whether a client can bring it about.
+    #[must_use]
+    pub const fn is_provoked(&self) -> bool {
+        matches!(self, Self::TooManyObjects(_))
+    }
 }

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::ServerFault;
+use crate::objects::FIRST_SERVER_ID;
 
 #[test]
 fn globals_are_filtered_and_capped() {
@@ -208,4 +209,23 @@ fn errors_of_the_compositor_pass() {
         client.event(1, "error", &[U(2), U(3), S("no")]),
         ["wl_display@1.error(2,3,Some(\"no\"))"]
     );
+}
+
+#[test]
+fn a_client_that_keeps_every_offer_ends_by_its_own_fault() {
+    let mut client = Client::with(Limits {
+        server_objects: 2,
+        ..Limits::default()
+    });
+    let (seat, manager) = (client.bind("wl_seat"), client.bind("wl_data_device_manager"));
+    let device = client.ok(manager, "get_data_device", &[New, U(seat)]);
+    for offer in 0..2 {
+        client.event(device, "data_offer", &[U(FIRST_SERVER_ID + offer)]);
+    }
+    let event = Writer::new(device, 0).uint(FIRST_SERVER_ID + 2).finish();
+    let fault = client
+        .session
+        .from_server(&event, &mut VecDeque::new(), &mut client.back)
+        .unwrap_err();
+    assert!(fault.is_provoked(), "{fault}");
 }
