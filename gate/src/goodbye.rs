@@ -27,11 +27,13 @@ impl Goodbye {
         self.0.is_empty()
     }
 
-    /// Appends the next requests, `count` at most. They go to the compositor as they are.
-    pub fn slice(&mut self, count: usize, out: &mut Outbox) {
-        for (object, opcode) in self.0.drain(..count.min(self.0.len())) {
+    /// Appends the next requests, `count` at most, and says how many. They go to the compositor as they are.
+    pub fn slice(&mut self, count: usize, out: &mut Outbox) -> usize {
+        let count = count.min(self.0.len());
+        for (object, opcode) in self.0.drain(..count) {
             out.message(&Writer::new(object, opcode).finish());
         }
+        count
     }
 }
 

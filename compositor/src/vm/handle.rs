@@ -132,7 +132,14 @@ impl WorkerHandle {
 
     /// Whether the VM wants more than its turn gave.
     pub(super) fn is_waiting(&self) -> bool {
-        self.turns.is_awaited()
+        self.turns.is_used_up()
+    }
+
+    /// The main loop has finished a turn in which this VM was not served.
+    pub(super) fn next_unserved_turn(&self) {
+        if self.turns.next_unserved() {
+            self.bell.ring();
+        }
     }
 
     /// Stops serving the VM, or goes on.

@@ -152,8 +152,11 @@ impl State {
             let Some(worker) = self.core.link.worker(&vm.name) else {
                 continue;
             };
-            let pressed = if vm.paused.is_some() || vm.load.held {
-                vm.load.held && worker.is_waiting()
+            let pressed = if vm.paused.is_some() {
+                worker.next_unserved_turn();
+                false
+            } else if vm.load.held {
+                worker.is_waiting()
             } else {
                 let most = usize::try_from(vm.limits.turn_bytes).unwrap_or(usize::MAX);
                 let target = Duration::from_micros(vm.limits.turn_us);

@@ -33,9 +33,6 @@ const CHUNK: usize = 16 * 1024;
 /// Events that wait for a client that does not read; beyond, the compositor's end is not read either.
 const MAX_DOWN: usize = 64 * 1024;
 
-/// Objects of a client that has left which are destroyed in one turn.
-const GOODBYES: usize = 256;
-
 /// Where the client's bytes come from and go to.
 enum Link {
     Virtio(Context),
@@ -105,10 +102,10 @@ pub(super) enum PeerEnd {
 impl PeerEnd {
     /// Whether the compositor's side still has the client.
     pub(super) const fn is_of_the_client(&self) -> bool {
-        matches!(self, Self::Client | Self::Violation(_) | Self::Link(_))
+        !matches!(self, Self::Compositor)
     }
 
-    /// Says why; a broken rule at the rate that the VM is allowed to fill the log with.
+    /// Says why, at the rate that the VM is allowed to fill the log with: it may be behind each of them.
     pub(super) fn log(&self, vm: &VmName, client: u64, services: &Shared) {
         match self {
             Self::Client | Self::Compositor => debug!(%vm, client, end = %self, "connection ended"),
@@ -116,8 +113,18 @@ impl PeerEnd {
                 |more| warn!(%vm, more, "more clients broke rules"),
                 || warn!(%vm, client, "client ended: {violation}"),
             ),
-            Self::Link(_) => warn!(%vm, client, end = %self, "connection ended"),
-            Self::Server(_) => error!(%vm, client, end = %self, "connection ended by a fault of ours"),
+            Self::Link(_) => services.log(
+                |more| warn!(%vm, more, "more connections ended"),
+                || warn!(%vm, client, end = %self, "connection ended"),
+            ),
+            Self::Server(fault) if fault.is_provoked() => services.log(
+                |more| warn!(%vm, more, "more clients ended"),
+                || warn!(%vm, client, end = %self, "client ended"),
+            ),
+            Self::Server(_) => services.log(
+                |more| error!(%vm, more, "more connections ended by a fault of ours"),
+                || error!(%vm, client, end = %self, "connection ended by a fault of ours"),
+            ),
         }
     }
 }
@@ -139,8 +146,6 @@ pub(super) struct Peer {
     taken: usize,
     /// The client sends no more.
     ended: bool,
-    /// The turn in which the last goodbyes were said.
-    said_in: u64,
     start: Instant,
 }
 
@@ -172,7 +177,6 @@ impl Peer {
             buffer: Vec::new(),
             taken: 0,
             ended: false,
-            said_in: 0,
             start: opening.start,
         };
         Ok((peer, compositor))
@@ -210,12 +214,12 @@ impl Peer {
         self.pending().is_empty() && self.up_fds.is_empty()
     }
 
-    /// Whether there is something to do without anything having come, given what is `left` of the turn.
-    pub(super) fn has_more(&self, turn: u64, left: usize) -> bool {
+    /// Whether there is something to do without anything having come, given what is left of the turn.
+    pub(super) fn has_more(&self, allowance: &Allowance) -> bool {
         match &self.link {
             _ if !self.up.is_empty() => false,
-            Link::Left(_) => self.said_in != turn,
-            _ => left > 0 && (self.ended || !self.is_digested()),
+            Link::Left(goodbye) => goodbye.is_done() || allowance.goodbyes() > 0,
+            _ => allowance.left() > 0 && (self.ended || !self.is_digested()),
         }
     }
 
@@ -245,7 +249,8 @@ impl Peer {
 
     /// The client's side has something, or room.
     pub(super) fn link_ready(&mut self, flags: EventFlags, allowance: &mut Allowance) -> Result<(), PeerEnd> {
-        if flags.contains(EventFlags::OUT) {
+        // A connection that is gone has no room and is reported for ever: what waits for it tells.
+        if flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR) {
             self.flush_down()?;
         }
         let readable = flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR);
@@ -266,11 +271,10 @@ impl Peer {
                 if goodbye.is_done() {
                     return Err(PeerEnd::Compositor);
                 }
-                if self.said_in == allowance.turn() {
+                if allowance.goodbyes() == 0 {
                     return Ok(());
                 }
-                self.said_in = allowance.turn();
-                goodbye.slice(GOODBYES, &mut self.up);
+                allowance.say_goodbye(goodbye.slice(allowance.goodbyes(), &mut self.up));
                 continue;
             }
             let left = allowance.left();

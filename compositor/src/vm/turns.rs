@@ -15,12 +15,19 @@ use heraldry_gate::Budgets;
 /// The least credit: a few messages, so that every client gets somewhere.
 const LEAST: usize = 256;
 
+/// Objects of clients that have left which are destroyed in one turn.
+const GOODBYES: usize = 256;
+
 /// What main thread and gate of a VM share.
 #[derive(Debug)]
 pub(super) struct Turns {
     count: AtomicU64,
-    /// The VM has used up its turn and waits for the next.
+    /// The gate wants to be woken at the next turn.
     awaited: AtomicBool,
+    /// The VM has used up its turn.
+    used_up: AtomicBool,
+    /// Clients have left, and what they had is still being destroyed.
+    leaving: AtomicBool,
     credit: AtomicUsize,
     paused: AtomicBool,
     /// Turns that the VM has used up.
@@ -43,6 +50,8 @@ impl Turns {
         Arc::new(Self {
             count: AtomicU64::new(1),
             awaited: AtomicBool::new(false),
+            used_up: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
             credit: AtomicUsize::new(most),
             paused: AtomicBool::new(false),
             exhausted: AtomicU64::new(0),
@@ -54,15 +63,27 @@ impl Turns {
     /// Main thread: a turn is over in which the VM's requests took `spent`. True if the gate waits for the next one and
     /// must be woken.
     pub(super) fn next(&self, spent: Duration, target: Duration, most: usize) -> (Outcome, bool) {
-        let awaited = self.awaited.swap(false, Ordering::SeqCst);
+        let exhausted = self.used_up.swap(false, Ordering::SeqCst);
         let credit = self.credit.load(Ordering::Relaxed);
         self.credit
-            .store(adapted(credit, spent, target, most, awaited), Ordering::Relaxed);
-        self.count.fetch_add(1, Ordering::SeqCst);
-        if awaited {
+            .store(adapted(credit, spent, target, most, exhausted), Ordering::Relaxed);
+        if exhausted {
             self.exhausted.fetch_add(1, Ordering::Relaxed);
         }
-        (Outcome { exhausted: awaited }, awaited)
+        (Outcome { exhausted }, self.begin())
+    }
+
+    /// Main thread: a turn is over in which the VM was not served. What its clients left behind is taken apart all the
+    /// same. True if the gate must be woken.
+    pub(super) fn next_unserved(&self) -> bool {
+        self.leaving.load(Ordering::SeqCst) && self.begin()
+    }
+
+    /// The next turn begins. True if the gate waits for it.
+    fn begin(&self) -> bool {
+        // In this order: a gate that asks meanwhile sees the new turn, or is seen here.
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.awaited.swap(false, Ordering::SeqCst)
     }
 
     /// Main thread: stops serving the VM, or goes on. True if the gate must be woken.
@@ -72,9 +93,14 @@ impl Turns {
         !paused
     }
 
-    /// Main thread: whether the gate waits.
-    pub(super) fn is_awaited(&self) -> bool {
-        self.awaited.load(Ordering::SeqCst)
+    /// Main thread: whether the VM wants more than its turn gave.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.used_up.load(Ordering::SeqCst)
+    }
+
+    /// Gate: whether clients have left that are still being taken apart. To be said before anything is sent for them.
+    pub(super) fn set_leaving(&self, leaving: bool) {
+        self.leaving.store(leaving, Ordering::SeqCst);
     }
 }
 
@@ -98,6 +124,7 @@ pub(super) struct Allowance {
     turns: Arc<Turns>,
     turn: u64,
     left: usize,
+    goodbyes: usize,
 }
 
 impl Allowance {
@@ -106,6 +133,7 @@ impl Allowance {
             turns,
             turn: 0,
             left: 0,
+            goodbyes: 0,
         }
     }
 
@@ -114,6 +142,7 @@ impl Allowance {
         let turn = self.turns.count.load(Ordering::SeqCst);
         if turn != self.turn {
             self.turn = turn;
+            self.goodbyes = GOODBYES;
             self.left = if self.turns.paused.load(Ordering::SeqCst) {
                 0
             } else {
@@ -122,9 +151,14 @@ impl Allowance {
         }
     }
 
-    /// The turn that it is.
-    pub(super) fn turn(&self) -> u64 {
-        self.turn
+    /// Objects of clients that have left which may still be destroyed.
+    pub(super) fn goodbyes(&self) -> usize {
+        self.goodbyes
+    }
+
+    /// So many were destroyed.
+    pub(super) fn say_goodbye(&mut self, objects: usize) {
+        self.goodbyes = self.goodbyes.saturating_sub(objects);
     }
 
     /// Bytes that may still be sent.
@@ -139,6 +173,9 @@ impl Allowance {
 
     /// Asks to be woken at the next turn. False if it has begun already.
     pub(super) fn wait(&self) -> bool {
+        if self.left == 0 {
+            self.turns.used_up.store(true, Ordering::SeqCst);
+        }
         self.turns.awaited.store(true, Ordering::SeqCst);
         self.turns.count.load(Ordering::SeqCst) == self.turn
     }
@@ -162,6 +199,64 @@ mod tests {
         assert_eq!(after(1638, 100, false), 1638, "it did not want more");
         assert_eq!(after(400, 1_000_000, true), LEAST);
         assert_eq!(after(16_384, 1, true), 16_384);
+    }
+
+    #[test]
+    fn no_wake_up_is_lost() {
+        const ROUNDS: usize = 50_000;
+        let turns = Turns::new(Budgets::new(&heraldry_gate::Limits::default()), 1000);
+        // Both sides meet before and after each round, as close as two threads can.
+        let arrived = AtomicUsize::new(0);
+        let meet = |times: usize| {
+            arrived.fetch_add(1, Ordering::SeqCst);
+            while arrived.load(Ordering::SeqCst) < 2 * times {
+                std::thread::yield_now();
+            }
+        };
+        std::thread::scope(|scope| {
+            let main = scope.spawn(|| {
+                let mut woken = Vec::new();
+                for round in 0..ROUNDS {
+                    meet(2 * round + 1);
+                    woken.push(turns.next(Duration::ZERO, TARGET, 1000).1);
+                    meet(2 * round + 2);
+                }
+                woken
+            });
+            let mut allowance = Allowance::new(Arc::clone(&turns));
+            let mut slept = Vec::new();
+            for round in 0..ROUNDS {
+                allowance.refresh();
+                allowance.spend(1000);
+                meet(2 * round + 1);
+                for _ in 0..round % 16 {
+                    std::hint::spin_loop();
+                }
+                slept.push(allowance.wait());
+                meet(2 * round + 2);
+            }
+            let woken = main.join().unwrap();
+            let lost = slept
+                .iter()
+                .zip(&woken)
+                .filter(|(slept, woken)| **slept && !**woken);
+            assert_eq!(lost.count(), 0);
+        });
+    }
+
+    #[test]
+    fn what_clients_left_behind_goes_on_without_credit() {
+        let turns = Turns::new(Budgets::new(&heraldry_gate::Limits::default()), 1000);
+        let mut allowance = Allowance::new(Arc::clone(&turns));
+        turns.pause(true);
+        allowance.refresh();
+        allowance.say_goodbye(GOODBYES);
+        assert!(!turns.next_unserved(), "nobody has left");
+        turns.set_leaving(true);
+        assert!(allowance.wait());
+        assert!(turns.next_unserved());
+        allowance.refresh();
+        assert_eq!((allowance.left(), allowance.goodbyes()), (0, GOODBYES));
     }
 
     #[test]

@@ -104,6 +104,7 @@ impl Worker {
         let mut events = Vec::with_capacity(64);
         loop {
             self.allowance.refresh();
+            self.turns.set_leaving(self.peers.values().any(Peer::is_leaving));
             self.go_on();
             let spent = self.allowance.left() == 0;
             let leaving = self.peers.values().any(Peer::is_leaving);
@@ -175,11 +176,10 @@ impl Worker {
 
     /// Clients that had to stop in the last turn go on.
     fn go_on(&mut self) {
-        let turn = self.allowance.turn();
         let waiting: Vec<u64> = self
             .peers
             .iter()
-            .filter(|(_, peer)| peer.has_more(turn, self.allowance.left()))
+            .filter(|(_, peer)| peer.has_more(&self.allowance))
             .map(|(id, _)| *id)
             .collect();
         for id in waiting {
