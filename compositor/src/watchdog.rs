@@ -25,7 +25,7 @@ pub const RECORD: usize = 32;
 /// What the watchdog's thread may look at.
 #[derive(Debug, Default)]
 struct Shared {
-    /// Which turn it is.
+    /// Which turn it is: odd while it runs, even while the main loop rests.
     turn: AtomicU64,
     serving: Mutex<Option<VmName>>,
 }
@@ -89,6 +89,7 @@ impl Heart {
     pub fn rest(&mut self) {
         if let Some(timer) = self.timer.as_ref().filter(|_| self.wound) {
             let _unwatched = timerfd_settime(timer, TimerfdTimerFlags::empty(), &settings(Duration::ZERO));
+            self.shared.turn.fetch_add(1, Ordering::SeqCst);
             self.wound = false;
         }
     }
@@ -119,6 +120,27 @@ impl Heart {
     }
 }
 
+/// What is to be done when the timer has run out.
+#[derive(Debug, PartialEq, Eq)]
+enum Finding {
+    /// The main loop rests: it came back while the timer ran out, or while it was wound up again.
+    Rests,
+    /// A turn takes long.
+    Slow,
+    /// It took long at the last look already.
+    Stuck,
+}
+
+fn look(turn: u64, warned: Option<u64>) -> Finding {
+    if turn.is_multiple_of(2) {
+        Finding::Rests
+    } else if warned == Some(turn) {
+        Finding::Stuck
+    } else {
+        Finding::Slow
+    }
+}
+
 fn watch(timer: &OwnedFd, shared: &Shared, limits: Watchdog, supervised: bool) {
     let mut count = [0; 8];
     let mut warned = None;
@@ -134,16 +156,51 @@ fn watch(timer: &OwnedFd, shared: &Shared, limits: Watchdog, supervised: bool) {
                 .as_ref()
                 .map_or_else(|| "none".to_owned(), ToString::to_string)
         };
-        if warned == Some(turn) {
+        let finding = look(turn, warned);
+        if finding == Finding::Rests {
+            continue;
+        }
+        if finding == Finding::Stuck {
             error!(serving = vm(), after = ?limits.abort, "the main loop is stuck; the compositor starts anew");
             std::process::abort();
         }
         warn!(serving = vm(), after = ?limits.warn, "the main loop does not come back");
         if supervised {
             warned = Some(turn);
-            // The main thread stops the timer if it comes back after all.
+            // The main thread stops the timer if it comes back after all; if it just has, the next look finds that it rests.
             let rest = settings(limits.abort.saturating_sub(limits.warn));
             let _unwatched = timerfd_settime(timer, TimerfdTimerFlags::empty(), &rest);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_is_stuck_only_while_it_runs() {
+        assert_eq!(look(1, None), Finding::Slow);
+        assert_eq!(look(1, Some(1)), Finding::Stuck);
+        assert_eq!(look(2, Some(1)), Finding::Rests, "it came back just now");
+        assert_eq!(look(3, Some(1)), Finding::Slow, "another one");
+    }
+
+    #[test]
+    fn turns_are_counted_at_both_ends() {
+        let limits = Watchdog {
+            warn: Duration::from_secs(60),
+            abort: Duration::from_secs(60),
+        };
+        let mut heart = Heart::start(limits, None).unwrap();
+        let turn = |heart: &Heart| heart.shared.turn.load(Ordering::SeqCst);
+        heart.begin();
+        heart.begin();
+        assert_eq!(turn(&heart), 1);
+        heart.rest();
+        heart.rest();
+        assert_eq!(turn(&heart), 2);
+        heart.serves(None);
+        assert_eq!(turn(&heart), 3);
     }
 }
