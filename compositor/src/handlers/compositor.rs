@@ -14,6 +14,7 @@ use smithay::wayland::fractional_scale::{FractionalScaleHandler, with_fractional
 use smithay::wayland::output::OutputHandler;
 use smithay::wayland::shell::xdg::{SurfaceCachedState, ToplevelSurface};
 use smithay::wayland::shm::{ShmHandler, ShmState};
+use smithay::wayland::viewporter::ViewportCachedState;
 use smithay::{
     delegate_compositor, delegate_fractional_scale, delegate_output, delegate_presentation, delegate_shm,
     delegate_single_pixel_buffer, delegate_viewporter,
@@ -131,11 +132,18 @@ impl State {
             return;
         };
         let (vm, waits, size) = (window.vm.clone(), window.waits_to_map, window.geometry.size);
-        if let Err(after) = self.core.may_map(&vm) {
+        // A VM that is hidden shows nothing, not even what it said before that; when it is resumed, the tick looks again.
+        let hidden = self.core.vms.get(&vm).is_some_and(|vm| vm.hidden.is_some());
+        let may = if hidden {
+            Err(None)
+        } else {
+            self.core.may_map(&vm).map_err(Some)
+        };
+        if let Err(after) = may {
             if let Some(window) = self.core.windows.get_mut(id) {
                 window.waits_to_map = true;
             }
-            if !waits {
+            if let Some(after) = after.filter(|_| !waits) {
                 self.map_later(after);
             }
             return;
@@ -172,7 +180,13 @@ impl State {
         let Some((vm, _)) = self.core.identity(surface) else {
             return;
         };
+        let shown = with_renderer_surface_state(surface, |state| {
+            state.buffer().and_then(|buffer| buffer_dimensions(buffer))
+        });
         let bytes = with_states(surface, |states| {
+            let mut viewport = states.cached_state.get::<ViewportCachedState>();
+            let viewport = *viewport.current();
+            let scaled = viewport.src.is_some() || viewport.dst.is_some();
             let mut cached = states.cached_state.get::<SurfaceAttributes>();
             let attributes = cached.current();
             let Some(BufferAssignment::NewBuffer(buffer)) = &attributes.buffer else {
@@ -180,9 +194,15 @@ impl State {
             };
             let size = buffer_dimensions(buffer).unwrap_or_default();
             let all = area(size.w, size.h);
+            // A buffer of another size is uploaded whole, whatever is said to have changed.
+            if shown.flatten() != Some(size) {
+                return all.saturating_mul(4);
+            }
             let scale = u64::try_from(attributes.buffer_scale.max(1)).unwrap_or(1);
             let damaged = attributes.damage.iter().map(|damage| match damage {
                 Damage::Buffer(rect) => area(rect.size.w, rect.size.h),
+                // A viewport may show all of the buffer on one pixel.
+                Damage::Surface(_) if scaled => all,
                 Damage::Surface(rect) => area(rect.size.w, rect.size.h).saturating_mul(scale * scale),
             });
             damaged.fold(0, u64::saturating_add).min(all).saturating_mul(4)

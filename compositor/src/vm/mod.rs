@@ -73,8 +73,8 @@ pub struct Vm {
     pub limits: Limits,
     /// Why it is not served.
     pub paused: Option<PauseReason>,
-    /// Windows that were hidden when it was paused.
-    pub hidden: Vec<WindowId>,
+    /// Windows that were hidden when it was paused, if it was to be hidden.
+    pub hidden: Option<Vec<WindowId>>,
     _seat_global: Option<GlobalId>,
 }
 
@@ -310,7 +310,7 @@ impl Core {
                 load: Load::default(),
                 limits: settings.rules.limits,
                 paused: None,
-                hidden: Vec::new(),
+                hidden: None,
                 _seat_global: global,
             },
         );

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! VMs that are not served: their connections stay and are not read, their windows stay and say so.
 
+use std::time::Duration;
+
 use heraldry_config::{OnViolation, VmName};
 use tracing::{info, warn};
 
@@ -65,7 +67,7 @@ impl State {
                 self.perform(Effect::Minimize(*id));
             }
             if let Some(vm) = self.core.vms.get_mut(name) {
-                vm.hidden = shown;
+                vm.hidden = Some(shown);
             }
         }
         self.core.render.schedule();
@@ -80,7 +82,7 @@ impl State {
         let Some(reason) = vm.paused.take() else {
             return true;
         };
-        let hidden = std::mem::take(&mut vm.hidden);
+        let hidden = vm.hidden.take().unwrap_or_default();
         info!(vm = %name, "VM resumed");
         if let Some(worker) = self.core.link.worker(name) {
             worker.pause(false);
@@ -91,6 +93,8 @@ impl State {
         if let Some(text) = notice(name, reason) {
             self.core.render.hide_notice(&text);
         }
+        // Windows that came meanwhile appear.
+        self.map_later(Duration::ZERO);
         self.core.input.refresh_pointer = true;
         self.core.render.schedule();
         true

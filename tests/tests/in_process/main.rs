@@ -7,5 +7,6 @@ mod configures;
 mod focus;
 mod frames;
 mod pixels;
+mod pressure;
 mod quotas;
 mod registry;
