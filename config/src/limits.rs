@@ -111,8 +111,8 @@ limits! {
         "20,000 rectangles cost 0.2 s a commit; beyond the limit a region becomes its bounding box.";
     rectangles "rectangles" = 16384 in 1..262144 "rectangles in all regions":
         "400 small requests made 788 MB of copies; beyond the limit a region becomes its bounding box.";
-    damage_rectangles "damage-rectangles" = 64 in 1..1024 "rectangles between two commits":
-        "The library keeps every rectangle until the commit; further ones become one bounding box.";
+    damage_rectangles "damage-rectangles" = 64 in 1..1024 "rectangles until new content is shown":
+        "The library keeps every rectangle until new content is shown; further ones become one bounding box.";
     buffer_dimension "buffer-dimension" = 32767 in 64..32767 "pixels":
         "Pixman's coordinates end there.";
     callbacks "callbacks" = 8192 in 16..100000 "callbacks":
