@@ -135,6 +135,7 @@ fn serve(state: &State, stream: UnixStream) {
 
 fn answer(state: &mut State, request: Request) -> Reply {
     debug!(request = request_name(&request), "control");
+    state.core.heart.begin();
     match request {
         Request::Windows => Reply::Windows(windows(state)),
         Request::Vms => Reply::Vms(vms(state)),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use heraldry_compositor::control::protocol::Request;
 use heraldry_tests::colour::key::{CYAN, MAGENTA};
-use heraldry_tests::path::{Options, Rig, Visitor, until};
+use heraldry_tests::path::{CONFIG, Options, Rig, Visitor, until};
 use rustix::process::{Pid, Signal, kill_process};
 
 fn crash(rig: &Rig) {
@@ -79,4 +79,37 @@ fn a_vm_that_was_served_at_two_crashes_is_paused_until_the_user_resumes_it() {
     });
     waiting.roundtrip().unwrap();
     assert!(!paused("untrusted"));
+}
+
+#[test]
+fn a_compositor_that_is_stuck_is_ended_and_started_anew() {
+    let rig = Rig::start(Options {
+        supervised: true,
+        config: format!("{CONFIG}watchdog {{ warn-ms 100; abort-ms 400; }}\n"),
+        ..Options::default()
+    });
+    let before = rig.compositor_pid();
+    // Nobody reads the pipe, so the compositor waits for somebody to open its other end.
+    let pipe = rig.file("pipe");
+    rustix::fs::mkfifoat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+    )
+    .unwrap();
+    let _no_answer =
+        heraldry_compositor::control::request(&rig.file("ctl"), &Request::Screenshot { path: pipe });
+    until("another compositor runs", || {
+        rig.running_compositor().is_some_and(|pid| pid != before)
+    });
+    rig.wait_for_compositor();
+    let log = rig.compositor_log();
+    for said in [
+        "the main loop does not come back",
+        "the main loop is stuck",
+        "the compositor crashed",
+    ] {
+        assert!(log.contains(said), "no {said:?} in the log");
+    }
+    rig.visitor("work").show((100, 80), CYAN).unwrap();
 }
