@@ -329,7 +329,7 @@ impl Label<'_> {
         );
         let baseline = f32::midpoint(self.height(), line.cap_height);
         let alpha = if self.spec.focused { 235 } else { 190 };
-        line.draw(target, from + side, baseline.round(), color(WHITE, alpha));
+        line.draw_within(target, from + side, baseline.round(), color(WHITE, alpha), pill);
     }
 
     fn button(&self, target: &mut PixmapMut<'_>, button: Button, rect: PxRect) {

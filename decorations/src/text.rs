@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use rustybuzz::{Face, UnicodeBuffer, ttf_parser};
-use tiny_skia::{Color, FillRule, Paint, Path, PathBuilder, PixmapMut, Transform};
+use tiny_skia::{Color, FillRule, Mask, Paint, Path, PathBuilder, PixmapMut, Rect, Transform};
 
 /// Atkinson Hyperlegible was made so that no letter passes for another, which is what a name that must not be
 /// mistaken needs. Noto Sans has the scripts that it lacks.
@@ -47,17 +47,33 @@ pub(crate) struct Line {
 impl Line {
     /// Fills the line; `x` is its left end, `baseline` its base.
     pub(crate) fn draw(&self, target: &mut PixmapMut<'_>, x: f32, baseline: f32, color: Color) {
+        self.fill(target, x, baseline, color, None);
+    }
+
+    /// The same, but nothing outside of `within`: what a client wrote may have marks that stand high above its letters.
+    pub(crate) fn draw_within(
+        &self,
+        target: &mut PixmapMut<'_>,
+        x: f32,
+        baseline: f32,
+        color: Color,
+        within: Rect,
+    ) {
+        let Some(mut mask) = Mask::new(target.width(), target.height()) else {
+            return;
+        };
+        let rect = PathBuilder::from_rect(within);
+        mask.fill_path(&rect, FillRule::Winding, false, Transform::identity());
+        self.fill(target, x, baseline, color, Some(&mask));
+    }
+
+    fn fill(&self, target: &mut PixmapMut<'_>, x: f32, baseline: f32, color: Color, mask: Option<&Mask>) {
         let Some(path) = &self.path else { return };
         let mut paint = Paint::default();
         paint.set_color(color);
         paint.anti_alias = true;
-        target.fill_path(
-            path,
-            &paint,
-            FillRule::Winding,
-            Transform::from_translate(x, baseline),
-            None,
-        );
+        let place = Transform::from_translate(x, baseline);
+        target.fill_path(path, &paint, FillRule::Winding, place, mask);
     }
 }
 
