@@ -235,7 +235,7 @@ impl State {
             return;
         }
         vm.load.dismissed_popups = vm.load.dismissed_popups.saturating_add(1);
-        debug!(vm = %name, "popups cover too much; the newest is closed");
+        debug!(vm = %name, "popups cover too much; this one is closed");
         if let Some(popup) = self.core.popups.find_popup(surface)
             && let Ok(root) = smithay::desktop::find_popup_root_surface(&popup)
         {

@@ -7,6 +7,7 @@ mod crashes;
 mod decode;
 mod pools;
 mod properties;
+mod regions;
 mod server;
 mod walk;
 
