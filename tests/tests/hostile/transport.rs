@@ -4,15 +4,18 @@
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use heraldry_tests::client::raw::Arg::{Fd, I, New, S, U};
 use heraldry_tests::client::raw::{Raw, memory, pipe};
 use heraldry_tests::path::{Usage, until};
+use heraldry_virtio::device::Limits;
+use heraldry_virtio::uapi::MAX_FDS;
 use heraldry_virtio::wire::connection::TokenRecord;
 use heraldry_virtio::wire::display::CompositorRecord;
 use heraldry_virtio::wire::memfd::MemfdRequest;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::attack::Expect::{Host, Left, Lives, Rule};
 use super::attack::{Attack, Expect, HONEST, HOSTILE, Row, row};
@@ -38,8 +41,13 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     row("V01e file of a disk, writable", file, UNSEALED),
     row(
-        "A60a 28 descriptors that nobody asked for, a hundred times",
+        "A60a 28 descriptors that nobody asked for, again and again",
         unsolicited,
+        Rule("unsolicited-descriptors"),
+    ),
+    row(
+        "A60h as many as it can while the compositor stands still",
+        unsolicited_and_late,
         Rule("unsolicited-descriptors"),
     ),
     row(
@@ -126,6 +134,18 @@ fn descriptors(a: &Attack<'_>) -> usize {
         .sum()
 }
 
+/// The most descriptors of one client that are held at a time, however late each program comes to run. What waits in a
+/// socket is its sender's.
+fn in_flight() -> usize {
+    // The host reads no more of a connection while so many wait: `descriptors-per-connection`.
+    let host = 256;
+    // The device reads nothing while all its buffers to the guest are taken, or a message waits for one.
+    let device = (Limits::default().in_buffers + 1) * MAX_FDS;
+    // The gate takes a message at a time, beside what came early. Each of these is the device's too.
+    let compositor = 2 * (MAX_FDS + MAX_FDS);
+    host + device + compositor
+}
+
 /// A request that takes no descriptor, with so many.
 fn extra(a: &mut Attack<'_>, count: usize) {
     let (read, _write) = pipe();
@@ -137,13 +157,43 @@ fn extra(a: &mut Attack<'_>, count: usize) {
 }
 
 fn unsolicited(a: &mut Attack<'_>) {
-    let before = descriptors(a);
+    let bound = descriptors(a) + in_flight();
     let mut most = 0;
-    for _ in 0..100 {
-        extra(a, 28);
+    // What is sent after its end goes nowhere.
+    for sent in 0..4 * in_flight() / MAX_FDS {
+        extra(a, MAX_FDS);
+        if sent % 8 == 0 {
+            most = most.max(descriptors(a));
+        }
+    }
+    assert!(most <= bound, "{most} descriptors of at most {bound}");
+}
+
+fn unsolicited_and_late(a: &mut Attack<'_>) {
+    let bound = descriptors(a) + in_flight();
+    let compositor = Pid::from_raw(a.rig.compositor_pid().cast_signed()).unwrap();
+    let (read, _write) = pipe();
+    let fds = [read.as_fd(); MAX_FDS];
+    kill_process(compositor, Signal::STOP).unwrap();
+    // It sends until host and device take no more; far more than they may hold would fit.
+    let (mut sent, mut last, mut most) = (0, Instant::now(), 0);
+    while sent < 4 * in_flight() && last.elapsed() < Duration::from_millis(300) {
+        let sync = [1, 12 << 16, a.raw.next].map(u32::to_ne_bytes).concat();
+        if a.raw.offer(&sync, &fds) {
+            a.raw.next += 1;
+            sent += fds.len();
+            last = Instant::now();
+        } else {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         most = most.max(descriptors(a));
     }
-    assert!(most < before + 400, "{most} descriptors, {before} before");
+    kill_process(compositor, Signal::CONT).unwrap();
+    assert!(sent > 256, "it could send: {sent}");
+    assert!(
+        most <= bound,
+        "{most} descriptors of at most {bound}, {sent} sent"
+    );
 }
 
 fn too_many(a: &mut Attack<'_>) {

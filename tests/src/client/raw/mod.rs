@@ -200,6 +200,18 @@ impl Raw {
         self.flush();
     }
 
+    /// Sends bytes with descriptors at once or not at all; `false` if there is no room for them now.
+    pub fn offer(&mut self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> bool {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(64))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        assert!(
+            control.push(SendAncillaryMessage::ScmRights(fds)),
+            "so many descriptors fit"
+        );
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        sendmsg(&self.stream, &[IoSlice::new(bytes)], &mut control, flags).is_ok()
+    }
+
     /// Writes everything, and reads meanwhile, unless it is deaf. Gives up when nobody takes anything for a while.
     pub fn flush(&mut self) {
         let mut last = (Instant::now(), self.out.len());
