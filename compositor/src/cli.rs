@@ -12,6 +12,8 @@ use heraldry_config::VmName;
 use smithay::utils::{Physical, Size};
 
 use crate::control::protocol::{InputRequest, KeyAction, Reply, Request, VmStats};
+use crate::init::client;
+use crate::init::confine::Confinement;
 use crate::run::{BackendChoice, Options};
 use crate::vm::dev_socket::DevSocket;
 
@@ -33,6 +35,14 @@ pub struct Cli {
     command: Command,
 }
 
+impl Cli {
+    /// Whether this is PID 1's command, which sets up its own log.
+    #[must_use]
+    pub fn is_init(&self) -> bool {
+        matches!(self.command, Command::Init)
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the compositor.
@@ -40,6 +50,12 @@ enum Command {
     /// Run the compositor, and start it anew when it crashes. A VM that was being served at two crashes in a row starts
     /// paused.
     Supervise(RunArgs),
+    /// Be PID 1 of the compositor's VM: mounts, drivers, devices, the compositor. Takes its options from the kernel's
+    /// command line: heraldry.config=, heraldry.log=, heraldry.device=, heraldry.renderer=.
+    Init,
+    /// Give up user, groups and capabilities, then become PROGRAM. What `init` starts programs with.
+    #[command(hide = true)]
+    Confine(Confinement),
     /// Check a configuration: every error at once, with file, line and column.
     Check {
         /// The configuration.
@@ -151,9 +167,22 @@ enum CtlCommand {
     Reload,
     /// End the compositor.
     Quit,
+    #[command(flatten)]
+    Machine(MachineCommand),
     /// Give input (headless backend only).
     #[command(subcommand)]
     Input(InputCommand),
+}
+
+/// What PID 1 is asked for instead of the compositor.
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum MachineCommand {
+    /// Show the log of init and compositor (in a VM whose PID 1 is `heraldry init`).
+    Log,
+    /// Start the machine anew (in a VM whose PID 1 is `heraldry init`).
+    Reboot,
+    /// Switch the machine off (in a VM whose PID 1 is `heraldry init`).
+    PowerOff,
 }
 
 #[derive(Debug, Subcommand)]
@@ -225,6 +254,11 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Supervise(_) => match crate::supervise::supervise(&given(std::env::args_os(), &cli.log)) {
             Ok(code) => ExitCode::from(code),
             Err(error) => fail(EXIT_INPUT, &chain(&error)),
+        },
+        Command::Init => crate::init::main(),
+        Command::Confine(confinement) => match crate::init::confine::confine(confinement) {
+            Ok(never) => match never {},
+            Err(error) => fail(EXIT_BUG, &chain(&error)),
         },
         Command::Check { file } => check(&file),
         Command::Effective { file, vm } => effective(&file, &vm),
@@ -371,13 +405,19 @@ fn default_control() -> Option<PathBuf> {
     std::env::var_os("XDG_RUNTIME_DIR").map(|dir| PathBuf::from(dir).join("heraldry.ctl"))
 }
 
-fn ctl(args: CtlArgs) -> ExitCode {
-    let Some(path) = args.control.or_else(default_control) else {
-        return fail(
-            EXIT_INPUT,
-            "XDG_RUNTIME_DIR is not set; name the compositor's socket with --control",
-        );
+fn ctl_machine(command: MachineCommand) -> ExitCode {
+    let request = match command {
+        MachineCommand::Log => client::Request::Log,
+        MachineCommand::Reboot => client::Request::Reboot,
+        MachineCommand::PowerOff => client::Request::PowerOff,
     };
+    match client::request(request) {
+        Ok(text) => print_bytes(&text),
+        Err(error) => fail(EXIT_INPUT, &chain(&error)),
+    }
+}
+
+fn ctl(args: CtlArgs) -> ExitCode {
     let request = match args.command {
         CtlCommand::Windows => Request::Windows,
         CtlCommand::Vms => Request::Vms,
@@ -393,6 +433,7 @@ fn ctl(args: CtlArgs) -> ExitCode {
         CtlCommand::Resume { vm } => Request::Resume { vm },
         CtlCommand::Reload => Request::Reload,
         CtlCommand::Quit => Request::Quit,
+        CtlCommand::Machine(command) => return ctl_machine(command),
         CtlCommand::Input(input) => Request::Input(match input {
             InputCommand::Key { name, action } => InputRequest::Key { name, action },
             InputCommand::Type { text } => InputRequest::Type { text },
@@ -400,6 +441,12 @@ fn ctl(args: CtlArgs) -> ExitCode {
             InputCommand::Button { name, action } => InputRequest::Button { name, action },
             InputCommand::Axis { clicks } => InputRequest::Axis { clicks },
         }),
+    };
+    let Some(path) = args.control.or_else(default_control) else {
+        return fail(
+            EXIT_INPUT,
+            "XDG_RUNTIME_DIR is not set; name the compositor's socket with --control",
+        );
     };
     match crate::control::request(&path, &request) {
         Ok(Reply::Error(error)) => fail(EXIT_INPUT, &error),

@@ -12,6 +12,7 @@ pub mod control;
 pub mod dispatch;
 pub mod globals;
 mod handlers;
+pub mod init;
 pub mod input;
 pub mod layout;
 pub mod render;

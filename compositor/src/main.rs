@@ -5,10 +5,17 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use heraldry_compositor::cli::{self, Cli};
+use heraldry_compositor::init;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    if init::is_init() {
+        return init::main();
+    }
     let cli = Cli::parse();
+    if cli.is_init() {
+        return init::main();
+    }
     // Smithay's own lines are developer facts; a filter that names it still shows them.
     let filter = match EnvFilter::try_new(format!("smithay=warn,{}", cli.log)) {
         Ok(filter) => filter,

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `heraldry confine`: gives up everything that a program does not need, then becomes that program.
+//!
+//! A step between init and a program rather than something that init does between fork and exec: here there is one
+//! thread, and what fails can be told. Whatever fails, the program is not started.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use rustix::process::{Gid, Resource, Rlimit, Uid, setrlimit};
+use rustix::thread::{
+    CapabilitiesSecureBits, CapabilitySet, CapabilitySets, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities, set_capabilities_secure_bits, set_no_new_privs,
+    set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+};
+
+/// What is given up.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Confinement {
+    /// Run as this user, with no other group and no capability.
+    #[arg(long, value_name = "UID", requires = "gid")]
+    pub uid: Option<u32>,
+    /// Run as this group.
+    #[arg(long, value_name = "GID", requires = "uid")]
+    pub gid: Option<u32>,
+    /// The program and its arguments.
+    #[arg(last = true, required = true, value_name = "PROGRAM")]
+    pub program: Vec<OsString>,
+}
+
+/// Why a program was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfineError {
+    /// The kernel refused a step.
+    #[error("{step}; the program is not started")]
+    Step {
+        /// Which.
+        step: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The steps went well, and still something was kept.
+    #[error("{0} after giving it up; the program is not started")]
+    Kept(&'static str),
+    /// There is no program.
+    #[error("no program is named")]
+    NoProgram,
+    /// The program cannot be started.
+    #[error("cannot start {program:?}")]
+    Exec {
+        /// Which.
+        program: OsString,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// A step that must succeed.
+fn must<E: Into<std::io::Error>>(step: &'static str, result: Result<(), E>) -> Result<(), ConfineError> {
+    result.map_err(|source| ConfineError::Step {
+        step,
+        source: source.into(),
+    })
+}
+
+/// Becomes the program; returns only if that failed.
+pub fn confine(confinement: Confinement) -> Result<std::convert::Infallible, ConfineError> {
+    // What the compositor holds of the VMs is not to be written to a file, whatever becomes of it.
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    must("cannot forbid core dumps", setrlimit(Resource::Core, none))?;
+    if let (Some(uid), Some(gid)) = (confinement.uid, confinement.gid) {
+        become_user(uid, gid)?;
+    }
+    must("cannot forbid new privileges", set_no_new_privs(true))?;
+    let (program, args) = confinement.program.split_first().ok_or(ConfineError::NoProgram)?;
+    let source = Command::new(program).args(args).exec();
+    Err(ConfineError::Exec {
+        program: program.clone(),
+        source,
+    })
+}
+
+fn become_user(uid: u32, gid: u32) -> Result<(), ConfineError> {
+    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    must(
+        "cannot clear the ambient capabilities",
+        clear_ambient_capability_set(),
+    )?;
+    for capability in CapabilitySet::all().iter_names().map(|(_, one)| one) {
+        match remove_capability_from_bounding_set(capability) {
+            // Invalid: this kernel does not know that one yet.
+            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+            Err(errno) => must("cannot give up a capability for good", Err(errno))?,
+        }
+    }
+    let bits = CapabilitiesSecureBits::NO_ROOT
+        | CapabilitiesSecureBits::NO_ROOT_LOCKED
+        | CapabilitiesSecureBits::NO_SETUID_FIXUP_LOCKED
+        | CapabilitiesSecureBits::KEEP_CAPS_LOCKED
+        | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE
+        | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE_LOCKED;
+    must("cannot lock the capabilities", set_capabilities_secure_bits(bits))?;
+    must("cannot give up other groups", set_thread_groups(&[]))?;
+    must("cannot change the group", set_thread_res_gid(group, group, group))?;
+    must("cannot change the user", set_thread_res_uid(user, user, user))?;
+    let empty = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    must("cannot give up the capabilities", set_capabilities(None, empty))?;
+    verify(uid, gid)
+}
+
+/// Looks at what is left, by other means than those that gave it up.
+fn verify(uid: u32, gid: u32) -> Result<(), ConfineError> {
+    let status = std::fs::read_to_string("/proc/self/status").map_err(|source| ConfineError::Step {
+        step: "cannot look at what is left",
+        source,
+    })?;
+    match kept(&status, uid, gid) {
+        None => Ok(()),
+        Some(what) => Err(ConfineError::Kept(what)),
+    }
+}
+
+/// What a process with this `/proc/PID/status` has besides its user and its group.
+fn kept(status: &str, uid: u32, gid: u32) -> Option<&'static str> {
+    let has = |name: &str, expected: &str| {
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.is_some_and(|line| line.split_whitespace().all(|word| word == expected))
+    };
+    let none = "0000000000000000";
+    let (uid, gid) = (uid.to_string(), gid.to_string());
+    [
+        ("another user is kept", has("Uid", &uid)),
+        ("another group is kept", has("Gid", &gid)),
+        ("other groups are kept", has("Groups", &gid)),
+        ("inheritable capabilities are kept", has("CapInh", none)),
+        ("permitted capabilities are kept", has("CapPrm", none)),
+        ("effective capabilities are kept", has("CapEff", none)),
+        ("capabilities can be had again", has("CapBnd", none)),
+        ("ambient capabilities are kept", has("CapAmb", none)),
+    ]
+    .into_iter()
+    .find_map(|(what, given_up)| (!given_up).then_some(what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATUS: &str = "Name:\theraldry\nUid:\t990\t990\t990\t990\nGid:\t990\t990\t990\t990\nGroups:\t \n\
+                          CapInh:\t0000000000000000\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n\
+                          CapBnd:\t0000000000000000\nCapAmb:\t0000000000000000\nNoNewPrivs:\t0\n";
+
+    #[test]
+    fn whatever_is_kept_is_found() {
+        assert_eq!(kept(STATUS, 990, 990), None);
+        for (from, to) in [
+            ("Uid:\t990\t990", "Uid:\t990\t0"),
+            ("Gid:\t990", "Gid:\t0"),
+            ("Groups:\t", "Groups:\t27"),
+            ("CapInh:\t0", "CapInh:\t8"),
+            ("CapBnd:\t0000000000000000", "CapBnd:\t000001ffffffffff"),
+            ("CapAmb:", "CapOther:"),
+        ] {
+            assert!(kept(&STATUS.replace(from, to), 990, 990).is_some(), "{to}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_started_without_a_program() {
+        let error = confine(Confinement::default()).unwrap_err();
+        assert!(matches!(error, ConfineError::NoProgram), "{error}");
+    }
+}
