@@ -11,7 +11,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use heraldry_config::VmName;
 use smithay::utils::{Physical, Size};
 
-use crate::control::protocol::{InputRequest, KeyAction, Reply, Request, VmStats};
+use crate::control::protocol::{InputRequest, KeyAction, Reply, Request, ScreenInfo, VmStats};
 use crate::init::client;
 use crate::init::confine::Confinement;
 use crate::run::{BackendChoice, Options};
@@ -133,10 +133,15 @@ enum CtlCommand {
     Vms,
     /// Show counters.
     Stats,
-    /// Save the screen as a PNG.
+    /// List screens.
+    Screens,
+    /// Save a screen as a PNG.
     Screenshot {
         /// The file to write.
         file: PathBuf,
+        /// Which screen, see `screens` [default: the first].
+        #[arg(long, value_name = "NAME")]
+        screen: Option<String>,
     },
     /// Give a window the keyboard and put it on top.
     Focus {
@@ -422,8 +427,9 @@ fn ctl(args: CtlArgs) -> ExitCode {
         CtlCommand::Windows => Request::Windows,
         CtlCommand::Vms => Request::Vms,
         CtlCommand::Stats => Request::Stats,
-        CtlCommand::Screenshot { file } => match std::path::absolute(&file) {
-            Ok(path) => Request::Screenshot { path },
+        CtlCommand::Screens => Request::Screens,
+        CtlCommand::Screenshot { file, screen } => match std::path::absolute(&file) {
+            Ok(path) => Request::Screenshot { path, screen },
             Err(error) => return fail(EXIT_INPUT, &format!("{}: {error}", file.display())),
         },
         CtlCommand::Focus { id } => Request::Focus { id },
@@ -510,6 +516,7 @@ fn table(reply: &Reply) -> String {
                 )
             })
             .collect(),
+        Reply::Screens(screens) => screens.iter().map(screen_line).collect(),
         Reply::Stats(stats) => {
             let mut text = format!(
                 "heraldry {} on {}, {}x{} at scale {}: {} clients, {} windows, {} frames\n",
@@ -550,6 +557,22 @@ fn vm_table(vm: &VmStats) -> String {
         ));
     }
     text
+}
+
+fn screen_line(screen: &ScreenInfo) -> String {
+    format!(
+        "{:<10} {:<10} {}x{}@{:.2} scale {} at {},{} {}x{}\n",
+        screen.name,
+        screen.connector.as_deref().unwrap_or("-"),
+        screen.size.0,
+        screen.size.1,
+        screen.refresh,
+        screen.scale,
+        screen.rect.x,
+        screen.rect.y,
+        screen.rect.w,
+        screen.rect.h
+    )
 }
 
 #[cfg(test)]

@@ -6,10 +6,11 @@
 //! listed in the policy.
 
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
+use calloop::timer::{TimeoutAction, Timer};
 use heraldry_config::{Config, VmName};
 use smithay::backend::renderer::pixman::PixmanRenderer;
-use smithay::output::Output;
 use smithay::wayland::compositor::CompositorState;
 use smithay::wayland::cursor_shape::CursorShapeManagerState;
 use smithay::wayland::fractional_scale::FractionalScaleManagerState;
@@ -29,10 +30,13 @@ use wayland_server::DisplayHandle;
 use wayland_server::backend::{ClientData, ClientId, GlobalHandler, GlobalId, Handle, ObjectData, ObjectId};
 
 use crate::client::ClientState;
-use crate::state::State;
+use crate::state::{Core, State};
 
 /// What presentation times count, as `clock_gettime` numbers it.
 const CLOCK_MONOTONIC: u32 = 1;
+
+/// How long a global that was taken off the registry may still be bound.
+const RETIREMENT: Duration = Duration::from_secs(5);
 
 /// The configuration in force, readable from the registry filter, swapped whole on reload.
 #[derive(Debug, Clone)]
@@ -88,7 +92,7 @@ pub struct Globals {
 impl Globals {
     /// Creates every global and puts each behind the filter.
     #[must_use]
-    pub fn new(display: &DisplayHandle, policy: &Policy, output: &Output) -> Self {
+    pub fn new(display: &DisplayHandle, policy: &Policy) -> Self {
         let compositor = CompositorState::new_v6::<State>(display);
         let formats = smithay::backend::renderer::ImportMemWl::shm_formats;
         // The formats that both renderers read; offering one that only GL has would tie clients to the backend.
@@ -125,7 +129,6 @@ impl Globals {
             primary_selection.global(),
             kde_decoration.global(),
             xdg_decoration.global(),
-            output.create_global::<State>(display),
             viewporter.global(),
             fractional.global(),
             single_pixel.global(),
@@ -145,6 +148,32 @@ impl Globals {
             primary_selection,
             kde_decoration,
             _rest: rest,
+        }
+    }
+}
+
+impl Core {
+    /// Puts every screen on the registry that is not on it.
+    pub fn publish_outputs(&mut self) {
+        for screen in self.outputs.iter_mut() {
+            if screen.global.is_none() {
+                let global = screen.output().create_global::<State>(&self.display_handle);
+                screen.global = adopt(&self.display_handle, &self.policy, global, None);
+            }
+        }
+    }
+
+    /// Takes a global off the registry. It can still be bound for a while, because a client may be about to: that
+    /// would be our error, not its.
+    pub fn retire_global(&self, global: GlobalId) {
+        self.display_handle.disable_global::<State>(global.clone());
+        let timer = Timer::from_duration(RETIREMENT);
+        let armed = self.handle.insert_source(timer, move |_, (), state: &mut State| {
+            state.core.display_handle.remove_global::<State>(global.clone());
+            TimeoutAction::Drop
+        });
+        if let Err(error) = armed {
+            tracing::error!(%error, "a global that is off the registry stays in memory");
         }
     }
 }

@@ -15,6 +15,8 @@ mod handlers;
 pub mod init;
 pub mod input;
 pub mod layout;
+pub mod outputs;
+pub mod presence;
 pub mod render;
 pub mod run;
 pub mod state;

@@ -12,8 +12,7 @@ use heraldry_decorations::{FrameKind, Style};
 use heraldry_gate::RateLimited;
 use smithay::desktop::PopupManager;
 use smithay::input::SeatState;
-use smithay::output::{Mode as OutputMode, Output, PhysicalProperties, Scale, Subpixel};
-use smithay::utils::{Logical, Physical, Rectangle, Size, Transform};
+use smithay::utils::{Physical, Size};
 use tracing::{info, warn};
 use wayland_server::Display;
 
@@ -25,6 +24,7 @@ use crate::dispatch::Dispatcher;
 use crate::globals::{Globals, Policy};
 use crate::input::Input;
 use crate::layout::{Insets, Layout};
+use crate::outputs::{Outputs, Setup};
 use crate::render::Render;
 use crate::state::{Core, State};
 use crate::tick::Pacer;
@@ -121,12 +121,12 @@ pub fn assemble(
     let display = Display::<State>::new()?;
     let display_handle = display.handle();
     display_handle.set_default_max_buffer_size(CLIENT_BUFFER);
-    let output = neutral_output(size, scale);
-    let render = Render::new(&config.appearance, scale);
-    let (frame, thin) = insets(&render.style);
-    let layout = Layout::new(area_of(&output), frame, thin);
+    let outputs = Outputs::new(Setup::plain(size, scale));
+    let render = Render::new(&config.appearance);
+    let (frame, thin) = insets(&render.style(1.0));
+    let layout = Layout::new(outputs.areas(), frame, thin);
     let policy = Policy::new(config);
-    let globals = Globals::new(&display_handle, &policy, &output);
+    let globals = Globals::new(&display_handle, &policy);
     let dispatcher = Dispatcher::new()?;
     watch_clients(handle, &dispatcher)?;
     let mut state = State {
@@ -139,7 +139,7 @@ pub fn assemble(
             popups: PopupManager::default(),
             input: Input::new(),
             render,
-            output,
+            outputs,
             clock,
             seats: SeatState::new(),
             departures: Departures::default(),
@@ -157,45 +157,13 @@ pub fn assemble(
             stopping: false,
         },
     };
+    state.core.publish_outputs();
     state.init_input();
     let config = state.core.policy.config();
     for vm in config.vms.values() {
         state.core.ensure_vm(vm);
     }
     Ok(state)
-}
-
-/// An output that tells a VM nothing about the hardware.
-fn neutral_output(size: Size<i32, Physical>, scale: f64) -> Output {
-    let output = Output::new(
-        "screen-1".to_owned(),
-        PhysicalProperties {
-            size: (0, 0).into(),
-            subpixel: Subpixel::Unknown,
-            make: "Heraldry".to_owned(),
-            model: "screen".to_owned(),
-        },
-    );
-    let mode = OutputMode {
-        size,
-        refresh: 60_000,
-    };
-    output.change_current_state(
-        Some(mode),
-        Some(Transform::Normal),
-        Some(Scale::Fractional(scale)),
-        Some((0, 0).into()),
-    );
-    output.set_preferred(mode);
-    output
-}
-
-/// The work area in logical pixels.
-#[must_use]
-pub fn area_of(output: &Output) -> Rectangle<i32, Logical> {
-    let size = output.current_mode().map(|mode| mode.size).unwrap_or_default();
-    let scale = output.current_scale().fractional_scale();
-    Rectangle::from_size(size.to_f64().to_logical(scale).to_i32_round())
 }
 
 /// Space that frames take, as the layout wants it.
@@ -327,28 +295,22 @@ fn open_backend(
         BackendChoice::Auto => has_display,
     };
     if !nested {
-        state.backend = Backend::Headless(Box::new(Headless::new(&state.core.output)?));
+        state.backend = Backend::Headless(Box::new(Headless::new(state.core.outputs.first())?));
         return Ok(());
     }
-    let size = state
-        .core
-        .output
-        .current_mode()
-        .map(|mode| mode.size)
-        .unwrap_or_default();
+    let size = state.core.outputs.first().size();
     let (graphics, events) = winit::open(size).map_err(|error| RunError::Window(error.to_string()))?;
-    let backend = winit::Winit::new(graphics, &state.core.output);
-    let mode = OutputMode {
-        size: backend.size(),
-        refresh: 60_000,
-    };
-    // GL's picture is upside down in a window.
-    state
-        .core
-        .output
-        .change_current_state(Some(mode), Some(Transform::Flipped180), None, None);
+    let screen = state.core.outputs.first();
+    let backend = winit::Winit::new(graphics, screen);
+    let (id, setup) = (
+        screen.id(),
+        Setup {
+            size: backend.size(),
+            ..*screen.setup()
+        },
+    );
     state.backend = Backend::Winit(Box::new(backend));
-    state.output_changed();
+    state.set_up(id, setup);
     handle
         .insert_source(events, |event, (), state: &mut State| winit::handle(state, event))
         .map_err(|error| RunError::Watch {
@@ -385,8 +347,7 @@ impl State {
             return Err("no configuration file was given at the start".to_owned());
         };
         let config = heraldry_config::load(&path).map_err(|errors| errors.to_string())?;
-        let scale = self.core.render.style.scale;
-        self.core.render.apply(&config.appearance, scale);
+        self.core.render.apply(&config.appearance);
         self.core.policy.swap(config);
         let config = self.core.policy.config();
         for vm in config.vms.values() {

@@ -8,7 +8,6 @@ use heraldry_config::{Limits, VmConfig, VmName};
 use heraldry_gate::RateLimited;
 use smithay::desktop::PopupManager;
 use smithay::input::SeatState;
-use smithay::output::Output;
 use wayland_server::{Display, DisplayHandle};
 
 use crate::backend::Backend;
@@ -18,6 +17,7 @@ use crate::dispatch::Dispatcher;
 use crate::globals::{Globals, Policy};
 use crate::input::Input;
 use crate::layout::WindowId;
+use crate::outputs::Outputs;
 use crate::render::Render;
 use crate::tick::Pacer;
 use crate::vm::Vms;
@@ -51,8 +51,8 @@ pub struct Core {
     pub input: Input,
     /// Frames, cursor, what must be drawn anew.
     pub render: Render,
-    /// The one output.
-    pub output: Output,
+    /// The screens.
+    pub outputs: Outputs,
     /// Time.
     pub clock: Clock,
     /// Seats of all VMs, and our own.

@@ -21,7 +21,8 @@ use wayland_protocols::wp::presentation_time::server::wp_presentation_feedback::
 use wayland_server::protocol::wl_surface::WlSurface;
 
 use crate::backend::FRAME_INTERVAL;
-use crate::state::State;
+use crate::outputs::{Screen, ScreenId};
+use crate::state::{Core, State};
 
 /// When frames are drawn: at most one each interval, none while nothing asks for one.
 #[derive(Debug, Default)]
@@ -56,6 +57,9 @@ impl State {
         let focus = self.core.input.focus();
         self.core.send_configures(focus);
         self.refresh_pointer();
+        if self.core.render.is_dirty() {
+            self.core.update_presence();
+        }
         self.frame_if_due();
         // Errors belong to single clients, which the library drops by itself.
         let _per_client = self.core.display_handle.flush_clients();
@@ -101,11 +105,42 @@ impl State {
             error!(%error, "a frame could not be drawn");
         }
         self.core.pacer.last = Some(now);
-        self.core.pacer.sequence = self.core.pacer.sequence.saturating_add(1);
-        let sequence = self.core.pacer.sequence;
-        let output = self.core.output.clone();
+        let screens: Vec<_> = self.core.outputs.iter().map(Screen::id).collect();
+        for screen in screens {
+            if let Some(mut feedback) = self.core.frame_drawn(screen, now) {
+                feedback.presented(
+                    Time::<Monotonic>::from(now),
+                    Refresh::fixed(FRAME_INTERVAL),
+                    self.core.pacer.sequence,
+                    Kind::empty(),
+                );
+            }
+        }
+    }
+
+    /// Screens came or went, or one has another size or scale.
+    pub fn output_changed(&mut self) {
+        let areas = self.core.outputs.areas();
+        let (frame, thin) = crate::run::insets(&self.core.render.style(1.0));
+        self.core.windows.layout.set_areas(areas, frame, thin);
+        self.core.input.pointer = self.core.outputs.nearest(self.core.input.pointer);
+        self.core.input.refresh_pointer = true;
+        self.core.render.schedule();
+    }
+}
+
+impl Core {
+    /// A screen's frame is drawn: tells the clients on it that they may draw the next. Returns who wants to know when it
+    /// is seen; `None` if the screen is gone.
+    pub(crate) fn frame_drawn(
+        &mut self,
+        screen: ScreenId,
+        now: Duration,
+    ) -> Option<OutputPresentationFeedback> {
+        self.pacer.sequence = self.pacer.sequence.saturating_add(1);
+        let output = self.outputs.get(screen)?.output().clone();
         let mut feedback = OutputPresentationFeedback::new(&output);
-        for surface in self.surfaces() {
+        for surface in self.surfaces_of(screen) {
             send_frames_surface_tree(&surface, &output, now, Some(Duration::ZERO), |_, _| {
                 Some(output.clone())
             });
@@ -116,41 +151,33 @@ impl State {
                 |_, _| Kind::empty(),
             );
         }
-        feedback.presented(
-            Time::<Monotonic>::from(now),
-            Refresh::fixed(FRAME_INTERVAL),
-            sequence,
-            Kind::empty(),
-        );
+        Some(feedback)
     }
 
-    /// Roots of every surface tree that is shown or may be: covered and minimised windows get their callbacks too,
-    /// so that the rate tells a VM nothing about the windows of others.
-    fn surfaces(&self) -> Vec<WlSurface> {
+    /// Roots of every surface tree that this screen shows or might: covered and minimised windows get their callbacks
+    /// too, so that the rate tells a VM nothing about the windows of others.
+    fn surfaces_of(&self, screen: ScreenId) -> Vec<WlSurface> {
         let mut surfaces = Vec::new();
-        for window in self.core.windows.iter() {
+        let windows = self
+            .windows
+            .iter()
+            .filter(|window| self.screen_of_window(window.id) == screen);
+        for window in windows {
             surfaces.push(window.toplevel.wl_surface().clone());
             surfaces.extend(
                 smithay::desktop::PopupManager::popups_for_surface(window.toplevel.wl_surface())
                     .map(|(popup, _)| popup.wl_surface().clone()),
             );
         }
-        for vm in self.core.vms.iter() {
-            surfaces.extend(vm.drag_icon.clone());
-            if let smithay::input::pointer::CursorImageStatus::Surface(surface) = &vm.cursor {
-                surfaces.push(surface.clone());
+        if self.outputs.at(self.input.pointer).id() == screen {
+            for vm in self.vms.iter() {
+                surfaces.extend(vm.drag_icon.clone());
+                if let smithay::input::pointer::CursorImageStatus::Surface(surface) = &vm.cursor {
+                    surfaces.push(surface.clone());
+                }
             }
         }
         surfaces.retain(IsAlive::alive);
         surfaces
-    }
-
-    /// Size or scale of the output changed.
-    pub fn output_changed(&mut self) {
-        let area = crate::run::area_of(&self.core.output);
-        let (frame, thin) = crate::run::insets(&self.core.render.style);
-        self.core.windows.layout.set_area(area, frame, thin);
-        self.core.input.refresh_pointer = true;
-        self.core.render.schedule();
     }
 }

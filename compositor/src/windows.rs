@@ -20,7 +20,9 @@ use wayland_server::protocol::wl_surface::WlSurface;
 
 use crate::client::ClientKey;
 use crate::layout::{Layout, Mode, WindowId};
+use crate::presence::Presence;
 use crate::render::frames::FrameCache;
+use crate::render::per_scale::PerScale;
 
 /// One window.
 #[derive(Debug)]
@@ -41,8 +43,10 @@ pub struct Window {
     pub waits_to_map: bool,
     /// The part of the surface tree that is "the window", effective: inside the tree, at least 1x1.
     pub geometry: Rectangle<i32, Logical>,
+    /// The screens that it is on, as its surfaces were told.
+    pub presence: Presence,
     /// Pixels of its frame.
-    pub frame: FrameCache,
+    pub frame: PerScale<FrameCache>,
     /// Button of the frame under the pointer.
     pub hover: Option<heraldry_decorations::Button>,
     /// Whether the user is dragging one of its edges.
@@ -84,7 +88,8 @@ impl Windows {
                 mapped: None,
                 waits_to_map: false,
                 geometry: Rectangle::default(),
-                frame: FrameCache::default(),
+                presence: Presence::new(),
+                frame: PerScale::default(),
                 hover: None,
                 resizing: false,
             },

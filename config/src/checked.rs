@@ -13,6 +13,7 @@ use crate::limits::Limits;
 use crate::name::VmName;
 use crate::origin::{Origin, Origins};
 use crate::policy::globals::GlobalSet;
+use crate::screens::{InputSettings, OutputSettings};
 
 /// A whole configuration file, checked.
 #[derive(Debug, Clone)]
@@ -25,6 +26,10 @@ pub struct Config {
     pub defaults: Defaults,
     /// The keyboard of VMs that name no layout, and of the compositor's own prompts.
     pub keyboard: Keyboard,
+    /// Screens by the name of their connector.
+    pub outputs: BTreeMap<String, OutputSettings>,
+    /// Pointing devices.
+    pub input: InputSettings,
     /// Looks that are the same for all VMs.
     pub appearance: Appearance,
     /// The compositor's shortcuts.

@@ -21,6 +21,7 @@ pub mod name;
 pub mod origin;
 pub mod policy;
 mod schema;
+pub mod screens;
 
 pub use arms::{Arms, Pattern, Rgb};
 pub use checked::{
@@ -36,6 +37,7 @@ pub use name::VmName;
 pub use origin::{Origin, Origins};
 pub use policy::globals::GlobalSet;
 pub use policy::vm::VmVerdict;
+pub use screens::{AccelProfile, InputSettings, ModeChoice, OutputSettings, Pointing, Transform};
 
 #[cfg(test)]
 mod error_tests;

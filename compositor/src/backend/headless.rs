@@ -5,11 +5,11 @@ use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::damage::OutputDamageTracker;
 use smithay::backend::renderer::pixman::PixmanRenderer;
 use smithay::backend::renderer::{Bind, Offscreen};
-use smithay::output::Output;
 use smithay::reexports::pixman::Image;
 use smithay::utils::{Physical, Size};
 
 use super::{Picture, RenderError, screenshot};
+use crate::outputs::{Screen, ScreenId};
 use crate::render::scene;
 use crate::state::Core;
 
@@ -18,6 +18,7 @@ pub struct Headless {
     renderer: PixmanRenderer,
     image: Image<'static, 'static>,
     tracker: OutputDamageTracker,
+    screen: ScreenId,
     size: Size<i32, Physical>,
     /// Whether the image holds the last frame.
     drawn: bool,
@@ -35,16 +36,17 @@ impl std::fmt::Debug for Headless {
 }
 
 impl Headless {
-    /// A screen for `output`.
-    pub fn new(output: &Output) -> Result<Self, RenderError> {
+    /// Shows `screen`.
+    pub fn new(screen: &Screen) -> Result<Self, RenderError> {
         let mut renderer = PixmanRenderer::new()?;
-        let size = output.current_mode().map(|mode| mode.size).unwrap_or_default();
+        let size = screen.setup().size;
         let image = renderer.create_buffer(Fourcc::Xrgb8888, (size.w, size.h).into())?;
-        let tracker = OutputDamageTracker::from_output(output);
+        let tracker = OutputDamageTracker::from_output(screen.output());
         Ok(Self {
             renderer,
             image,
             tracker,
+            screen: screen.id(),
             size,
             drawn: false,
             frames: 0,
@@ -52,7 +54,7 @@ impl Headless {
     }
 
     pub(super) fn render(&mut self, core: &mut Core) -> Result<bool, RenderError> {
-        let elements = scene::build(&mut self.renderer, core);
+        let elements = scene::build(&mut self.renderer, core, self.screen);
         let age = usize::from(self.drawn);
         let mut target = self.renderer.bind(&mut self.image)?;
         let result = self
@@ -71,9 +73,7 @@ impl Headless {
         Ok(damaged)
     }
 
-    pub(super) fn screenshot(&mut self, core: &mut Core) -> Result<Picture, RenderError> {
-        let elements = scene::build(&mut self.renderer, core);
-        let (scale, background) = (core.render.style.scale, core.render.background);
-        screenshot::capture(&mut self.renderer, &elements, self.size, scale, background)
+    pub(super) fn screenshot(&mut self, core: &mut Core, screen: ScreenId) -> Result<Picture, RenderError> {
+        screenshot::of::<_, Image<'static, 'static>>(&mut self.renderer, core, screen)
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 pub use screenshot::Picture;
 
+use crate::outputs::ScreenId;
 use crate::state::Core;
 
 /// Time between two frames: 60 a second.
@@ -30,6 +31,9 @@ pub enum RenderError {
     /// Drawing the scene failed; the text is the renderer's.
     #[error("drawing the scene failed: {0}")]
     Damage(String),
+    /// The screen was unplugged.
+    #[error("there is no such screen")]
+    NoScreen,
     /// There is nothing to draw with.
     #[error("no backend is running")]
     NoBackend,
@@ -56,12 +60,12 @@ impl Backend {
         }
     }
 
-    /// Draws the whole scene anew and reads it back.
-    pub fn screenshot(&mut self, core: &mut Core) -> Result<Picture, RenderError> {
+    /// Draws a whole screen anew and reads it back.
+    pub fn screenshot(&mut self, core: &mut Core, screen: ScreenId) -> Result<Picture, RenderError> {
         match self {
             Self::Blind => Err(RenderError::NoBackend),
-            Self::Headless(headless) => headless.screenshot(core),
-            Self::Winit(winit) => winit.screenshot(core),
+            Self::Headless(headless) => headless.screenshot(core, screen),
+            Self::Winit(winit) => winit.screenshot(core, screen),
         }
     }
 

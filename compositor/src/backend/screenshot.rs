@@ -11,7 +11,10 @@ use smithay::backend::renderer::{
 use smithay::utils::{Buffer, Physical, Rectangle, Size, Transform};
 
 use super::RenderError;
+use crate::outputs::ScreenId;
 use crate::render::elements::SceneElement;
+use crate::render::scene;
+use crate::state::Core;
 
 /// Pixels read back: rows from top to bottom, R G B A, 8 bits each.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +38,23 @@ impl Picture {
     }
 }
 
-/// Draws `elements` into a buffer of their own and reads it back.
-pub(super) fn capture<R, T>(
+/// Draws a screen into a buffer of its own and reads it back.
+pub(super) fn of<R, T>(renderer: &mut R, core: &mut Core, screen: ScreenId) -> Result<Picture, RenderError>
+where
+    R: Renderer + ImportAll + ImportMem + Offscreen<T> + Bind<T> + ExportMem,
+    R::TextureId: Texture + Clone + Send + 'static,
+    RenderError: From<R::Error>,
+{
+    let (size, scale) = core
+        .outputs
+        .get(screen)
+        .map(|screen| (screen.size(), screen.scale()))
+        .ok_or(RenderError::NoScreen)?;
+    let elements = scene::build(renderer, core, screen);
+    capture(renderer, &elements, size, scale, core.render.background)
+}
+
+fn capture<R, T>(
     renderer: &mut R,
     elements: &[SceneElement<R>],
     size: Size<i32, Physical>,

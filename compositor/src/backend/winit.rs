@@ -8,7 +8,6 @@ use smithay::backend::input::{
 use smithay::backend::renderer::damage::OutputDamageTracker;
 use smithay::backend::renderer::gles::{GlesRenderbuffer, GlesRenderer};
 use smithay::backend::winit::{self as backend, WinitEvent, WinitEventLoop, WinitGraphicsBackend};
-use smithay::output::{Mode, Output};
 use smithay::reexports::winit::dpi::PhysicalSize;
 use smithay::reexports::winit::window::Window as WinitWindow;
 use smithay::utils::{Logical, Physical, Size, Transform};
@@ -16,6 +15,7 @@ use tracing::warn;
 
 use super::{Picture, RenderError, screenshot};
 use crate::input::Event;
+use crate::outputs::{Screen, ScreenId, Setup};
 use crate::render::scene;
 use crate::state::{Core, State};
 
@@ -23,6 +23,7 @@ use crate::state::{Core, State};
 pub struct Winit {
     graphics: WinitGraphicsBackend<GlesRenderer>,
     tracker: OutputDamageTracker,
+    screen: ScreenId,
     /// The window lost its content: draw all of it.
     lost: bool,
 }
@@ -46,10 +47,12 @@ pub fn open(
 impl Winit {
     /// Wraps an opened window.
     #[must_use]
-    pub fn new(graphics: WinitGraphicsBackend<GlesRenderer>, output: &Output) -> Self {
+    pub fn new(graphics: WinitGraphicsBackend<GlesRenderer>, screen: &Screen) -> Self {
+        let tracker = tracker(graphics.window_size(), screen.scale());
         Self {
             graphics,
-            tracker: OutputDamageTracker::from_output(output),
+            tracker,
+            screen: screen.id(),
             lost: true,
         }
     }
@@ -61,7 +64,7 @@ impl Winit {
     }
 
     pub(super) fn render(&mut self, core: &mut Core) -> Result<bool, RenderError> {
-        let elements = scene::build(self.graphics.renderer(), core);
+        let elements = scene::build(self.graphics.renderer(), core, self.screen);
         let age = if std::mem::take(&mut self.lost) {
             0
         } else {
@@ -82,28 +85,33 @@ impl Winit {
         Ok(true)
     }
 
-    pub(super) fn screenshot(&mut self, core: &mut Core) -> Result<Picture, RenderError> {
-        let size = self.graphics.window_size();
-        let (scale, background) = (core.render.style.scale, core.render.background);
-        let renderer = self.graphics.renderer();
-        let elements = scene::build(renderer, core);
-        screenshot::capture::<_, GlesRenderbuffer>(renderer, &elements, size, scale, background)
+    pub(super) fn screenshot(&mut self, core: &mut Core, screen: ScreenId) -> Result<Picture, RenderError> {
+        screenshot::of::<_, GlesRenderbuffer>(self.graphics.renderer(), core, screen)
     }
+}
+
+/// GL's picture is upside down in a window.
+fn tracker(size: Size<i32, Physical>, scale: f64) -> OutputDamageTracker {
+    OutputDamageTracker::new(size, scale, Transform::Flipped180)
 }
 
 /// Takes one event of the window.
 pub fn handle(state: &mut State, event: WinitEvent) {
     match event {
         WinitEvent::Resized { size, .. } => {
-            let mode = Mode {
-                size,
-                refresh: 60_000,
-            };
-            let output = &state.core.output;
-            output.change_current_state(Some(mode), Some(Transform::Flipped180), None, None);
-            output.set_preferred(mode);
+            let screen = state.core.outputs.first();
+            let (id, setup) = (
+                screen.id(),
+                Setup {
+                    size,
+                    ..*screen.setup()
+                },
+            );
+            state.set_up(id, setup);
+            if let super::Backend::Winit(winit) = &mut state.backend {
+                winit.tracker = tracker(size, setup.scale);
+            }
             lost(state);
-            state.output_changed();
         }
         WinitEvent::Redraw => {
             lost(state);
@@ -122,7 +130,7 @@ fn lost(state: &mut State) {
 }
 
 fn input<B: InputBackend>(state: &mut State, event: &InputEvent<B>) {
-    let size: Size<i32, Logical> = state.core.windows.layout.area().size;
+    let size: Size<i32, Logical> = state.core.outputs.first().rect().size;
     match event {
         InputEvent::Keyboard { event } => state.input(Event::Key(event.key_code(), event.state())),
         InputEvent::PointerMotionAbsolute { event } => {

@@ -13,10 +13,15 @@ pub enum Request {
     Vms,
     /// Counters.
     Stats,
-    /// The screen as a PNG file, written by the compositor.
+    /// Every screen.
+    Screens,
+    /// A screen as a PNG file, written by the compositor.
     Screenshot {
         /// Absolute path.
         path: std::path::PathBuf,
+        /// Which screen; `None` for the first.
+        #[serde(default)]
+        screen: Option<String>,
     },
     /// Gives a window the keyboard and puts it on top.
     Focus {
@@ -112,8 +117,29 @@ pub enum Reply {
     Windows(Vec<WindowInfo>),
     /// Answer to [`Request::Vms`].
     Vms(Vec<VmInfo>),
+    /// Answer to [`Request::Screens`].
+    Screens(Vec<ScreenInfo>),
     /// Answer to [`Request::Stats`].
     Stats(Stats),
+}
+
+/// One screen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScreenInfo {
+    /// What clients call it.
+    pub name: String,
+    /// What the kernel calls its connector, and an `output` of the configuration; nothing if none is plugged in.
+    pub connector: Option<String>,
+    /// Physical pixels of its mode.
+    pub size: (i32, i32),
+    /// Frames a second.
+    pub refresh: f64,
+    /// Physical pixels per logical one.
+    pub scale: f64,
+    /// How the picture is turned.
+    pub transform: String,
+    /// Where it is.
+    pub rect: Rect,
 }
 
 /// A rectangle in logical pixels.

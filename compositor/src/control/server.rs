@@ -13,11 +13,12 @@ use tracing::{debug, warn};
 
 use super::keys;
 use super::protocol::{
-    BudgetInfo, InputRequest, KeyAction, Rect, Reply, Request, Stats, VmInfo, VmStats, WindowInfo,
+    BudgetInfo, InputRequest, KeyAction, Rect, Reply, Request, ScreenInfo, Stats, VmInfo, VmStats, WindowInfo,
 };
 use crate::backend::Backend;
 use crate::input::{Effect, Event};
 use crate::layout::{Mode as WindowMode, WindowId};
+use crate::outputs::Screen;
 use crate::state::{Core, State};
 use crate::vm::Vm;
 use crate::vm::pause::PauseReason;
@@ -140,7 +141,8 @@ fn answer(state: &mut State, request: Request) -> Reply {
         Request::Windows => Reply::Windows(windows(state)),
         Request::Vms => Reply::Vms(vms(state)),
         Request::Stats => Reply::Stats(stats(state)),
-        Request::Screenshot { path } => screenshot(state, &path),
+        Request::Screens => Reply::Screens(screens(&state.core)),
+        Request::Screenshot { path, screen } => screenshot(state, &path, screen.as_deref()),
         Request::Focus { id } => effect(state, id, Effect::Focus),
         Request::Close { id } => effect(state, id, Effect::Close),
         Request::Kill { vm } => named(state, &vm, |state, name| state.core.disconnect(name)),
@@ -175,6 +177,7 @@ fn request_name(request: &Request) -> &'static str {
         Request::Windows => "windows",
         Request::Vms => "vms",
         Request::Stats => "stats",
+        Request::Screens => "screens",
         Request::Screenshot { .. } => "screenshot",
         Request::Focus { .. } => "focus",
         Request::Close { .. } => "close",
@@ -274,20 +277,38 @@ fn vms(state: &State) -> Vec<VmInfo> {
         .collect()
 }
 
+fn screens(core: &Core) -> Vec<ScreenInfo> {
+    let info = |screen: &Screen| {
+        let (setup, rect) = (screen.setup(), screen.rect());
+        ScreenInfo {
+            name: screen.output().name(),
+            connector: screen.connector().map(str::to_owned),
+            size: (setup.size.w, setup.size.h),
+            refresh: f64::from(setup.refresh) / 1000.0,
+            scale: setup.scale,
+            transform: setup.transform.as_str().to_owned(),
+            rect: Rect {
+                x: rect.loc.x,
+                y: rect.loc.y,
+                w: rect.size.w,
+                h: rect.size.h,
+            },
+        }
+    };
+    core.outputs.iter().map(info).collect()
+}
+
 fn stats(state: &State) -> Stats {
     let core = &state.core;
-    let size = core
-        .output
-        .current_mode()
-        .map(|mode| mode.size)
-        .unwrap_or_default();
+    let screen = core.outputs.first();
+    let size = screen.size();
     Stats {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         backend: state.backend.name().to_owned(),
         frames: core.pacer.frames(),
         clients: core.vms.iter().map(|vm| vm.clients.len()).sum(),
         windows: core.windows.iter().count(),
-        scale: core.render.style.scale,
+        scale: screen.scale(),
         size: (size.w, size.h),
         vms: core.vms.iter().map(|vm| vm_stats(core, vm)).collect(),
     }
@@ -322,8 +343,17 @@ fn vm_stats(core: &Core, vm: &Vm) -> VmStats {
     }
 }
 
-fn screenshot(state: &mut State, path: &Path) -> Reply {
-    let picture = match state.backend.screenshot(&mut state.core) {
+fn screenshot(state: &mut State, path: &Path, screen: Option<&str>) -> Reply {
+    let outputs = &state.core.outputs;
+    let known = screen.map_or_else(|| Some(outputs.first()), |name| outputs.by_name(name));
+    let Some(screen) = known.map(Screen::id) else {
+        let names: Vec<_> = outputs.iter().map(|screen| screen.output().name()).collect();
+        return Reply::Error(format!(
+            "there is no such screen; there are: {}",
+            names.join(", ")
+        ));
+    };
+    let picture = match state.backend.screenshot(&mut state.core, screen) {
         Ok(picture) => picture,
         Err(error) => return Reply::Error(format!("cannot draw the screen: {error}")),
     };

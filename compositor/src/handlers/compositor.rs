@@ -4,11 +4,10 @@
 use smithay::backend::renderer::buffer_dimensions;
 use smithay::backend::renderer::utils::{on_commit_buffer_handler, with_renderer_surface_state};
 use smithay::desktop::PopupKind;
-use smithay::utils::Transform;
 use smithay::wayland::buffer::BufferHandler;
 use smithay::wayland::compositor::{
     BufferAssignment, CompositorClientState, CompositorHandler, CompositorState, Damage, SurfaceAttributes,
-    is_sync_subsurface, send_surface_state, with_states,
+    is_sync_subsurface, with_states,
 };
 use smithay::wayland::fractional_scale::{FractionalScaleHandler, with_fractional_scale};
 use smithay::wayland::output::OutputHandler;
@@ -46,11 +45,7 @@ impl CompositorHandler for State {
     }
 
     fn new_surface(&mut self, surface: &WlSurface) {
-        self.core.output.enter(surface);
-        let scale = self.core.output.current_scale().integer_scale();
-        with_states(surface, |states| {
-            send_surface_state(surface, states, scale, Transform::Normal)
-        });
+        self.core.tell_new_surface(surface);
     }
 
     fn commit(&mut self, surface: &WlSurface) {
@@ -63,6 +58,7 @@ impl CompositorHandler for State {
         self.core.popups.commit(surface);
         let root = root_of(surface);
         if let Some(id) = self.core.windows.by_surface(&root) {
+            self.core.tell_committed(surface, id);
             self.window_commit(id, root == *surface);
         } else if let Some(PopupKind::Xdg(popup)) = self.core.popups.find_popup(&root)
             && !popup.is_initial_configure_sent()
@@ -76,8 +72,7 @@ impl CompositorHandler for State {
     }
 
     fn destroyed(&mut self, surface: &WlSurface) {
-        // The output keeps every surface that it was told of, and looks through them whenever a client binds it.
-        self.core.output.leave(surface);
+        self.core.forget_surface(surface);
         self.core.render.schedule();
         self.core.input.refresh_pointer = true;
     }
@@ -152,7 +147,8 @@ impl State {
             window.waits_to_map = false;
             window.mapped = Some(now);
         }
-        self.core.windows.layout.add(id, size);
+        let near = self.core.input.pointer.to_i32_floor();
+        self.core.windows.layout.add(id, size, near);
         self.core.input.mapped(id);
     }
 
@@ -227,7 +223,7 @@ impl State {
             .flat_map(|id| popups(&self.core, *id))
             .map(|popup| area(popup.rect.size.w, popup.rect.size.h))
             .fold(0, u64::saturating_add);
-        let screen = self.core.windows.layout.area().size;
+        let screen = self.core.outputs.first().rect().size;
         let Some(vm) = self.core.vms.get_mut(&name) else {
             return;
         };
@@ -274,7 +270,7 @@ impl OutputHandler for State {}
 
 impl FractionalScaleHandler for State {
     fn new_fractional_scale(&mut self, surface: WlSurface) {
-        let scale = self.core.output.current_scale().fractional_scale();
+        let scale = self.core.outputs.first().scale();
         with_states(&surface, |states| {
             with_fractional_scale(states, |fractional| fractional.set_preferred_scale(scale));
         });

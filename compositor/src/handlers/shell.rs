@@ -246,7 +246,7 @@ impl State {
             .and_then(|root| self.core.windows.by_surface(&root))
             .and_then(|id| self.core.windows.layout.content(id))
             .map(|content| {
-                let mut target = self.core.windows.layout.area();
+                let mut target = self.core.windows.layout.area_of(content);
                 target.loc -= content.loc;
                 target.loc -= smithay::desktop::get_popup_toplevel_coords(&popup);
                 positioner.get_unconstrained_geometry(target)

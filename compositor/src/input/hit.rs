@@ -10,6 +10,7 @@ use smithay::utils::{Logical, Physical, Point};
 use wayland_server::protocol::wl_surface::WlSurface;
 
 use crate::layout::{Edges, Mode, WindowId};
+use crate::outputs::Screen;
 use crate::render::geometry::{self, PopupView};
 use crate::state::Core;
 
@@ -61,14 +62,16 @@ impl Core {
     /// What is under `point`.
     #[must_use]
     pub fn hit(&self, point: Point<f64, Logical>) -> Hit {
-        let scale = self.output.current_scale().fractional_scale();
-        let pixel: Point<i32, Physical> = point.to_physical(scale).to_i32_floor();
+        let screen = self.outputs.at(point);
+        let local = point - screen.rect().loc.to_f64();
+        let pixel: Point<i32, Physical> = local.to_physical(screen.scale()).to_i32_floor();
+        let style = self.render.style(screen.scale());
         for id in self.windows.layout.visible() {
             let Some(window) = self.windows.get(id) else {
                 continue;
             };
             for popup in geometry::popups(self, id) {
-                let inner = geometry::pixels(popup.rect, scale);
+                let inner = geometry::pixels_on(popup.rect, screen);
                 if inner.contains(pixel) {
                     let surface = surface_of_popup(&popup, point);
                     return Hit::Content {
@@ -77,7 +80,7 @@ impl Core {
                         surface,
                     };
                 }
-                let insets = self.render.style.insets(FrameKind::Popup);
+                let insets = style.insets(FrameKind::Popup);
                 if geometry::outer(inner, insets).contains(pixel) {
                     return Hit::Band(id, Edges::empty());
                 }
@@ -85,7 +88,7 @@ impl Core {
             let Some(content) = self.windows.layout.content(id) else {
                 continue;
             };
-            let inner = geometry::pixels(content, scale);
+            let inner = geometry::pixels_on(content, screen);
             if inner.contains(pixel) {
                 let origin = (content.loc - window.geometry.loc).to_f64();
                 let surface = under_from_surface_tree(
@@ -102,9 +105,9 @@ impl Core {
                 };
             }
             let kind = geometry::frame_kind(self.windows.layout.mode(id).unwrap_or_default());
-            let outer = geometry::outer(inner, self.render.style.insets(kind));
+            let outer = geometry::outer(inner, style.insets(kind));
             if outer.contains(pixel) {
-                return self.frame_hit(id, kind, pixel - outer.loc, outer.size);
+                return self.frame_hit(id, screen, pixel - outer.loc, outer.size);
             }
         }
         Hit::Desktop
@@ -113,16 +116,18 @@ impl Core {
     fn frame_hit(
         &self,
         id: WindowId,
-        kind: FrameKind,
+        screen: &Screen,
         at: Point<i32, Physical>,
         size: smithay::utils::Size<i32, Physical>,
     ) -> Hit {
-        let scale = self.output.current_scale().fractional_scale();
-        let insets = self.render.style.insets(kind);
+        let scale = screen.scale();
+        let kind = geometry::frame_kind(self.windows.layout.mode(id).unwrap_or_default());
+        let insets = self.render.style(scale).insets(kind);
         let signed = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
         if kind == FrameKind::Window
             && let (Ok(x), Ok(y)) = (u32::try_from(at.x), u32::try_from(at.y))
-            && let Some(button) = geometry::frame_geometry(self, id).and_then(|frame| frame.button_at(x, y))
+            && let Some(button) =
+                geometry::frame_geometry(self, id, screen).and_then(|frame| frame.button_at(x, y))
         {
             return Hit::Button(id, button);
         }

@@ -25,11 +25,7 @@ const DEFAULT_CLICK_GUARD: Duration = Duration::from_millis(300);
 
 impl State {
     pub(super) fn motion(&mut self, to: Point<f64, Logical>) {
-        let area = self.core.windows.layout.area().to_f64();
-        let to = Point::from((
-            to.x.clamp(area.loc.x, (area.loc.x + area.size.w - 1.0).max(area.loc.x)),
-            to.y.clamp(area.loc.y, (area.loc.y + area.size.h - 1.0).max(area.loc.y)),
-        ));
+        let to = self.core.outputs.nearest(to);
         self.core.input.pointer = to;
         self.core.input.pointer_seen = true;
         // What the user moved the pointer to is what the user wants.

@@ -3,7 +3,7 @@
 //!
 //! Knows rectangles and identifiers, no Wayland objects, no time, no rendering. Everything that moves, sizes or
 //! stacks a window is one method here, so that the invariants in `tests.rs` hold for every sequence of them.
-//! Coordinates are logical pixels of the one work area; a window's *content* rectangle excludes its frame.
+//! Coordinates are logical pixels of the desktop, which has an area for each screen; a window's *content* rectangle excludes its frame.
 
 #[cfg(test)]
 mod tests;
@@ -150,7 +150,7 @@ struct Placed {
 /// All windows, from bottom to top.
 #[derive(Debug)]
 pub struct Layout {
-    area: Rectangle<i32, Logical>,
+    areas: Vec<Rectangle<i32, Logical>>,
     frame: Insets,
     thin: Insets,
     windows: BTreeMap<WindowId, Placed>,
@@ -158,11 +158,11 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// An empty area; `frame` is drawn around ordinary windows, `thin` around fullscreen ones.
+    /// Empty areas; `frame` is drawn around ordinary windows, `thin` around fullscreen ones.
     #[must_use]
-    pub fn new(area: Rectangle<i32, Logical>, frame: Insets, thin: Insets) -> Self {
+    pub fn new(areas: Vec<Rectangle<i32, Logical>>, frame: Insets, thin: Insets) -> Self {
         Self {
-            area,
+            areas,
             frame,
             thin,
             windows: BTreeMap::new(),
@@ -170,21 +170,38 @@ impl Layout {
         }
     }
 
-    /// The largest content that is seen with its whole frame.
+    /// The largest content that is seen with its whole frame, in the smallest area.
     #[must_use]
     pub fn room(&self) -> Size<i32, Logical> {
-        self.frame.inner(self.area).size
+        let rooms = self.areas.iter().map(|area| self.frame.inner(*area).size);
+        rooms
+            .reduce(|a, b| Size::from((a.w.min(b.w), a.h.min(b.h))))
+            .unwrap_or_default()
     }
 
-    /// The work area.
+    /// The areas, one for each screen.
     #[must_use]
-    pub fn area(&self) -> Rectangle<i32, Logical> {
-        self.area
+    pub fn areas(&self) -> &[Rectangle<i32, Logical>] {
+        &self.areas
     }
 
-    /// Changes area or insets; windows are fetched back inside. Returns the windows that need a new size.
-    pub fn set_area(&mut self, area: Rectangle<i32, Logical>, frame: Insets, thin: Insets) -> Vec<WindowId> {
-        self.area = area;
+    /// The area that most of `rect` is in, or else the nearest.
+    #[must_use]
+    pub fn area_of(&self, rect: Rectangle<i32, Logical>) -> Rectangle<i32, Logical> {
+        self.areas
+            .get(most_covered(&self.areas, rect))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// Changes areas or insets; windows are fetched back inside. Returns the windows that need a new size.
+    pub fn set_areas(
+        &mut self,
+        areas: Vec<Rectangle<i32, Logical>>,
+        frame: Insets,
+        thin: Insets,
+    ) -> Vec<WindowId> {
+        self.areas = areas;
         self.frame = frame;
         self.thin = thin;
         let ids: Vec<_> = self.windows.keys().copied().collect();
@@ -196,8 +213,9 @@ impl Layout {
             .collect()
     }
 
-    /// Adds a window on top, placed where it covers least. A second call for the same window does nothing.
-    pub fn add(&mut self, id: WindowId, committed: Size<i32, Logical>) {
+    /// Adds a window on top, placed where it covers least of the area at `near`. A second call for the same window does
+    /// nothing.
+    pub fn add(&mut self, id: WindowId, committed: Size<i32, Logical>, near: Point<i32, Logical>) {
         if self.windows.contains_key(&id) {
             return;
         }
@@ -208,11 +226,12 @@ impl Layout {
             .filter(|other| self.is_visible(**other))
             .filter_map(|other| self.outer(*other))
             .collect();
+        let area = self.area_of(Rectangle::new(near, (1, 1).into()));
         let wanted = self.frame.outer(Rectangle::from_size(plate(committed)));
-        let outer_loc = place::least_covering(self.area, &others, wanted.size);
+        let outer_loc = place::least_covering(area, &others, wanted.size);
         let loc = outer_loc + Point::from((self.frame.left, self.frame.top));
         // A window that is larger than the screen is asked to fit, so that its whole frame is seen.
-        let room = self.room();
+        let room = self.frame.inner(area).size;
         let asked = (committed.w > room.w || committed.h > room.h)
             .then(|| Size::from((committed.w.min(room.w), committed.h.min(room.h))));
         self.windows.insert(
@@ -362,8 +381,8 @@ impl Layout {
         let window = self.windows.get(&id)?;
         Some(match window.mode {
             Mode::Floating => Rectangle::new(window.loc, plate(window.size.committed)),
-            Mode::Maximized => self.frame.inner(self.area),
-            Mode::Fullscreen => self.thin.inner(self.area),
+            Mode::Maximized => self.frame.inner(self.home(window)),
+            Mode::Fullscreen => self.thin.inner(self.home(window)),
         })
     }
 
@@ -404,11 +423,27 @@ impl Layout {
         self.top_to_bottom().filter(|id| self.is_visible(*id))
     }
 
-    /// No window may be larger than twice the area, whatever its client claims.
+    /// The area that a window belongs to: where it floats, or would.
+    fn home(&self, window: &Placed) -> Rectangle<i32, Logical> {
+        self.area_of(
+            self.frame
+                .outer(Rectangle::new(window.loc, plate(window.size.committed))),
+        )
+    }
+
+    /// No window may be larger than twice the largest area, whatever its client claims.
     fn size_limit(&self) -> Size<i32, Logical> {
+        let largest =
+            |side: fn(&Size<i32, Logical>) -> i32| self.areas.iter().map(|area| side(&area.size)).max();
         Size::from((
-            self.area.size.w.saturating_mul(2).max(MIN_PLATE.0),
-            self.area.size.h.saturating_mul(2).max(MIN_PLATE.1),
+            largest(|size| size.w)
+                .unwrap_or(0)
+                .saturating_mul(2)
+                .max(MIN_PLATE.0),
+            largest(|size| size.h)
+                .unwrap_or(0)
+                .saturating_mul(2)
+                .max(MIN_PLATE.1),
         ))
     }
 
@@ -419,8 +454,11 @@ impl Layout {
 
     /// Keeps a grabbable part of the label inside the area.
     fn clamp(&mut self, id: WindowId) {
-        let (area, frame) = (self.area, self.frame);
+        let frame = self.frame;
         let limit = self.size_limit();
+        let Some(area) = self.windows.get(&id).map(|window| self.home(window)) else {
+            return;
+        };
         let Some(window) = self.windows.get_mut(&id) else {
             return;
         };
@@ -451,6 +489,35 @@ impl Layout {
         window.loc.x = window.loc.x.clamp(min_x, max_x);
         window.loc.y = window.loc.y.clamp(min_y, max_y);
     }
+}
+
+/// Which of `areas` most of `rect` is in; if none, the nearest one.
+#[must_use]
+pub fn most_covered(areas: &[Rectangle<i32, Logical>], rect: Rectangle<i32, Logical>) -> usize {
+    // How far two stretches overlap; less than nothing is the gap between them.
+    let shared = |a: i32, length: i32, b: i32, other: i32| {
+        let end = (i64::from(a) + i64::from(length)).min(i64::from(b) + i64::from(other));
+        end - i64::from(a).max(i64::from(b))
+    };
+    let both = |area: &Rectangle<i32, Logical>| {
+        (
+            shared(area.loc.x, area.size.w, rect.loc.x, rect.size.w),
+            shared(area.loc.y, area.size.h, rect.loc.y, rect.size.h),
+        )
+    };
+    let covered = |area: &Rectangle<i32, Logical>| {
+        let (x, y) = both(area);
+        x.max(0).saturating_mul(y.max(0))
+    };
+    let far = |area: &Rectangle<i32, Logical>| {
+        let (x, y) = both(area);
+        x.min(0).saturating_add(y.min(0)).saturating_neg()
+    };
+    let best = areas
+        .iter()
+        .enumerate()
+        .min_by_key(|(_, area)| (std::cmp::Reverse(covered(area)), far(area)));
+    best.map_or(0, |(index, _)| index)
 }
 
 /// The size shown for a content size: never smaller than a label needs.

@@ -21,12 +21,12 @@ fn area(w: i32, h: i32) -> Rectangle<i32, Logical> {
 }
 
 fn layout() -> Layout {
-    Layout::new(area(1280, 800), FRAME, THIN)
+    Layout::new(vec![area(1280, 800)], FRAME, THIN)
 }
 
 #[derive(Debug, Clone)]
 enum Op {
-    Add(u8, i32, i32),
+    Add(u8, i32, i32, i32),
     Remove(u8),
     Raise(u8),
     Minimize(u8, bool),
@@ -35,14 +35,14 @@ enum Op {
     Move(u8, i32, i32),
     Resize(u8, u8, i32, i32),
     Commit(u8, i32, i32),
-    Area(i32, i32),
+    Areas(i32, i32, Option<(i32, i32, i32)>),
 }
 
 fn any_op() -> impl Strategy<Value = Op> {
     let id = 0..6u8;
     let n = prop_oneof![-5000..5000, Just(i32::MIN), Just(i32::MAX), 0..900];
     prop_oneof![
-        (id.clone(), n.clone(), n.clone()).prop_map(|(i, w, h)| Op::Add(i, w, h)),
+        (id.clone(), n.clone(), n.clone(), n.clone()).prop_map(|(i, w, h, x)| Op::Add(i, w, h, x)),
         id.clone().prop_map(Op::Remove),
         id.clone().prop_map(Op::Raise),
         (id.clone(), any::<bool>()).prop_map(|(i, b)| Op::Minimize(i, b)),
@@ -52,14 +52,19 @@ fn any_op() -> impl Strategy<Value = Op> {
         (id.clone(), n.clone(), n.clone()).prop_map(|(i, x, y)| Op::Move(i, x, y)),
         (id.clone(), 0..16u8, n.clone(), n.clone()).prop_map(|(i, e, w, h)| Op::Resize(i, e, w, h)),
         (id, n.clone(), n).prop_map(|(i, w, h)| Op::Commit(i, w, h)),
-        (200..4000, 150..3000).prop_map(|(w, h)| Op::Area(w, h)),
+        (
+            200..4000,
+            150..3000,
+            proptest::option::of((-900..900, 150..3000, 150..3000))
+        )
+            .prop_map(|(w, h, second)| Op::Areas(w, h, second)),
     ]
 }
 
 fn apply(layout: &mut Layout, op: &Op) {
     let id = |i: u8| WindowId(u64::from(i));
     match *op {
-        Op::Add(i, w, h) => layout.add(id(i), (w.max(0), h.max(0)).into()),
+        Op::Add(i, w, h, x) => layout.add(id(i), (w.max(0), h.max(0)).into(), (x, 0).into()),
         Op::Remove(i) => layout.remove(id(i)),
         Op::Raise(i) => layout.raise(id(i)),
         Op::Minimize(i, m) => layout.set_minimized(id(i), m),
@@ -77,7 +82,11 @@ fn apply(layout: &mut Layout, op: &Op) {
             layout.resize(id(i), Edges::from_bits_truncate(e), (w.max(0), h.max(0)).into())
         }
         Op::Commit(i, w, h) => layout.committed(id(i), (w.max(0), h.max(0)).into()),
-        Op::Area(w, h) => drop(layout.set_area(area(w, h), FRAME, THIN)),
+        Op::Areas(w, h, second) => {
+            let mut areas = vec![area(w, h)];
+            areas.extend(second.map(|(y, w2, h2)| Rectangle::new((w, y).into(), (w2, h2).into())));
+            drop(layout.set_areas(areas, FRAME, THIN));
+        }
     }
 }
 
@@ -90,10 +99,11 @@ fn verify_invariants(layout: &Layout) {
         layout.windows.keys().copied().collect::<Vec<_>>(),
         "stack and table agree, no duplicates"
     );
-    let area = layout.area();
+    let limit = layout.size_limit();
     for id in layout.top_to_bottom() {
         let content = layout.content(id).unwrap();
         let outer = layout.outer(id).unwrap();
+        let area = layout.area_of(outer);
         assert!(
             content.size.w >= MIN_PLATE.0 && content.size.h >= MIN_PLATE.1,
             "{id}: room for a label"
@@ -102,22 +112,21 @@ fn verify_invariants(layout: &Layout) {
             outer.contains_rect(content),
             "{id}: the frame surrounds the content"
         );
-        assert!(
-            outer.loc.y >= area.loc.y,
-            "{id}: the label is never above the screen"
-        );
         let label = Rectangle::new(outer.loc, (outer.size.w, FRAME.top.min(outer.size.h)).into());
-        let seen = label.intersection(area);
-        // The last row of the area may hold only the label's top edge.
+        let reachable = |area: &Rectangle<i32, Logical>| {
+            // The last row of the area may hold only the label's top edge.
+            let low = outer.loc.y >= area.loc.y + area.size.h - FRAME.top;
+            outer.loc.y >= area.loc.y && (low || label.overlaps(*area))
+        };
         assert!(
-            seen.is_some() || outer.loc.y >= area.size.h - FRAME.top,
-            "{id}: {label:?} can be fetched back"
+            layout.areas().iter().any(reachable),
+            "{id}: {label:?} is not above a screen and can be fetched back"
         );
         if layout.mode(id) != Some(Mode::Floating) && area.size.w > 200 && area.size.h > 150 {
             assert_eq!(outer, area, "{id}: fills the area exactly");
         }
         assert!(
-            content.size.w <= 2 * area.size.w && content.size.h <= 2 * area.size.h,
+            content.size.w <= limit.w && content.size.h <= limit.h,
             "{id}: bounded"
         );
     }
@@ -139,7 +148,7 @@ proptest! {
 fn three_windows_do_not_overlap_when_there_is_room() {
     let mut layout = layout();
     for id in 1..=3 {
-        layout.add(WindowId(id), (500, 300).into());
+        layout.add(WindowId(id), (500, 300).into(), (0, 0).into());
     }
     let rects: Vec<_> = (1..=3).map(|id| layout.outer(WindowId(id)).unwrap()).collect();
     for (i, a) in rects.iter().enumerate() {
@@ -153,7 +162,7 @@ fn three_windows_do_not_overlap_when_there_is_room() {
 fn dragging_the_left_edge_keeps_the_right_edge() {
     let mut layout = layout();
     let id = WindowId(1);
-    layout.add(id, (400, 300).into());
+    layout.add(id, (400, 300).into(), (0, 0).into());
     layout.move_to(id, (200, 200).into());
     let right = layout.content(id).unwrap().loc.x + 400;
     layout.resize(id, Edges::LEFT, (500, 300).into());
@@ -172,7 +181,7 @@ fn dragging_the_left_edge_keeps_the_right_edge() {
 fn leaving_fullscreen_restores_place_and_size() {
     let mut layout = layout();
     let id = WindowId(1);
-    layout.add(id, (400, 300).into());
+    layout.add(id, (400, 300).into(), (0, 0).into());
     layout.move_to(id, (300, 222).into());
     let before = layout.content(id);
     layout.set_mode(id, Mode::Fullscreen);
@@ -180,4 +189,23 @@ fn leaving_fullscreen_restores_place_and_size() {
     layout.committed(id, (1274, 779).into());
     layout.set_mode(id, Mode::Floating);
     assert_eq!(layout.content(id), before);
+}
+
+#[test]
+fn a_window_fills_the_screen_that_it_is_on_and_comes_back_when_that_goes() {
+    let mut layout = layout();
+    let right = Rectangle::new((1280, 0).into(), (1920, 1080).into());
+    layout.set_areas(vec![area(1280, 800), right], FRAME, THIN);
+    let (near, far) = (WindowId(1), WindowId(2));
+    layout.add(near, (400, 300).into(), (10, 10).into());
+    layout.add(far, (400, 300).into(), (2000, 10).into());
+    assert!(area(1280, 800).contains_rect(layout.outer(near).unwrap()));
+    assert!(right.contains_rect(layout.outer(far).unwrap()));
+    layout.set_mode(far, Mode::Maximized);
+    assert_eq!(layout.outer(far), Some(right));
+    layout.set_areas(vec![area(1280, 800)], FRAME, THIN);
+    assert_eq!(layout.outer(far), Some(area(1280, 800)));
+    layout.set_mode(far, Mode::Floating);
+    let label = layout.outer(far).unwrap();
+    assert!(label.overlaps(area(1280, 800)) && label.loc.y >= 0, "{label:?}");
 }

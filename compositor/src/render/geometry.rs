@@ -7,6 +7,7 @@ use smithay::utils::{Logical, Physical, Point, Rectangle, Size};
 use wayland_server::protocol::wl_surface::WlSurface;
 
 use crate::layout::{Mode, WindowId};
+use crate::outputs::Screen;
 use crate::state::Core;
 use crate::windows::effective_geometry;
 
@@ -73,12 +74,23 @@ pub fn unsigned(size: Size<i32, Physical>) -> (u32, u32) {
     )
 }
 
-/// The parts of a window's frame.
+/// A logical rectangle of the desktop in whole physical pixels of a screen.
 #[must_use]
-pub fn frame_geometry(core: &Core, id: WindowId) -> Option<heraldry_decorations::Geometry> {
+pub fn pixels_on(rect: Rectangle<i32, Logical>, screen: &Screen) -> Rectangle<i32, Physical> {
+    let corner = screen.rect().loc;
+    let loc = Point::from((
+        rect.loc.x.saturating_sub(corner.x),
+        rect.loc.y.saturating_sub(corner.y),
+    ));
+    pixels(Rectangle::new(loc, rect.size), screen.scale())
+}
+
+/// The parts of a window's frame on a screen.
+#[must_use]
+pub fn frame_geometry(core: &Core, id: WindowId, screen: &Screen) -> Option<heraldry_decorations::Geometry> {
     let window = core.windows.get(id)?;
     let mode = core.windows.layout.mode(id)?;
-    let content = pixels(core.windows.layout.content(id)?, core.render.style.scale);
+    let content = pixels_on(core.windows.layout.content(id)?, screen);
     let arms = core.arms(&window.vm);
     let spec = FrameSpec {
         arms: &arms,
@@ -91,7 +103,10 @@ pub fn frame_geometry(core: &Core, id: WindowId) -> Option<heraldry_decorations:
         badge: None,
         content: unsigned(content.size),
     };
-    Some(heraldry_decorations::geometry(&core.render.style, &spec))
+    Some(heraldry_decorations::geometry(
+        &core.render.style(screen.scale()),
+        &spec,
+    ))
 }
 
 /// The popups of a window, from top to bottom.
@@ -100,8 +115,8 @@ pub fn popups(core: &Core, id: WindowId) -> Vec<PopupView> {
     let (Some(window), Some(content)) = (core.windows.get(id), core.windows.layout.content(id)) else {
         return Vec::new();
     };
-    let area = core.windows.layout.area();
-    let edge = i32::try_from(core.render.style.logical_insets(FrameKind::Popup).left).unwrap_or(0);
+    let area = core.windows.layout.area_of(content);
+    let edge = i32::try_from(core.render.style(1.0).logical_insets(FrameKind::Popup).left).unwrap_or(0);
     // The edge must stay on the screen too, or the popup would be seen without it.
     let room = Rectangle::new(
         (area.loc.x + edge, area.loc.y + edge).into(),

@@ -5,6 +5,7 @@
 pub mod elements;
 pub mod frames;
 pub mod geometry;
+pub mod per_scale;
 mod pointer;
 pub mod scene;
 
@@ -19,24 +20,25 @@ use smithay::utils::{Physical, Size, Transform};
 use wayland_server::backend::ObjectId;
 
 use self::frames::FrameCache;
+use self::per_scale::PerScale;
 use self::pointer::Pointers;
 
-/// A notice and its bitmap, once that is drawn.
+/// A notice and its bitmaps.
 #[derive(Debug)]
 struct Notice {
     text: String,
-    drawn: Option<(MemoryRenderBuffer, Size<i32, Physical>)>,
+    drawn: PerScale<(MemoryRenderBuffer, Size<i32, Physical>)>,
 }
 
 /// What drawing needs to remember.
 #[derive(Debug)]
 pub struct Render {
-    /// Sizes of frames on the output.
-    pub style: Style,
+    /// Sizes of frames at scale 1.
+    style: Style,
     /// Colour where nothing else is.
     pub background: Color32F,
     /// Frames of popups and drag icons by their surface.
-    popups: HashMap<ObjectId, FrameCache>,
+    popups: HashMap<ObjectId, PerScale<FrameCache>>,
     /// Notices of the compositor's own, and the bar above all windows that shows them.
     notices: Vec<String>,
     notice: Option<Notice>,
@@ -48,13 +50,13 @@ pub struct Render {
 impl Render {
     /// Nothing drawn yet, everything to draw.
     #[must_use]
-    pub fn new(appearance: &Appearance, scale: f64) -> Self {
+    pub fn new(appearance: &Appearance) -> Self {
         let mut render = Self {
             style: Style {
                 frame_width: 4,
                 title_height: 26,
                 font_size: 13.0,
-                scale,
+                scale: 1.0,
             },
             background: Color32F::BLACK,
             popups: HashMap::new(),
@@ -63,28 +65,34 @@ impl Render {
             pointer: Pointers::default(),
             dirty: true,
         };
-        render.apply(appearance, scale);
+        render.apply(appearance);
         render
     }
 
     /// Takes over changed settings.
-    pub fn apply(&mut self, appearance: &Appearance, scale: f64) {
+    pub fn apply(&mut self, appearance: &Appearance) {
         let font_size = appearance.font_size;
         #[expect(clippy::cast_precision_loss, reason = "font sizes are small numbers")]
         let font_size = font_size as f32;
         if let Some(notice) = &mut self.notice {
-            notice.drawn = None;
+            notice.drawn.clear();
         }
         self.style = Style {
             frame_width: appearance.frame_width,
             title_height: appearance.title_height,
             font_size,
-            scale,
+            scale: 1.0,
         };
         let rgb = appearance.background;
         let part = |value: u8| f32::from(value) / 255.0;
         self.background = Color32F::new(part(rgb.r), part(rgb.g), part(rgb.b), 1.0);
         self.dirty = true;
+    }
+
+    /// Sizes of frames on a screen of this scale.
+    #[must_use]
+    pub fn style(&self, scale: f64) -> Style {
+        Style { scale, ..self.style }
     }
 
     /// Shows a notice above all windows, until it is hidden.
@@ -104,16 +112,16 @@ impl Render {
     fn redraw_notice(&mut self) {
         self.notice = (!self.notices.is_empty()).then(|| Notice {
             text: self.notices.join("   |   "),
-            drawn: None,
+            drawn: PerScale::default(),
         });
         self.dirty = true;
     }
 
     /// The notice's bitmap and size, drawn when first needed.
-    fn notice(&mut self) -> Option<(MemoryRenderBuffer, Size<i32, Physical>)> {
-        let style = self.style;
+    fn notice(&mut self, scale: f64) -> Option<(MemoryRenderBuffer, Size<i32, Physical>)> {
+        let style = self.style(scale);
         let Notice { text, drawn } = self.notice.as_mut()?;
-        let (buffer, size) = drawn.get_or_insert_with(|| {
+        let (buffer, size) = drawn.get_or_insert_with(scale, || {
             let picture = heraldry_decorations::notice(text, &style);
             let signed = |value: u32| i32::try_from(value).unwrap_or(0);
             let size = Size::from((signed(picture.size.0), signed(picture.size.1)));

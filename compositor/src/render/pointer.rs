@@ -10,15 +10,17 @@ use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
 use smithay::input::pointer::{CursorIcon, CursorImageStatus};
 use smithay::utils::{Physical, Rectangle, Transform};
 
+use super::per_scale::PerScale;
 use crate::input::hit::Hit;
 use crate::layout::Edges;
 use crate::state::Core;
 
-/// Pictures drawn so far, for one scale.
+type Pictures = HashMap<Shape, (MemoryRenderBuffer, Rectangle<i32, Physical>)>;
+
+/// Pictures drawn so far.
 #[derive(Debug, Default)]
 pub(super) struct Pointers {
-    scale: f64,
-    pictures: HashMap<Shape, (MemoryRenderBuffer, Rectangle<i32, Physical>)>,
+    pictures: PerScale<Pictures>,
 }
 
 impl Pointers {
@@ -28,11 +30,7 @@ impl Pointers {
         shape: Shape,
         scale: f64,
     ) -> (&MemoryRenderBuffer, Rectangle<i32, Physical>) {
-        if self.scale.to_bits() != scale.to_bits() {
-            self.scale = scale;
-            self.pictures.clear();
-        }
-        let (buffer, rect) = self.pictures.entry(shape).or_insert_with(|| {
+        let (buffer, rect) = self.pictures.at(scale).entry(shape).or_insert_with(|| {
             let picture = cursor::draw(shape, scale);
             let signed = |value: u32| i32::try_from(value).unwrap_or(0);
             let size = signed(picture.size);

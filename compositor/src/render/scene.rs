@@ -24,7 +24,9 @@ use wayland_server::protocol::wl_surface::WlSurface;
 use super::elements::{Exact, SceneElement};
 use super::frames::FrameCache;
 use super::geometry::{self, frame_kind, outer, pixels, unsigned};
+use super::per_scale::PerScale;
 use crate::layout::{Mode, WindowId};
+use crate::outputs::ScreenId;
 use crate::state::Core;
 use crate::windows::effective_geometry;
 
@@ -34,16 +36,23 @@ const MAX_DRAG_ICON: i32 = 128;
 /// Colour of the plate: what shows where a client has drawn nothing.
 const PLATE: Color32F = Color32F::new(0.10, 0.11, 0.12, 1.0);
 
-/// Builds the scene.
-pub fn build<R>(renderer: &mut R, core: &mut Core) -> Vec<SceneElement<R>>
+/// Builds the scene of one screen; empty if there is none of that name.
+pub fn build<R>(renderer: &mut R, core: &mut Core, screen: ScreenId) -> Vec<SceneElement<R>>
 where
     R: Renderer + ImportAll + ImportMem,
     R::TextureId: Texture + Clone + Send + 'static,
 {
-    let style = core.render.style;
+    let Some((rect, scale)) = core
+        .outputs
+        .get(screen)
+        .map(|screen| (screen.rect(), screen.scale()))
+    else {
+        return Vec::new();
+    };
     let mut builder = Builder {
         renderer,
-        style,
+        screen: rect,
+        style: core.render.style(scale),
         elements: Vec::new(),
     };
     let mut popup_frames = std::mem::take(&mut core.render.popups);
@@ -77,6 +86,8 @@ where
 
 struct Builder<'a, R: Renderer + ImportAll + ImportMem> {
     renderer: &'a mut R,
+    /// Where the screen is on the desktop.
+    screen: Rectangle<i32, Logical>,
     style: Style,
     elements: Vec<SceneElement<R>>,
 }
@@ -130,18 +141,23 @@ where
         let Some(shape) = super::pointer::shape(core) else {
             return;
         };
-        let at: Point<i32, Physical> = core.input.pointer.to_physical(self.style.scale).to_i32_round();
+        let local = core.input.pointer - self.screen.loc.to_f64();
+        let at: Point<i32, Physical> = local.to_physical(self.style.scale).to_i32_round();
         let (buffer, rect) = core.render.pointer.picture(shape, self.style.scale);
         let buffer = buffer.clone();
-        self.bitmap(&buffer, Rectangle::new(at + rect.loc, rect.size), Kind::Cursor);
+        let place = Rectangle::new(at + rect.loc, rect.size);
+        // Parts of it may reach over from the screen beside.
+        if place.overlaps(pixels(Rectangle::from_size(self.screen.size), self.style.scale)) {
+            self.bitmap(&buffer, place, Kind::Cursor);
+        }
     }
 
     /// The compositor's own notice, at the bottom of the screen.
     fn notice(&mut self, core: &mut Core) {
-        let Some((buffer, size)) = core.render.notice() else {
+        let Some((buffer, size)) = core.render.notice(self.style.scale) else {
             return;
         };
-        let screen = pixels(core.windows.layout.area(), self.style.scale).size;
+        let screen = pixels(Rectangle::from_size(self.screen.size), self.style.scale).size;
         let at = Point::from(((screen.w - size.w) / 2, screen.h - size.h));
         self.bitmap(&buffer, Rectangle::new(at, size), Kind::Unspecified);
     }
@@ -168,8 +184,8 @@ where
     fn drag_icons(
         &mut self,
         core: &Core,
-        frames: &mut HashMap<ObjectId, FrameCache>,
-        kept: &mut HashMap<ObjectId, FrameCache>,
+        frames: &mut HashMap<ObjectId, PerScale<FrameCache>>,
+        kept: &mut HashMap<ObjectId, PerScale<FrameCache>>,
     ) {
         for vm in core.vms.iter() {
             let Some(icon) = vm.drag_icon.as_ref().filter(|icon| icon.is_alive()) else {
@@ -198,21 +214,27 @@ where
         }
     }
 
+    /// A rectangle of the desktop as this screen has it.
+    fn local(&self, rect: Rectangle<i32, Logical>) -> Rectangle<i32, Logical> {
+        Rectangle::new(rect.loc - self.screen.loc, rect.size)
+    }
+
     /// The only way a client's pixels get on the screen: frame in front, content clipped, plate below.
     fn framed(
         &mut self,
-        cache: &mut FrameCache,
+        cache: &mut PerScale<FrameCache>,
         spec: &FrameSpec<'_>,
         content: Rectangle<i32, Logical>,
         surface: &WlSurface,
         origin: Point<i32, Logical>,
     ) {
         let scale = self.style.scale;
-        let inner = pixels(content, scale);
+        let inner = pixels(self.local(content), scale);
         let spec = FrameSpec {
             content: unsigned(inner.size),
             ..spec.clone()
         };
+        let cache = cache.at(scale);
         cache.update(&self.style, &spec);
         let corner = outer(inner, self.style.insets(spec.kind)).loc;
         for (buffer, rect) in cache.sides() {
@@ -251,7 +273,8 @@ where
 
     fn content(&mut self, surface: &WlSurface, origin: Point<i32, Logical>, clip: Rectangle<i32, Physical>) {
         let scale = self.style.scale;
-        let at: Point<i32, Physical> = origin.to_f64().to_physical(scale).to_i32_round();
+        let local = origin - self.screen.loc;
+        let at: Point<i32, Physical> = local.to_f64().to_physical(scale).to_i32_round();
         let elements: Vec<WaylandSurfaceRenderElement<R>> =
             render_elements_from_surface_tree(self.renderer, surface, at, scale, 1.0, Kind::Unspecified);
         self.elements.extend(

@@ -7,6 +7,7 @@
 pub(crate) mod chord;
 mod limits;
 pub(crate) mod reader;
+mod screens;
 mod suggest;
 mod system;
 mod together;
@@ -37,22 +38,29 @@ const NODES: &[&str] = &[
     "bound",
     "watchdog",
     "keyboard",
+    "output",
+    "input",
     "appearance",
     "host",
     "keys",
 ];
+
+/// The most outputs of a file.
+const MAX_OUTPUTS: usize = 32;
 
 /// The most VMs of a file.
 const MAX_VMS: usize = 256;
 
 /// Reads the whole document.
 pub(crate) fn read(mut reader: Reader<'_>, document: &KdlDocument) -> Result<Config, ConfigErrors> {
-    let nodes = reader.distinct(document.nodes(), NODES, &["global-set", "vm"]);
+    let nodes = reader.distinct(document.nodes(), NODES, &["global-set", "output", "vm"]);
     let mut config = Config {
         file: reader.file(),
         vms: BTreeMap::new(),
         defaults: builtin::defaults(),
         keyboard: builtin::keyboard(),
+        outputs: BTreeMap::new(),
+        input: crate::screens::InputSettings::default(),
         appearance: builtin::appearance(),
         keys: builtin::keys(),
         host: builtin::host(),
@@ -80,6 +88,12 @@ pub(crate) fn read(mut reader: Reader<'_>, document: &KdlDocument) -> Result<Con
     }
     for node in named("keyboard") {
         system::keyboard(&mut reader, node, &mut config.keyboard, &mut config.origins);
+    }
+    for node in named("output").take(MAX_OUTPUTS) {
+        screens::output(&mut reader, node, &mut config.outputs);
+    }
+    for node in named("input") {
+        screens::input(&mut reader, node, &mut config);
     }
     for node in named("defaults") {
         defaults(&mut reader, node, &mut config);

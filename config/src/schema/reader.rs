@@ -329,6 +329,30 @@ impl<'t> Reader<'t> {
         good
     }
 
+    /// The value of `entry` as a number, whole or not, within `range`, counted in `unit`.
+    pub(crate) fn fraction(
+        &mut self,
+        entry: &KdlEntry,
+        range: RangeInclusive<f64>,
+        unit: &str,
+    ) -> Option<f64> {
+        let value = match entry.value() {
+            KdlValue::Float(value) => *value,
+            // Whole numbers that no f64 has are far out of every range.
+            KdlValue::Integer(value) => i32::try_from(*value).map_or(f64::MAX, f64::from),
+            other => {
+                self.wrong_type(entry, "a number", other);
+                return None;
+            }
+        };
+        if range.contains(&value) {
+            return Some(value);
+        }
+        let hint = format!("from {} to {} {unit}", range.start(), range.end());
+        self.error(entry, format!("{} is out of range", entry.value()), hint);
+        None
+    }
+
     /// The value of `entry` as one of `words`.
     pub(crate) fn word<T: Copy>(&mut self, entry: &KdlEntry, words: &[(&str, T)]) -> Option<T> {
         let text = self.text(entry)?;

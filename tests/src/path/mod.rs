@@ -430,7 +430,10 @@ impl Rig {
     #[track_caller]
     pub fn picture(&self) -> Pixels {
         let path = self.file("screen.png");
-        self.tell(&Request::Screenshot { path: path.clone() });
+        self.tell(&Request::Screenshot {
+            path: path.clone(),
+            screen: None,
+        });
         Pixels::load(&path)
     }
 

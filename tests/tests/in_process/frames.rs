@@ -72,7 +72,7 @@ fn surfaces_that_are_gone_are_forgotten() {
     let mut fixture = Fixture::default();
     let client = fixture.add_client("work");
     // What the output keeps is the library's own affair; how much it is can be seen of what it shows of itself.
-    let kept = |fixture: &Fixture| format!("{:?}", fixture.state.core.output).len();
+    let kept = |fixture: &Fixture| format!("{:?}", fixture.state.core.outputs).len();
     let before = kept(&fixture);
     for _ in 0..20 {
         let surfaces: Vec<_> = (0..50)

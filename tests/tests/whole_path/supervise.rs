@@ -97,8 +97,13 @@ fn a_compositor_that_is_stuck_is_ended_and_started_anew() {
         rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
     )
     .unwrap();
-    let _no_answer =
-        heraldry_compositor::control::request(&rig.file("ctl"), &Request::Screenshot { path: pipe });
+    let _no_answer = heraldry_compositor::control::request(
+        &rig.file("ctl"),
+        &Request::Screenshot {
+            path: pipe,
+            screen: None,
+        },
+    );
     until("another compositor runs", || {
         rig.running_compositor().is_some_and(|pid| pid != before)
     });
