@@ -64,13 +64,14 @@ impl Pixels {
         }
     }
 
-    /// Reads a PNG with 8 bits of R G B A.
+    /// Reads a PNG with 8 bits of R G B, and perhaps A.
     #[must_use]
     pub fn load(path: &Path) -> Self {
         let file = std::fs::File::open(path).expect("a picture");
-        let mut reader = png::Decoder::new(std::io::BufReader::new(file))
-            .read_info()
-            .expect("a PNG");
+        let mut decoder = png::Decoder::new(std::io::BufReader::new(file));
+        // QEMU's have no transparency.
+        decoder.set_transformations(png::Transformations::ALPHA);
+        let mut reader = decoder.read_info().expect("a PNG");
         let mut rgba = vec![0; reader.output_buffer_size().expect("a size")];
         let info = reader.next_frame(&mut rgba).expect("pixels");
         assert_eq!(info.color_type, png::ColorType::Rgba, "kind of picture");

@@ -3,7 +3,8 @@
 //!
 //! [`fixture`] is the compositor and its clients in one thread with a clock that stands still: for everything that can
 //! be decided without programs, sockets and time. [`path`] starts the real programs, from a client through host,
-//! device and gate to a picture. Both own everything they use, so tests run beside each other.
+//! device and gate to a picture. [`vm`] boots it all in a machine emulator. All own everything they use, so tests run
+//! beside each other.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -14,3 +15,4 @@ pub mod client;
 pub mod colour;
 pub mod fixture;
 pub mod path;
+pub mod vm;

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Starting, ending, and what is said when something is missing.
+
+use heraldry_tests::vm::{Files, Setup, attempt, base};
+
+/// The shell alone: no emulated device, no clients.
+const SHELL_ONLY: &str = "shell 0 /usr/lib/heraldry-test/shell\n";
+
+#[test]
+fn init_starts_everything_in_order_and_the_machine_is_switched_off() {
+    attempt(&Setup::default(), |machine| {
+        machine.wait_for("heraldry init ");
+        machine.wait_for("modules loaded");
+        machine.wait_for("configuration /etc/heraldry/heraldry.kdl: ");
+        machine.wait_for("GPU /dev/dri/card0 (virtio");
+        machine.wait_for("compositor started");
+        let input = machine.wait_for("input: ");
+        assert!(
+            input.contains("Virtio Keyboard") && input.contains("Virtio Tablet"),
+            "{input}"
+        );
+        let mounts = machine.shell.run("cut -d' ' -f2,4 /proc/mounts");
+        for (folder, flag) in [
+            ("/proc", "noexec"),
+            ("/sys", "nosuid"),
+            ("/dev", "nosuid"),
+            ("/run", "nodev"),
+            ("/tmp", "noexec"),
+            ("/dev/pts", "noexec"),
+            ("/dev/shm", "nodev"),
+        ] {
+            let line = mounts
+                .lines()
+                .find_map(|line| line.strip_prefix(folder)?.strip_prefix(' '));
+            assert!(
+                line.is_some_and(|flags| flags.contains(flag)),
+                "{folder}: {mounts}"
+            );
+        }
+        let log = machine.shell.run("ctl log");
+        assert!(
+            log.contains("heraldry init") && log.contains("compositor started"),
+            "{log}"
+        );
+        // Whoever is neither root nor the compositor gets nothing.
+        let other = machine
+            .shell
+            .try_run("heraldry confine --uid 1000 --gid 1000 -- heraldry ctl log");
+        assert_eq!(other.0, 1, "{}", other.1);
+        machine.shell.run("ctl power-off");
+        machine.wait_for("switching off (asked to)");
+        machine.wait_for("heraldry init: switching off");
+        machine.wait_for_end();
+    });
+}
+
+#[test]
+fn ctrl_alt_del_restarts_and_the_users_image_boots() {
+    let setup = Setup {
+        image: base(),
+        append: "heraldry.no-such=1".to_owned(),
+        ..Setup::default()
+    };
+    attempt(&setup, |machine| {
+        machine.wait_for("heraldry.no-such on the kernel command line is unknown");
+        machine.wait_for("no virtio_wl device /dev/wl0");
+        machine.wait_for("compositor started");
+        machine.wait_for("input: ");
+        machine.qmp.chord(&["ctrl", "alt", "delete"]);
+        machine.wait_for("restarting (Ctrl-Alt-Del)");
+        machine.wait_for_end();
+    });
+}
+
+#[test]
+fn without_a_configuration_or_with_a_broken_one_the_console_says_so() {
+    let broken = "schema 1\nvm \"work\" { colour \"#123456\"; }\nno-such-node\n";
+    let files = Files::default()
+        .with("/etc/heraldry/services", SHELL_ONLY)
+        .with("/etc/heraldry/broken.kdl", broken);
+    for (path, expected) in [
+        ("/etc/heraldry/none.kdl", &["none.kdl"][..]),
+        (
+            "/etc/heraldry/broken.kdl",
+            &["broken.kdl:2:", "broken.kdl:3:"][..],
+        ),
+    ] {
+        let setup = Setup {
+            files: files.clone(),
+            append: format!("heraldry.config={path}"),
+            ..Setup::default()
+        };
+        attempt(&setup, |machine| {
+            for words in expected {
+                machine.wait_for(words);
+            }
+            machine.wait_for("every VM will be refused");
+            machine.wait_for("compositor started");
+            machine.shell.run("ctl reboot");
+            machine.wait_for_end();
+        });
+    }
+}
+
+#[test]
+fn without_devices_the_console_says_what_to_do_and_what_comes_later_is_used() {
+    let setup = Setup {
+        files: Files::default().with("/etc/heraldry/services", SHELL_ONLY),
+        outputs: 0,
+        input: false,
+        // Two keyboard drivers are built into the kernel; a machine for this has neither.
+        append: "i8042.noaux=1 i8042.nokbd=1".to_owned(),
+        ..Setup::default()
+    };
+    attempt(&setup, |machine| {
+        machine.wait_for("waiting for a GPU");
+        machine.wait_for("no keyboard and no pointer");
+        let line = machine.wait_for("no GPU (/dev/dri/card*)");
+        assert!(line.contains("-device virtio-gpu-pci"), "{line}");
+        assert!(!machine.said("compositor started"));
+        machine.shell.run("ctl power-off");
+        machine.wait_for_end();
+    });
+}

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The compositor's VM, booted in QEMU. `HERALDRY_SKIP_VM_TESTS=1` skips these tests, and says so.
+#![cfg(test)]
+
+mod boot;
+mod image;
