@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # The entry point. Every target installs what it lacks (scripts/setup says what).
 export PATH := $(HOME)/.cargo/bin:$(PATH)
-.PHONY: help setup build demo test check bench fuzz soak clean
+.PHONY: help setup build demo test check bench image vm fuzz soak clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -19,12 +19,20 @@ test: setup ## run all tests
 	# The whole-path tests run the programs themselves, which cargo test alone does not build.
 	cargo build --workspace --bins --locked
 	cargo test --workspace --locked
+	# Last, because machines want the processors for themselves. HERALDRY_SKIP_VM_TESTS=1 skips them, and says so.
+	cargo test -p heraldry-tests --test vm --locked -- --nocapture
 
 check: setup ## format, lints, licences, documents
 	@scripts/check
 
 bench: setup ## measure against weston, as ratios
 	@scripts/bench
+
+image: setup ## build what the compositor's VM boots: target/vm/image
+	@scripts/image
+
+vm: setup ## boot the compositor's VM; without a display: target/vm/heraldry.png
+	@scripts/vm
 
 FUZZ_SECONDS ?= 900
 fuzz: setup ## fuzz every target for FUZZ_SECONDS (900), two at a time

@@ -34,6 +34,8 @@ pub struct Setup {
     pub size: (i32, i32),
     /// Whether there are a keyboard and a tablet.
     pub input: bool,
+    /// QEMU's kind of window to show it in; `None` for none.
+    pub display: Option<String>,
     /// Processors. With more than one, QEMU 7.2 sometimes runs an instruction that the kernel is just patching.
     pub cpus: u32,
 }
@@ -47,6 +49,7 @@ impl Default for Setup {
             outputs: 1,
             size: (1280, 800),
             input: true,
+            display: None,
             cpus: 1,
         }
     }
@@ -204,6 +207,11 @@ impl Machine {
         self.qmp.screendump(head, &scratch)
     }
 
+    /// Saves what the first output shows, as a PNG.
+    pub fn save_screen(&mut self, path: &Path) {
+        let _pixels = self.qmp.screendump(0, path);
+    }
+
     /// Puts the pointer at a pixel of the first output.
     pub fn point(&mut self, at: (i32, i32)) {
         self.qmp.point(at, self.setup.size);
@@ -250,6 +258,11 @@ impl Machine {
             std::thread::sleep(STEP);
         };
         assert!(status.success(), "QEMU: {status}");
+    }
+
+    /// Waits until somebody ends the machine.
+    pub fn wait_for_end_without_limit(&mut self) {
+        let _status = self.qemu.wait();
     }
 
     /// What went wrong, if it was QEMU or the kernel before any program of ours ran.
@@ -340,9 +353,10 @@ fn command(setup: &Setup, dir: &Path, initrd: &Path) -> Command {
     command.args(["-chardev", &format!("socket,id=qmp,path={}", path("qmp"))]);
     command.args(["-mon", "chardev=qmp,mode=control"]);
     let (w, h) = setup.size;
-    if setup.outputs == 0 {
-        command.args(["-display", "none"]);
-    } else {
+    if setup.outputs == 0 || setup.display.is_some() {
+        command.args(["-display", setup.display.as_deref().unwrap_or("none")]);
+    }
+    if setup.outputs > 0 {
         let gpu = format!(
             "virtio-gpu-pci,id=gpu0,max_outputs={},xres={w},yres={h}",
             setup.outputs
