@@ -111,6 +111,9 @@ struct RunArgs {
     /// Do not serve this VM until `heraldry ctl resume VM`. May be given several times.
     #[arg(long, value_name = "VM")]
     paused: Vec<VmName>,
+    /// Let the kernel refuse every system call that the compositor has no use for.
+    #[arg(long)]
+    seccomp: bool,
 }
 
 #[derive(Debug, Args)]
@@ -373,6 +376,12 @@ fn default_config() -> Option<PathBuf> {
 }
 
 fn run(args: RunArgs) -> ExitCode {
+    // Before any thread starts, so that every thread has it.
+    if args.seccomp
+        && let Err(error) = crate::sandbox::enter()
+    {
+        return fail(EXIT_INPUT, &chain(&error));
+    }
     let Some(path) = args.config.or_else(default_config) else {
         return fail(
             EXIT_INPUT,

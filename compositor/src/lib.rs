@@ -19,6 +19,7 @@ pub mod outputs;
 pub mod presence;
 pub mod render;
 pub mod run;
+pub mod sandbox;
 pub mod state;
 pub mod supervise;
 pub mod tick;

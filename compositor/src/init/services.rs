@@ -82,6 +82,7 @@ pub(super) fn compositor(
         word("--config"),
         options.config.clone().into(),
         word("--fallback-config"),
+        word("--seccomp"),
     ]);
     if let Some(device) = device {
         command.extend([word("--device"), device.into()]);
@@ -181,7 +182,7 @@ mod tests {
         assert_eq!(
             text(compositor(exe, &options, None, None)),
             "/usr/bin/heraldry --log info supervise --backend kms --session direct --config \
-             /etc/heraldry/heraldry.kdl --fallback-config"
+             /etc/heraldry/heraldry.kdl --fallback-config --seccomp"
         );
         options.renderer = Some("gles".to_owned());
         let under = [OsString::from("heraldry-sim"), OsString::from("--")];
@@ -196,7 +197,7 @@ mod tests {
             "{command}"
         );
         assert!(
-            command.ends_with(" --fallback-config --device /dev/wl0 --renderer gles"),
+            command.ends_with(" --fallback-config --seccomp --device /dev/wl0 --renderer gles"),
             "{command}"
         );
     }

@@ -486,6 +486,7 @@ fn compositor_command(dir: &TempDir, options: &Options) -> Command {
             if options.supervised { "supervise" } else { "run" },
             "--backend",
             "headless",
+            "--seccomp",
             "--config",
         ])
         .arg(file("heraldry.kdl"))
