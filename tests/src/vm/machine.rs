@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! One machine.
+#![expect(
+    clippy::print_stderr,
+    reason = "why a test was skipped or failed is for whoever reads its output"
+)]
 
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::ExitStatusExt as _;
@@ -161,12 +165,13 @@ impl Machine {
             let ended = self.exit_status();
             let console = self.console();
             let new = console.get(self.seen..).unwrap_or_default();
-            if let Some(at) = new.find(words) {
-                let start = new[..at].rfind('\n').map_or(0, |end| end + 1);
-                let end = new[at..].find('\n').map_or(new.len(), |end| at + end);
-                let line = new[start..end].to_owned();
-                self.seen += end;
-                return line;
+            let mut end = 0;
+            for line in new.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+                end += line.len();
+                if line.contains(words) {
+                    self.seen += end;
+                    return line.trim_end().to_owned();
+                }
             }
             assert!(ended.is_none(), "the machine ended before {words:?}");
             assert!(Instant::now() < deadline, "waited in vain for {words:?}");

@@ -48,8 +48,8 @@ impl Qmp {
                 return Err(std::io::Error::other(format!("{command}: {error}")));
             }
             // Events come in between.
-            if answer.get("return").is_some() {
-                return Ok(answer["return"].take());
+            if let Some(value) = answer.get_mut("return") {
+                return Ok(value.take());
             }
         }
     }
