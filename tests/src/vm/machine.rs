@@ -38,6 +38,8 @@ pub struct Setup {
     pub size: (i32, i32),
     /// Whether there are a keyboard and a tablet.
     pub input: bool,
+    /// Further devices, as QEMU writes them.
+    pub devices: Vec<String>,
     /// QEMU's kind of window to show it in; `None` for none.
     pub display: Option<String>,
     /// Processors. With more than one, QEMU 7.2 sometimes runs an instruction that the kernel is just patching.
@@ -53,6 +55,7 @@ impl Default for Setup {
             outputs: 1,
             size: (1280, 800),
             input: true,
+            devices: Vec::new(),
             display: None,
             cpus: 1,
         }
@@ -374,6 +377,9 @@ fn command(setup: &Setup, dir: &Path, initrd: &Path) -> Command {
     }
     if setup.input {
         command.args(["-device", "virtio-keyboard-pci", "-device", "virtio-tablet-pci"]);
+    }
+    for device in &setup.devices {
+        command.args(["-device", device]);
     }
     command
         .arg("-kernel")

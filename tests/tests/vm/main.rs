@@ -3,4 +3,5 @@
 #![cfg(test)]
 
 mod boot;
+mod hotplug;
 mod image;
