@@ -99,6 +99,11 @@ impl Jobs {
         self.jobs.iter().any(|job| job.service.name == COMPOSITOR)
     }
 
+    pub(super) fn compositor_runs(&self) -> bool {
+        let is = |job: &Job| job.service.name == COMPOSITOR && job.running.is_some();
+        self.jobs.iter().any(is)
+    }
+
     /// Starts the compositor, from now on for good.
     pub(super) fn start_compositor(&mut self, options: &BootOptions) {
         let device = self.device(&options.device);

@@ -16,6 +16,7 @@ mod jobs;
 mod journal;
 mod modules;
 mod mounts;
+mod power;
 mod services;
 mod socket;
 mod udev;
@@ -260,6 +261,7 @@ impl Init {
             self.after(GPU_PATIENCE, Self::no_gpu)?;
         }
         self.jobs.start_all();
+        power::watch(&self.handle);
         self.after(INPUT_PATIENCE, |_| {
             let inputs = devices::inputs();
             if inputs.is_empty() {

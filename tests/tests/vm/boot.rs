@@ -118,7 +118,8 @@ fn without_devices_the_console_says_what_to_do_and_what_comes_later_is_used() {
         let line = machine.wait_for("no GPU (/dev/dri/card*)");
         assert!(line.contains("-device virtio-gpu-pci"), "{line}");
         assert!(!machine.said("compositor started"));
-        machine.shell.run("ctl power-off");
+        machine.qmp.execute("system_powerdown", &serde_json::json!({}));
+        machine.wait_for("switching off (the power button)");
         machine.wait_for_end();
     });
 }
