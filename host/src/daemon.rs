@@ -135,6 +135,8 @@ struct VmEntry {
 /// A spliced connection and whose it is.
 struct Active {
     vm: VmName,
+    /// As it was announced.
+    number: u64,
     splice: Splice,
     /// What epoll watches on the client's end and on the compositor's.
     watched: [EventFlags; 2],

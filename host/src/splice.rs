@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use heraldry_config::UnsealedMemory;
+use heraldry_virtio::wire::display::{WINDOW_BYTES, WINDOW_FDS};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{
@@ -96,6 +97,41 @@ struct Piece {
     fds: Vec<OwnedFd>,
 }
 
+/// What the compositor may still be sent. Everything that is under way lies in buffers that all VMs share, until the
+/// connection's gate has it; so no more is sent than the gate has said it can hold.
+#[derive(Debug, Default)]
+struct Window {
+    sent: (u64, u64),
+    worked_off: (u64, u64),
+}
+
+impl Window {
+    /// How many bytes of a piece may go now.
+    fn admits(&self, piece: &Piece) -> usize {
+        let bytes = self.sent.0.saturating_sub(self.worked_off.0);
+        let fds = self.sent.1.saturating_sub(self.worked_off.1);
+        let more = u64::try_from(piece.fds.len()).unwrap_or(u64::MAX);
+        if fds.saturating_add(more) > WINDOW_FDS {
+            return 0;
+        }
+        let rest = piece.bytes.len().saturating_sub(piece.sent);
+        let room = WINDOW_BYTES.saturating_sub(bytes);
+        rest.min(usize::try_from(room).unwrap_or(rest))
+    }
+
+    fn send(&mut self, bytes: usize, fds: usize) {
+        let count = |n| u64::try_from(n).unwrap_or(u64::MAX);
+        self.sent.0 = self.sent.0.saturating_add(count(bytes));
+        self.sent.1 = self.sent.1.saturating_add(count(fds));
+    }
+
+    /// Takes note of sums. They only rise, and nobody works off what was not sent.
+    fn credit(&mut self, bytes: u64, fds: u64) {
+        self.worked_off.0 = self.worked_off.0.max(bytes.min(self.sent.0));
+        self.worked_off.1 = self.worked_off.1.max(fds.min(self.sent.1));
+    }
+}
+
 /// One direction.
 #[derive(Debug, Default)]
 struct Lane {
@@ -159,6 +195,7 @@ pub struct Splice {
     down: Lane,
     unsealed: UnsealedMemory,
     max_fds: usize,
+    window: Window,
     /// Who closed first, and when the other side's time is up.
     closing: Option<(Side, Instant)>,
 }
@@ -173,6 +210,7 @@ impl Splice {
             down: Lane::default(),
             unsealed,
             max_fds: max_fds.max(MAX_FDS),
+            window: Window::default(),
             closing: None,
         }
     }
@@ -199,8 +237,18 @@ impl Splice {
         };
         let mut flags = EventFlags::empty();
         flags.set(EventFlags::IN, from.wants_input(side, self.max_fds));
-        flags.set(EventFlags::OUT, !to.queue.is_empty());
+        let sends = to
+            .queue
+            .front()
+            .is_some_and(|piece| side == Side::Client || self.window.admits(piece) > 0);
+        flags.set(EventFlags::OUT, sends);
         flags
+    }
+
+    /// The compositor has worked off so much of what the client has sent since the beginning.
+    pub fn credit(&mut self, bytes: u64, fds: u64) -> Result<(), End> {
+        self.window.credit(bytes, fds);
+        self.progress(Side::Compositor, EventFlags::OUT)
     }
 
     /// When to give up on the side that is still open, if the other has closed.
@@ -233,6 +281,8 @@ impl Splice {
         self.up.ended = true;
         self.down.ended = true;
         if side == Side::Compositor {
+            // Who has closed works nothing off: what waits is offered once more, and then given up.
+            self.window.worked_off = (u64::MAX, u64::MAX);
             // The client's writes fail from now on, so that it stops writing and reads what it is still to hear. It
             // may be closed as well.
             let _closed = shutdown(&self.client, Shutdown::Read);
@@ -305,9 +355,18 @@ impl Splice {
             Side::Compositor => (&mut self.up, self.compositor.as_fd()),
         };
         while let Some(piece) = lane.queue.front_mut() {
-            let rest = piece.bytes.get(piece.sent..).unwrap_or_default();
+            let mut rest = piece.bytes.get(piece.sent..).unwrap_or_default();
+            if side == Side::Compositor {
+                rest = rest.get(..self.window.admits(piece)).unwrap_or_default();
+            }
+            if rest.is_empty() {
+                return Ok(());
+            }
             match send(fd, rest, &piece.fds) {
                 Ok(sent) => {
+                    if side == Side::Compositor {
+                        self.window.send(sent, piece.fds.len());
+                    }
                     lane.fds = lane.fds.saturating_sub(piece.fds.len());
                     lane.bytes = lane.bytes.saturating_sub(sent);
                     piece.fds.clear();

@@ -4,8 +4,8 @@
 //! Losing the host ends no client. The socket is opened again, with growing patience, for as long as it takes.
 
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use calloop::channel::Sender as MainSender;
@@ -23,8 +23,26 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_s
 /// The main thread's handle to the doorman; dropping it ends the thread.
 #[derive(Debug)]
 pub(super) struct Doorman {
-    answers: Sender<CompositorRecord>,
+    answers: Arc<Sender<CompositorRecord>>,
     bell: Bell,
+}
+
+/// A gate's line to the host, which does not keep the doorman at its post.
+#[derive(Debug, Clone)]
+pub(super) struct Line {
+    answers: Weak<Sender<CompositorRecord>>,
+    bell: Bell,
+}
+
+impl Line {
+    /// Sends a record to the host.
+    pub(super) fn say(&self, record: CompositorRecord) {
+        if let Some(answers) = self.answers.upgrade() {
+            // The thread is only gone when we are.
+            let _stopping = answers.send(record);
+            self.bell.ring();
+        }
+    }
 }
 
 impl Doorman {
@@ -38,7 +56,18 @@ impl Doorman {
             .spawn(move || {
                 serve(&device, &main, &inbox, &own);
             })?;
-        Ok(Self { answers, bell })
+        Ok(Self {
+            answers: Arc::new(answers),
+            bell,
+        })
+    }
+
+    /// A line for a gate.
+    pub(super) fn line(&self) -> Line {
+        Line {
+            answers: Arc::downgrade(&self.answers),
+            bell: self.bell.clone(),
+        }
     }
 
     /// Sends an answer to the host.
@@ -52,7 +81,7 @@ impl Doorman {
 impl Drop for Doorman {
     fn drop(&mut self) {
         let (nobody, _) = channel();
-        self.answers = nobody;
+        self.answers = Arc::new(nobody);
         self.bell.ring();
     }
 }
@@ -64,6 +93,9 @@ fn serve(device: &Device, main: &MainSender<VmEvent>, inbox: &Receiver<Composito
         match DisplaySocket::connect(device) {
             Ok(socket) => {
                 info!("display socket open");
+                if main.send(VmEvent::HostIsThere).is_err() {
+                    return;
+                }
                 (patience, reported) = (RETRY.0, false);
                 match session(socket, main, inbox, bell) {
                     Ended::Stopping => return,

@@ -85,6 +85,8 @@ pub(super) enum Command {
     Open(Arrival),
     /// Close one: the client is disconnected, whatever it does.
     Close(ClientKey),
+    /// Tell the host what its connections may send; what it was told before may not have reached it.
+    Credit,
     /// Other limits are in force, for connections that come.
     Limits(GateLimits),
 }
@@ -107,6 +109,11 @@ impl WorkerHandle {
     /// Ends a connection.
     pub(super) fn close(&self, key: ClientKey) {
         self.command(Command::Close(key));
+    }
+
+    /// The host is there again.
+    pub(super) fn credit(&self) {
+        self.command(Command::Credit);
     }
 
     /// Puts other limits in force.

@@ -15,7 +15,7 @@ use tracing::{debug, info};
 use super::dev_socket::{self, DevSocket};
 use super::doorman::Doorman;
 use super::handle::{Arrival, GateLimits, WorkerHandle};
-use super::worker::Worker;
+use super::worker::{Transport, Worker};
 use super::{ConnectError, LinkError};
 use crate::client::ClientKey;
 use crate::state::{Core, State};
@@ -36,6 +36,8 @@ pub enum VmEvent {
     Announced(Announcement),
     /// An announced client waits no more.
     Withdrawn(u64),
+    /// The host can be told again what its connections may send.
+    HostIsThere,
     /// A worker has the connection open; this is the compositor's end of it.
     Connected(VmName, ClientKey, UnixStream),
     /// A worker could not open a connection.
@@ -128,6 +130,7 @@ impl State {
         match event {
             VmEvent::Announced(announcement) => self.announced(announcement),
             VmEvent::Withdrawn(number) => debug!(number, "the host withdrew a client"),
+            VmEvent::HostIsThere => self.core.link.workers.values().for_each(WorkerHandle::credit),
             VmEvent::Connected(vm, key, stream) => {
                 self.core.opened(&vm);
                 if let Err(error) = self.core.connect(&vm, key, stream) {
@@ -180,13 +183,16 @@ impl State {
             let Some(events) = link.events.clone() else {
                 return Err(ConnectError::UnknownVm(vm.clone()));
             };
-            let worker =
-                Worker::start(vm.clone(), link.device.clone(), events, limits).map_err(|source| {
-                    ConnectError::Worker {
-                        vm: vm.clone(),
-                        source,
-                    }
-                })?;
+            let transport = Transport {
+                device: link.device.clone(),
+                host: link.doorman.as_ref().map(Doorman::line),
+            };
+            let worker = Worker::start(vm.clone(), transport, events, limits).map_err(|source| {
+                ConnectError::Worker {
+                    vm: vm.clone(),
+                    source,
+                }
+            })?;
             info!(%vm, "gate started");
             worker.pause(paused);
             link.workers.insert(vm.clone(), worker);

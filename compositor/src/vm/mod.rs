@@ -7,6 +7,7 @@
 pub mod dev_socket;
 mod doorman;
 mod handle;
+mod intake;
 pub mod link;
 pub mod load;
 pub mod pause;

@@ -12,6 +12,7 @@ use std::time::Instant;
 use heraldry_config::VmName;
 use heraldry_gate::{Budgets, Globals, Goodbye, Limits, Outbox, ServerFault, Session, Violation};
 use heraldry_virtio::guest::{Context, Device, RecvError, SendError, TakeError, take_connection};
+use heraldry_virtio::wire::display::CompositorRecord;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{
@@ -20,6 +21,8 @@ use rustix::net::{
 };
 use tracing::{debug, error, warn};
 
+use super::doorman::Line;
+use super::intake::{Intake, Sum};
 use super::link::Endpoint;
 use super::services::Shared;
 use super::turns::Allowance;
@@ -46,6 +49,7 @@ pub(super) struct Opening<'a> {
     pub(super) key: ClientKey,
     pub(super) endpoint: Endpoint,
     pub(super) device: Option<&'a Device>,
+    pub(super) host: Option<Line>,
     pub(super) limits: Limits,
     pub(super) budgets: Arc<Budgets>,
     /// What its registry may show.
@@ -139,11 +143,11 @@ pub(super) struct Peer {
     session: Session<Shared>,
     up: Outbox,
     down: Outbox,
-    up_fds: VecDeque<OwnedFd>,
     down_fds: VecDeque<OwnedFd>,
-    /// What was received and not yet given to the session: everything from `taken`.
-    buffer: Vec<u8>,
-    taken: usize,
+    /// What was received and not yet given to the session.
+    intake: Intake,
+    /// Who is to be told what was worked off, and of which connection.
+    credit: Option<(Line, u64)>,
     /// The client sends no more.
     ended: bool,
     start: Instant,
@@ -152,15 +156,19 @@ pub(super) struct Peer {
 impl Peer {
     /// Opens a connection. Returns the peer and the compositor's end of its socket pair.
     pub(super) fn open(opening: Opening<'_>) -> Result<(Self, UnixStream), PeerError> {
-        let link = match opening.endpoint {
+        let (link, credit) = match opening.endpoint {
             Endpoint::Socket(stream) => {
                 stream.set_nonblocking(true)?;
-                Link::Socket(stream)
+                (Link::Socket(stream), None)
             }
-            Endpoint::Virtio(announcement) => Link::Virtio(take_connection(
-                opening.device.ok_or(PeerError::NoDevice)?,
-                &announcement,
-            )?),
+            Endpoint::Virtio(announcement) => {
+                let device = opening.device.ok_or(PeerError::NoDevice)?;
+                let context = take_connection(device, &announcement)?;
+                (
+                    Link::Virtio(context),
+                    opening.host.map(|line| (line, announcement.number)),
+                )
+            }
         };
         let (stream, compositor) = UnixStream::pair()?;
         stream.set_nonblocking(true)?;
@@ -172,10 +180,9 @@ impl Peer {
             session: Session::of_vm(opening.limits, opening.budgets, opening.globals, opening.services),
             up: Outbox::new(),
             down: Outbox::new(),
-            up_fds: VecDeque::new(),
             down_fds: VecDeque::new(),
-            buffer: Vec::new(),
-            taken: 0,
+            intake: Intake::default(),
+            credit,
             ended: false,
             start: opening.start,
         };
@@ -205,13 +212,29 @@ impl Peer {
         matches!(self.link, Link::Left(_))
     }
 
-    fn pending(&self) -> &[u8] {
-        self.buffer.get(self.taken..).unwrap_or(&[])
+    /// Whether the connection is to be read. One over virtio_wl always is; a socket waits by itself.
+    fn may_receive(&self) -> bool {
+        match &self.link {
+            Link::Virtio(_) => !self.ended,
+            Link::Socket(_) => !self.ended && self.up.is_empty() && self.intake.is_empty(),
+            Link::Left(_) => false,
+        }
     }
 
-    /// Whether the session has all that was received. Descriptors may come without a byte, for a message that waits.
-    fn is_digested(&self) -> bool {
-        self.pending().is_empty() && self.up_fds.is_empty()
+    /// Tells the host what was worked off.
+    pub(super) fn say_credit(&mut self) {
+        let sum = self.intake.sum();
+        self.tell(sum);
+    }
+
+    fn tell(&self, sum: Sum) {
+        if let Some((line, number)) = &self.credit {
+            line.say(CompositorRecord::Credit {
+                number: *number,
+                bytes: sum.bytes,
+                descriptors: sum.fds,
+            });
+        }
     }
 
     /// Whether there is something to do without anything having come, given what is left of the turn.
@@ -219,14 +242,13 @@ impl Peer {
         match &self.link {
             _ if !self.up.is_empty() => false,
             Link::Left(goodbye) => goodbye.is_done() || allowance.goodbyes() > 0,
-            _ => allowance.left() > 0 && (self.ended || !self.is_digested()),
+            _ => allowance.left() > 0 && (self.ended || !self.intake.is_empty()),
         }
     }
 
     pub(super) fn receives(&self) -> EventFlags {
         let mut flags = EventFlags::empty();
-        let wanted = self.up.is_empty() && self.is_digested() && !self.ended;
-        flags.set(EventFlags::IN, wanted);
+        flags.set(EventFlags::IN, self.may_receive());
         flags
     }
 
@@ -254,7 +276,7 @@ impl Peer {
             self.flush_down()?;
         }
         let readable = flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR);
-        if readable && self.up.is_empty() && self.is_digested() && !self.ended {
+        if readable && self.may_receive() {
             self.ended = !self.receive()?;
         }
         self.advance(allowance)
@@ -278,17 +300,20 @@ impl Peer {
                 continue;
             }
             let left = allowance.left();
-            if self.is_digested() {
+            if self.intake.is_empty() {
                 return if self.ended { Err(PeerEnd::Client) } else { Ok(()) };
             }
             if left == 0 {
                 return Ok(());
             }
-            let end = self.buffer.len().min(self.taken.saturating_add(left));
-            let part = self.buffer.get(self.taken..end).unwrap_or(&[]);
+            let Some((part, mut fds)) = self.intake.next(left) else {
+                return Ok(());
+            };
             self.session.set_time(self.start.elapsed());
-            let checked = self.session.from_client(part, &mut self.up_fds, &mut self.up);
-            self.taken = end;
+            let checked = self.session.from_client(&part, &mut fds, &mut self.up);
+            if let Some(sum) = self.intake.news() {
+                self.tell(sum);
+            }
             // What the gate dropped costs the main thread nothing, and would never end its turn.
             allowance.spend(self.up.len());
             if let Err(violation) = checked {
@@ -305,8 +330,7 @@ impl Peer {
         self.link = Link::Left(self.session.goodbye());
         self.watches.receive = Watch::default();
         self.watches.send = Watch::default();
-        self.buffer = Vec::new();
-        self.up_fds.clear();
+        self.intake.clear();
         self.down = Outbox::new();
         self.flush_up()?;
         match &self.link {
@@ -355,34 +379,32 @@ impl Peer {
 
     /// Receives once into the buffer; `false` at the end.
     fn receive(&mut self) -> Result<bool, PeerEnd> {
-        self.buffer.clear();
-        self.taken = 0;
-        match &self.link {
-            Link::Virtio(context) => match context.recv(&mut self.buffer, &mut self.up_fds) {
-                Ok(received) => Ok(!received.eof),
-                Err(RecvError::NoDescriptors) => Err(PeerEnd::Link("no descriptors are left".to_owned())),
-                Err(error) => Err(PeerEnd::Link(error.to_string())),
+        let (mut bytes, mut fds) = (Vec::new(), VecDeque::new());
+        let goes_on = match &self.link {
+            Link::Virtio(context) => match context.recv(&mut bytes, &mut fds) {
+                Ok(received) => !received.eof,
+                Err(RecvError::NoDescriptors) => {
+                    return Err(PeerEnd::Link("no descriptors are left".to_owned()));
+                }
+                Err(error) => return Err(PeerEnd::Link(error.to_string())),
             },
             Link::Socket(stream) => {
-                self.buffer.resize(CHUNK, 0);
-                match receive(stream.as_fd(), &mut self.buffer, &mut self.up_fds) {
-                    Ok(n) => {
-                        self.buffer.truncate(n);
-                        Ok(n > 0)
-                    }
-                    Err(Errno::AGAIN | Errno::INTR) => {
-                        self.buffer.clear();
-                        Ok(true)
-                    }
-                    Err(Errno::CONNRESET) => {
-                        self.buffer.clear();
-                        Ok(false)
-                    }
-                    Err(errno) => Err(PeerEnd::Link(errno.to_string())),
+                bytes.resize(CHUNK, 0);
+                let received = receive(stream.as_fd(), &mut bytes, &mut fds);
+                bytes.truncate(*received.as_ref().unwrap_or(&0));
+                match received {
+                    Ok(n) => n > 0,
+                    Err(Errno::AGAIN | Errno::INTR) => true,
+                    Err(Errno::CONNRESET) => false,
+                    Err(errno) => return Err(PeerEnd::Link(errno.to_string())),
                 }
             }
-            Link::Left(_) => Ok(false),
-        }
+            Link::Left(_) => false,
+        };
+        let keeps_to_it = self.intake.add(bytes, fds) || matches!(self.link, Link::Socket(_));
+        keeps_to_it
+            .then_some(goes_on)
+            .ok_or_else(|| PeerEnd::Link("the host sends more than its window".to_owned()))
     }
 
     /// Tells the client which rule it broke.

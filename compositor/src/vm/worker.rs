@@ -5,10 +5,11 @@
 //! stalls costs the VM it stalls for. A panic here is our bug and ends this VM's connections, nobody else's.
 //!
 //! All clients of the VM share the credit of a turn (see [`super::turns`]). Their connections are in an epoll of their own,
-//! which is not waited for while nothing is left of it, and which serves them in turn.
+//! and are read whether anything is left of the turn or not: what is unread holds buffers of the device that every VM
+//! needs (see [`super::intake`]).
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
@@ -23,13 +24,21 @@ use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
 use tracing::{debug, error, info};
 
+use super::doorman::Line;
 use super::handle::{Arrival, Command, GateLimits, WorkerHandle};
 use super::link::VmEvent;
 use super::peer::{Opening, Peer, PeerEnd};
 use super::pump::Pump;
 use super::services::Shared;
 use super::turns::{Allowance, Turns};
-use super::watch::{Bell, Key, Watch};
+use super::watch::{Bell, Key};
+
+/// How a worker gets at its connections.
+#[derive(Debug)]
+pub(super) struct Transport {
+    pub(super) device: Option<Arc<Device>>,
+    pub(super) host: Option<Line>,
+}
 
 /// A worker's own state.
 pub(super) struct Worker {
@@ -37,14 +46,15 @@ pub(super) struct Worker {
     epoll: OwnedFd,
     /// Connections of clients, apart from everything else.
     links: OwnedFd,
-    links_watch: Watch,
     bell: Bell,
     turns: Arc<Turns>,
     allowance: Allowance,
     limits: GateLimits,
     commands: Receiver<Command>,
     main: MainSender<VmEvent>,
-    device: Option<Arc<Device>>,
+    transport: Transport,
+    /// Whose turn it was when the credit was used up: next time others come first.
+    last_served: u64,
     services: Shared,
     peers: BTreeMap<u64, Peer>,
     pumps: BTreeMap<u64, Pump>,
@@ -57,7 +67,7 @@ impl Worker {
     /// Starts the thread of a VM.
     pub(super) fn start(
         vm: VmName,
-        device: Option<Arc<Device>>,
+        transport: Transport,
         main: MainSender<VmEvent>,
         limits: GateLimits,
     ) -> std::io::Result<WorkerHandle> {
@@ -67,24 +77,25 @@ impl Worker {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let links = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &bell, Key::Bell.pack(), EventFlags::IN)?;
+        epoll::add(&epoll, &links, Key::Links.pack(), EventFlags::IN)?;
         let (own_bell, own_turns) = (bell.clone(), Arc::clone(&turns));
         let thread = std::thread::Builder::new()
             .name(format!("vm-{vm}"))
             .spawn(move || {
-                let services = Shared::new(vm.clone(), device.clone(), limits.log_lines);
+                let services = Shared::new(vm.clone(), transport.device.clone(), limits.log_lines);
                 let mut worker = Self {
                     services,
                     vm,
                     epoll,
                     links,
-                    links_watch: Watch::default(),
                     bell: own_bell,
                     allowance: Allowance::new(Arc::clone(&own_turns)),
                     turns: own_turns,
                     limits,
                     commands: inbox,
                     main,
-                    device,
+                    transport,
+                    last_served: 0,
                     peers: BTreeMap::new(),
                     pumps: BTreeMap::new(),
                     next_pump: 1,
@@ -112,17 +123,8 @@ impl Worker {
             if (spent || leaving) && !self.allowance.wait() {
                 continue;
             }
-            let interest = if spent {
-                EventFlags::empty()
-            } else {
-                EventFlags::IN
-            };
             events.clear();
-            let waited = self
-                .links_watch
-                .set(&self.epoll, self.links.as_fd(), Key::Links, interest)
-                .and_then(|()| epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), None));
-            match waited {
+            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => {
                     error!(vm = %self.vm, %errno, "a gate cannot wait for events and ends");
@@ -165,9 +167,6 @@ impl Worker {
             debug!(vm = %self.vm, %errno, "connections cannot be looked at");
         }
         for event in events {
-            if self.allowance.left() == 0 {
-                return;
-            }
             if let Key::Link(id) = Key::unpack(event.data) {
                 self.peer(id, |peer, allowance| peer.link_ready(event.flags, allowance));
             }
@@ -176,13 +175,18 @@ impl Worker {
 
     /// Clients that had to stop in the last turn go on.
     fn go_on(&mut self) {
-        let waiting: Vec<u64> = self
+        let last = self.last_served;
+        let mut waiting: Vec<u64> = self
             .peers
             .iter()
             .filter(|(_, peer)| peer.has_more(&self.allowance))
             .map(|(id, _)| *id)
             .collect();
+        waiting.sort_unstable_by_key(|id| (*id <= last, *id));
         for id in waiting {
+            if self.allowance.left() > 0 {
+                self.last_served = id;
+            }
             self.peer(id, Peer::advance);
         }
     }
@@ -193,6 +197,7 @@ impl Worker {
             match self.commands.try_recv() {
                 Ok(Command::Open(arrival)) => self.open(arrival),
                 Ok(Command::Close(key)) => self.leave(key.0),
+                Ok(Command::Credit) => self.peers.values_mut().for_each(Peer::say_credit),
                 Ok(Command::Limits(limits)) => {
                     self.limits = limits;
                     self.services.set_log_lines(limits.log_lines);
@@ -212,7 +217,8 @@ impl Worker {
         let opened = Peer::open(Opening {
             key,
             endpoint,
-            device: self.device.as_deref(),
+            device: self.transport.device.as_deref(),
+            host: self.transport.host.clone(),
             limits: self.limits.session,
             budgets: Arc::clone(&self.turns.budgets),
             globals,

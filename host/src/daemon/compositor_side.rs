@@ -160,6 +160,11 @@ impl Daemon {
             CompositorRecord::Take { number } => {
                 self.waiting.extend(*number, self.config.host.withdraw_after);
             }
+            CompositorRecord::Credit {
+                number,
+                bytes,
+                descriptors,
+            } => self.credit(*number, *bytes, *descriptors),
             CompositorRecord::Refuse { number, reason } => {
                 debug!(number, ?reason, "the compositor refused a client");
                 if self.waiting.get(*number).is_some() {
@@ -176,7 +181,7 @@ impl Daemon {
         };
         // With the connection its socket goes: nobody can come to it again.
         if let Some(pending) = self.waiting.remove(number) {
-            self.join(pending.vm, pending.client, compositor);
+            self.join(number, pending.vm, pending.client, compositor);
         }
     }
 
@@ -237,11 +242,11 @@ impl Daemon {
         };
         let pending = TokenRecord::decode(&greeting.bytes)
             .ok()
-            .and_then(|record| self.waiting.redeem(&record));
+            .and_then(|record| Some((record.number, self.waiting.redeem(&record)?)));
         match pending {
-            Some(pending) => {
+            Some((number, pending)) => {
                 let _not_watched = epoll::delete(&self.epoll, greeting.fd.as_fd());
-                self.join(pending.vm, pending.client, greeting.fd);
+                self.join(number, pending.vm, pending.client, greeting.fd);
             }
             None => {
                 if let Some(dropped) = self.log.allow() {

@@ -186,7 +186,7 @@ impl Daemon {
     }
 
     /// Joins a client with the compositor's connection.
-    pub(super) fn join(&mut self, vm: VmName, client: OwnedFd, compositor: OwnedFd) {
+    pub(super) fn join(&mut self, number: u64, vm: VmName, client: OwnedFd, compositor: OwnedFd) {
         let Some(entry) = self.vms.get_mut(&vm) else {
             return;
         };
@@ -202,6 +202,7 @@ impl Daemon {
         let _not_watched = epoll::delete(&self.epoll, &client);
         let active = Active {
             vm,
+            number,
             splice: Splice::new(client, compositor, unsealed, max_fds),
             watched: [EventFlags::empty(); 2],
         };
@@ -211,10 +212,27 @@ impl Daemon {
 
     /// Moves what can be moved on a spliced connection.
     pub(super) fn splice(&mut self, id: u64, side: Side, flags: EventFlags) {
+        if let Some(active) = self.active.get_mut(&id) {
+            let result = active.splice.progress(side, flags);
+            self.spliced(id, result);
+        }
+    }
+
+    /// The compositor has worked off so much of a connection.
+    pub(super) fn credit(&mut self, number: u64, bytes: u64, descriptors: u64) {
+        // It may be gone; what was said of it is of no use then.
+        let known = self.active.iter_mut().find(|(_, active)| active.number == number);
+        if let Some((id, active)) = known {
+            let (id, result) = (*id, active.splice.credit(bytes, descriptors));
+            self.spliced(id, result);
+        }
+    }
+
+    fn spliced(&mut self, id: u64, result: Result<(), End>) {
         let Some(active) = self.active.get_mut(&id) else {
             return;
         };
-        match active.splice.progress(side, flags) {
+        match result {
             Ok(()) => {
                 if let Some(deadline) = active.splice.deadline() {
                     self.closing.insert(id, deadline);

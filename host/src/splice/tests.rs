@@ -12,6 +12,8 @@ struct Rig {
     splice: Splice,
     client: UnixStream,
     compositor: UnixStream,
+    /// The compositor has worked off all that it was sent, and says so.
+    credits: bool,
 }
 
 fn rig(max_fds: usize) -> Rig {
@@ -26,6 +28,7 @@ fn rig(max_fds: usize) -> Rig {
         splice: Splice::new(near_client, near_compositor, UnsealedMemory::Refuse, max_fds),
         client,
         compositor,
+        credits: false,
     }
 }
 
@@ -34,6 +37,11 @@ impl Rig {
     /// `None` when nothing happens any more; fails if something happens for ever.
     fn turn(&mut self) -> Option<End> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        if std::mem::take(&mut self.credits)
+            && let Err(end) = self.splice.credit(u64::MAX, u64::MAX)
+        {
+            return Some(end);
+        }
         for _ in 0..10_000 {
             let sides = [Side::Client, Side::Compositor];
             let interest = sides.map(|side| self.splice.interest(side));
@@ -95,6 +103,12 @@ impl Rig {
         }
     }
 
+    /// The compositor reads what is there.
+    fn work_off(&mut self) -> Vec<u8> {
+        self.credits = true;
+        drain(&mut self.compositor)
+    }
+
     fn held(&self) -> usize {
         let lane = |lane: &Lane| {
             lane.queue
@@ -126,7 +140,7 @@ fn bytes_pass_both_ways() {
     rig.client.write_all(b"request").unwrap();
     rig.compositor.write_all(b"event").unwrap();
     assert!(rig.turn().is_none());
-    assert_eq!(drain(&mut rig.compositor), b"request");
+    assert_eq!(rig.work_off(), b"request");
     assert_eq!(drain(&mut rig.client), b"event");
 }
 
@@ -144,7 +158,7 @@ fn a_side_that_does_not_read_costs_a_bounded_queue() {
         // All of it arrives once it reads.
         let mut got = 0;
         loop {
-            let some = drain(&mut rig.compositor).len();
+            let some = rig.work_off().len();
             assert!(rig.turn().is_none());
             if some == 0 {
                 break;
@@ -164,13 +178,13 @@ fn a_hang_up_behind_a_full_queue_does_not_spin_and_loses_nothing() {
     assert!(rig.turn().is_none(), "it waits for the compositor");
     let mut got = 0;
     loop {
-        got += drain(&mut rig.compositor).len();
+        got += rig.work_off().len();
         if let Some(end) = rig.turn() {
             assert!(matches!(end, End::Closed(Side::Client)), "{end}");
             break;
         }
     }
-    got += drain(&mut rig.compositor).len();
+    got += rig.work_off().len();
     assert_eq!(got, sent);
 }
 
@@ -238,7 +252,7 @@ fn a_client_that_hears_nothing_more_is_heard_to_its_end() {
     rig.splice.push(Side::Client).unwrap();
     let end = rig.turn().expect("both sides are done");
     assert!(matches!(end, End::Closed(Side::Client)), "{end}");
-    assert_eq!(drain(&mut rig.compositor), b"last request");
+    assert_eq!(rig.work_off(), b"last request");
 }
 
 #[test]
@@ -286,7 +300,7 @@ fn descriptors_wait_at_their_source_when_enough_wait_here() {
         "a slow compositor is no fault of the client"
     );
     assert!((29..=56).contains(&rig.splice.up.fds), "{}", rig.splice.up.fds);
-    while !drain(&mut rig.compositor).is_empty() {
+    while !rig.work_off().is_empty() {
         assert!(rig.turn().is_none());
     }
     assert_eq!(rig.splice.up.fds, 0);
@@ -325,4 +339,36 @@ fn sockets_are_a_fault_from_either_side() {
         let end = rig.turn().unwrap();
         assert!(end.is_fault() && end.to_string().starts_with(&side.to_string()));
     }
+}
+
+#[test]
+fn no_more_is_under_way_than_the_compositor_has_said_it_can_hold() {
+    let mut rig = rig(256);
+    rig.flood(Side::Client, 4096);
+    let window = usize::try_from(WINDOW_BYTES).unwrap();
+    assert_eq!(drain(&mut rig.compositor).len(), window);
+    assert!(rig.turn().is_none());
+    assert!(drain(&mut rig.compositor).is_empty(), "the host was told nothing");
+    rig.splice.credit(1000, 0).unwrap();
+    assert_eq!(drain(&mut rig.compositor).len(), 1000);
+    // Sums only rise, and never above what was sent.
+    rig.splice.credit(10, 0).unwrap();
+    assert!(drain(&mut rig.compositor).is_empty());
+    rig.splice.credit(u64::MAX, u64::MAX).unwrap();
+    assert_eq!(drain(&mut rig.compositor).len(), window);
+}
+
+#[test]
+fn no_more_descriptors_are_under_way_than_the_compositor_has_said_it_can_hold() {
+    let mut rig = rig(256);
+    for _ in 0..8 {
+        let fds: Vec<OwnedFd> = (0..10).map(|_| memory()).collect();
+        send(rig.client.as_fd(), b"request", &fds).unwrap();
+        assert!(rig.turn().is_none());
+    }
+    assert_eq!(rig.splice.traffic().0.memory, 80);
+    let most = usize::try_from(WINDOW_FDS).unwrap() / 10;
+    assert_eq!(rig.work_off().len(), most * b"request".len());
+    assert!(rig.turn().is_none());
+    assert_eq!(rig.work_off().len(), (8 - most) * b"request".len());
 }

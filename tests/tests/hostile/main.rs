@@ -30,6 +30,7 @@ mod library;
 mod load;
 mod memory;
 mod objects;
+mod paused;
 mod protocol;
 mod quotas;
 mod registry;
@@ -68,6 +69,7 @@ themes! {
     load,
     memory,
     objects,
+    paused,
     protocol,
     registry,
     spoofing,

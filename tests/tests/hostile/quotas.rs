@@ -3,7 +3,7 @@
 
 use std::os::fd::AsFd as _;
 
-use heraldry_compositor::control::protocol::{Request, VmStats};
+use heraldry_compositor::control::protocol::VmStats;
 use heraldry_tests::client::raw::Arg::{I, New, S, U};
 use heraldry_tests::client::raw::{Raw, memory};
 use heraldry_tests::colour::key::{MAGENTA, YELLOW};
@@ -161,13 +161,6 @@ pub(crate) const ROWS: &[Row] = &[
         Lives,
     ),
     row("Q25 what was destroyed counts no more", given_back, Lives),
-    row("Q26 VM that is paused and goes on", paused, Lives),
-    row(
-        "Q27 VM that is paused with a flood on its way",
-        paused_flood,
-        Lives,
-    ),
-    row("Q28 client of a paused VM leaves", paused_leaves, Left),
     row(
         "Q24a configures that wait for their acknowledgement",
         configures,
@@ -428,59 +421,6 @@ fn given_back(a: &mut Attack<'_>) {
         }
         a.raw.settle();
     }
-}
-
-fn pause(a: &Attack<'_>, pause: bool) {
-    let vm = HOSTILE.to_owned();
-    let request = if pause {
-        Request::Pause { vm }
-    } else {
-        Request::Resume { vm }
-    };
-    a.rig.tell(&request);
-}
-
-/// Whether a round trip comes back within a moment.
-fn answers(raw: &mut Raw) -> bool {
-    let callback = raw.send(1, "sync", &[New]);
-    raw.flush();
-    let start = std::time::Instant::now();
-    while start.elapsed() < std::time::Duration::from_millis(500) && !raw.is_done(callback) {
-        raw.pump(std::time::Duration::from_millis(20));
-    }
-    raw.is_done(callback)
-}
-
-fn paused(a: &mut Attack<'_>) {
-    a.raw.show((64, 48), MAGENTA);
-    pause(a, true);
-    assert!(!answers(&mut a.raw), "it is not served");
-    a.picture().assert_only_in(MAGENTA, a.content());
-    a.honest().settle();
-    pause(a, false);
-    a.raw.settle();
-}
-
-fn paused_flood(a: &mut Attack<'_>) {
-    let window = a.raw.show((64, 48), MAGENTA);
-    pause(a, true);
-    for _ in 0..2000 {
-        a.raw.send(window.surface, "damage", &[I(0), I(0), I(1), I(1)]);
-        a.raw.send(window.surface, "commit", &[]);
-    }
-    a.honest().settle();
-    pause(a, false);
-    a.raw.settle();
-}
-
-fn paused_leaves(a: &mut Attack<'_>) {
-    a.raw.show((64, 48), MAGENTA);
-    pause(a, true);
-    let gone = std::mem::replace(&mut a.raw, Raw::silent(a.rig.connect(HOSTILE)));
-    drop(gone);
-    a.honest().settle();
-    pause(a, false);
-    until("its window is gone", || a.windows().is_empty());
 }
 
 fn configures(a: &mut Attack<'_>) {

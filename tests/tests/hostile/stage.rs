@@ -217,8 +217,10 @@ fn held(rig: &Rig) -> Held {
     let (stats, host) = (rig.stats(), rig.host_stats());
     Held {
         usage: [rig.compositor_pid(), rig.device_pid(), rig.host_pid()].map(|pid| {
+            // The emulator keeps one for each thread that it has looked at once, as they come.
+            let of_threads = descriptors(pid).remove("anon_inode:[pidfd]").unwrap_or(0);
             let usage = Usage::of(pid);
-            (usage.descriptors, usage.threads)
+            (usage.descriptors.saturating_sub(of_threads), usage.threads)
         }),
         clients: stats.clients,
         windows: stats.windows,

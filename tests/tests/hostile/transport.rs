@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 use heraldry_tests::client::raw::Arg::{Fd, I, New, S, U};
 use heraldry_tests::client::raw::{Raw, memory, pipe};
 use heraldry_tests::path::{Usage, until};
-use heraldry_virtio::device::Limits;
 use heraldry_virtio::uapi::MAX_FDS;
 use heraldry_virtio::wire::connection::TokenRecord;
-use heraldry_virtio::wire::display::CompositorRecord;
+use heraldry_virtio::wire::display::{CompositorRecord, WINDOW_FDS};
 use heraldry_virtio::wire::memfd::MemfdRequest;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::process::{Pid, Signal, kill_process};
@@ -139,11 +138,11 @@ fn descriptors(a: &Attack<'_>) -> usize {
 fn in_flight() -> usize {
     // The host reads no more of a connection while so many wait: `descriptors-per-connection`.
     let host = 256;
-    // The device reads nothing while all its buffers to the guest are taken, or a message waits for one.
-    let device = (Limits::default().in_buffers + 1) * MAX_FDS;
-    // The gate takes a message at a time, beside what came early. Each of these is the device's too.
-    let compositor = 2 * (MAX_FDS + MAX_FDS);
-    host + device + compositor
+    // And passes on no more than it was told to be worked off. Each of these is the device's and the compositor's.
+    let under_way = usize::try_from(WINDOW_FDS).unwrap();
+    // What the gate has worked off may be early for its message.
+    let early = MAX_FDS;
+    host + 2 * (under_way + early)
 }
 
 /// A request that takes no descriptor, with so many.

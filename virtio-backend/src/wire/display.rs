@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The display socket: how the compositor, which cannot accept, learns of accepted connections.
 //!
-//! Host to compositor: `Hello`, `Announce`, `Withdraw`. Compositor to host: `Hello`, `Take`, `Refuse`. Each record has
-//! [`RECORD_LEN`] bytes:
+//! Host to compositor: `Hello`, `Announce`, `Withdraw`. Compositor to host: `Hello`, `Take`, `Refuse`, `Credit`. Each record
+//! has [`RECORD_LEN`] bytes:
 //!
 //! | bytes | field |
 //! |---|---|
 //! | 0..4 | magic `HRDY` |
 //! | 4..6 | version, u16 |
-//! | 6..8 | kind, u16: 1 Hello, 2 Announce, 3 Withdraw (host); 1 Hello, 2 Take, 3 Refuse (compositor) |
+//! | 6..8 | kind, u16: 1 Hello, 2 Announce, 3 Withdraw (host); 1 Hello, 2 Take, 3 Refuse, 4 Credit (compositor) |
 //! | 8..16 | connection number, u64; 0 in Hello, never 0 elsewhere |
-//! | 16..24 | Announce: boot instance, u64; Refuse: reason, u32, then zeros |
-//! | 24..32 | Announce: way, u8 (1 token, 2 context name), then zeros |
+//! | 16..24 | Announce: boot instance, u64; Refuse: reason, u32, then zeros; Credit: bytes, u64 |
+//! | 24..32 | Announce: way, u8 (1 token, 2 context name), then zeros; Credit: descriptors, u64 |
 //! | 32..64 | Announce: VM name, NUL-padded |
 //! | 64..96 | Announce: the token, or the context name, NUL-padded |
+//!
+//! What a VM's gate has not worked off yet is held by the compositor, never by the device, whose buffers all VMs share. So
+//! the host sends no more of a connection than [`WINDOW_BYTES`] and [`WINDOW_FDS`] beyond what a Credit has said.
 //!
 //! A host that comes back after a restart says Hello again; numbers start anew with each display socket, so both
 //! sides forget what was announced on the one before.
@@ -22,6 +25,12 @@ use super::{ContextName, Record, VERSION, VmName, WireError, Writer, take, text,
 
 /// Bytes of a record on the display socket.
 pub const RECORD_LEN: usize = 96;
+
+/// Bytes of a client that may be on their way to its gate, or wait there.
+pub const WINDOW_BYTES: u64 = 64 * 1024;
+
+/// Descriptors of a client that may be on their way to its gate, or wait there.
+pub const WINDOW_FDS: u64 = 64;
 
 /// Bytes of a connection token.
 pub const TOKEN_LEN: usize = 32;
@@ -108,11 +117,21 @@ pub enum CompositorRecord {
         /// Why.
         reason: RefuseReason,
     },
+    /// So much of a connection has been worked off since it began. Sums, so that a record that is lost costs nothing.
+    Credit {
+        /// Its number.
+        number: u64,
+        /// Bytes.
+        bytes: u64,
+        /// Descriptors.
+        descriptors: u64,
+    },
 }
 
 const HELLO: u16 = 1;
 const ANNOUNCE_OR_TAKE: u16 = 2;
 const WITHDRAW_OR_REFUSE: u16 = 3;
+const CREDIT: u16 = 4;
 
 fn head(kind: u16, number: u64) -> Writer<RECORD_LEN> {
     Writer::new()
@@ -223,6 +242,14 @@ impl CompositorRecord {
             Self::Refuse { number, reason } => head(WITHDRAW_OR_REFUSE, *number)
                 .put(&(*reason as u32).to_le_bytes(), 8)
                 .done(),
+            Self::Credit {
+                number,
+                bytes,
+                descriptors,
+            } => head(CREDIT, *number)
+                .put(&bytes.to_le_bytes(), 8)
+                .put(&descriptors.to_le_bytes(), 8)
+                .done(),
         }
     }
 }
@@ -242,6 +269,11 @@ impl Record for CompositorRecord {
                     reason: reason.ok_or(WireError::Value("reason"))?,
                 }
             }
+            CREDIT => Self::Credit {
+                number,
+                bytes: u64::from_le_bytes(take(&mut bytes)?),
+                descriptors: u64::from_le_bytes(take(&mut bytes)?),
+            },
             other => return Err(WireError::Kind(other)),
         };
         zero(bytes, "padding")?;

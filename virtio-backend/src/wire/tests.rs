@@ -40,9 +40,18 @@ fn compositor_records_round_trip() {
     use RefuseReason::{Failed, Limit, Paused, Stopping, UnknownVm};
     let refusals = [UnknownVm, Limit, Paused, Stopping, Failed]
         .map(|reason| CompositorRecord::Refuse { number: 9, reason });
-    for record in [CompositorRecord::Hello, CompositorRecord::Take { number: 3 }]
-        .into_iter()
-        .chain(refusals)
+    let credit = CompositorRecord::Credit {
+        number: 4,
+        bytes: 1 << 40,
+        descriptors: 17,
+    };
+    for record in [
+        CompositorRecord::Hello,
+        CompositorRecord::Take { number: 3 },
+        credit,
+    ]
+    .into_iter()
+    .chain(refusals)
     {
         assert_eq!(CompositorRecord::decode(&record.encode()), Ok(record));
     }
