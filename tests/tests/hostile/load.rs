@@ -87,7 +87,8 @@ fn flicker(a: &mut Attack<'_>) {
     let window = a.raw.show((64, 48), MAGENTA);
     let start = Instant::now();
     let mut cycles = 0;
-    while start.elapsed() < LONG && cycles < 1000 {
+    // Twenty may come at once; some of these waited.
+    while cycles < 1000 && (start.elapsed() < LONG || cycles < 30) {
         a.raw.send(window.surface, "attach", &[U(0), I(0), I(0)]);
         a.raw.send(window.surface, "commit", &[]);
         a.raw.send(window.surface, "commit", &[]);
@@ -95,7 +96,6 @@ fn flicker(a: &mut Attack<'_>) {
         a.raw.draw(window, (64, 48), MAGENTA);
         cycles += 1;
     }
-    assert!(cycles > 3, "it could go on");
 }
 
 fn memory_of_compositor(a: &Attack<'_>) -> u64 {
@@ -209,7 +209,7 @@ fn storm(a: &mut Attack<'_>, windows: usize, size: (i32, i32)) {
     let buffer = a.raw.buffer(size, MAGENTA);
     let start = Instant::now();
     let mut commits = 0;
-    while start.elapsed() < LONG {
+    while start.elapsed() < LONG || commits <= 100 {
         for _ in 0..50 {
             for window in &windows {
                 a.raw.put(window.surface, buffer);
@@ -219,7 +219,6 @@ fn storm(a: &mut Attack<'_>, windows: usize, size: (i32, i32)) {
         a.raw.settle();
         a.raw.events.clear();
     }
-    assert!(commits > 100, "it could go on: {commits} commits");
 }
 
 fn open_connections(a: &mut Attack<'_>) {
