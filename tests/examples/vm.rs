@@ -43,6 +43,6 @@ fn main() {
     std::thread::sleep(std::time::Duration::from_secs(1));
     machine.save_screen(&out.join("heraldry.png"));
     println!("vm: no display found, so the picture is in target/vm/heraldry.png");
-    machine.shell.run("ctl power-off");
+    machine.shell.run_last("ctl power-off");
     machine.wait_for_end();
 }

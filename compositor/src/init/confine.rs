@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+use nix::sys::signal::SigSet;
 use rustix::process::{Gid, Resource, Rlimit, Uid, setrlimit};
 use rustix::thread::{
     CapabilitiesSecureBits, CapabilitySet, CapabilitySets, clear_ambient_capability_set,
@@ -76,6 +77,8 @@ pub fn confine(confinement: Confinement) -> Result<std::convert::Infallible, Con
         become_user(uid, gid)?;
     }
     must("cannot forbid new privileges", set_no_new_privs(true))?;
+    // Init reads signals by descriptor and blocks them for that; a program starts with none blocked.
+    must("cannot unblock signals", SigSet::empty().thread_set_mask())?;
     let (program, args) = confinement.program.split_first().ok_or(ConfineError::NoProgram)?;
     let source = Command::new(program).args(args).exec();
     Err(ConfineError::Exec {

@@ -73,6 +73,18 @@ impl Shell {
         text
     }
 
+    /// Runs a line that the shell itself does not survive.
+    ///
+    /// # Panics
+    ///
+    /// The machine is gone already.
+    #[track_caller]
+    pub fn run_last(&mut self, line: &str) {
+        self.run("true");
+        let sent = self.reader.get_mut().write_all(format!("{line}\n").as_bytes());
+        sent.expect("the shell reads");
+    }
+
     /// Starts a line in the background; what it prints goes to `/tmp/NAME.log`.
     #[track_caller]
     pub fn start(&mut self, name: &str, line: &str) {

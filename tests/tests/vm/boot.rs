@@ -47,9 +47,59 @@ fn init_starts_everything_in_order_and_the_machine_is_switched_off() {
             .shell
             .try_run("heraldry confine --uid 1000 --gid 1000 -- heraldry ctl log");
         assert_eq!(other.0, 1, "{}", other.1);
-        machine.shell.run("ctl power-off");
+        machine.shell.run_last("ctl power-off");
         machine.wait_for("switching off (asked to)");
         machine.wait_for("heraldry init: switching off");
+        machine.wait_for_end();
+    });
+}
+
+#[test]
+fn programs_are_confined_started_again_and_nobody_stays_behind() {
+    attempt(&Setup::default(), |machine| {
+        machine.wait_for("host started");
+        let status = machine
+            .shell
+            .run("heraldry confine --uid 990 --gid 990 -- busybox cat /proc/self/status");
+        for line in [
+            "Uid:\t990\t990\t990\t990",
+            "Gid:\t990\t990\t990\t990",
+            "Groups:\t ",
+            "CapPrm:\t0000000000000000",
+            "CapBnd:\t0000000000000000",
+            "CapAmb:\t0000000000000000",
+            "NoNewPrivs:\t1",
+            "SigBlk:\t0000000000000000",
+        ] {
+            assert!(status.lines().any(|found| found == line), "{line}: {status}");
+        }
+        let limits = machine
+            .shell
+            .run("heraldry confine --uid 990 --gid 990 -- busybox cat /proc/self/limits");
+        let core = limits.lines().find(|line| line.starts_with("Max core file size"));
+        assert!(core.is_some_and(|line| line.contains(" 0 ")), "{limits}");
+        // Who cannot give up everything starts nothing.
+        let kept = machine.shell.try_run(
+            "heraldry confine --uid 990 --gid 990 -- heraldry confine --uid 0 --gid 0 -- busybox id",
+        );
+        assert_eq!(kept.0, 70, "{}", kept.1);
+        assert!(kept.1.contains("the program is not started"), "{}", kept.1);
+
+        machine.shell.run("kill -KILL $(busybox pidof heraldry-host)");
+        machine.wait_for("host was ended by signal 9");
+        machine.wait_for("host starts again in 100ms");
+        machine.wait_for("host started");
+        // An orphan becomes a child of PID 1, which takes note of its end.
+        machine.shell.run("(busybox sleep 0.2 &)");
+        machine.until("no process stays behind as a zombie", |machine| {
+            !machine.shell.run("busybox ps -o stat,comm").contains("Z ")
+        });
+        // A program that ends at no signal but the last.
+        machine
+            .shell
+            .start("stubborn", "trap '' TERM; while true; do busybox sleep 1; done");
+        machine.shell.run_last("ctl reboot");
+        machine.wait_for("some programs did not end in 3s");
         machine.wait_for_end();
     });
 }
@@ -96,7 +146,7 @@ fn without_a_configuration_or_with_a_broken_one_the_console_says_so() {
             }
             machine.wait_for("every VM will be refused");
             machine.wait_for("compositor started");
-            machine.shell.run("ctl reboot");
+            machine.shell.run_last("ctl reboot");
             machine.wait_for_end();
         });
     }
