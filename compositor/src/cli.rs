@@ -11,6 +11,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use heraldry_config::VmName;
 use smithay::utils::{Physical, Size};
 
+use crate::backend::kms::{KmsOptions, RendererChoice, SessionChoice};
 use crate::control::protocol::{InputRequest, KeyAction, Reply, Request, ScreenInfo, VmStats};
 use crate::init::client;
 use crate::init::confine::Confinement;
@@ -90,10 +91,20 @@ struct RunArgs {
     /// The virtio_wl device that VMs' connections come through.
     #[arg(long, value_name = "PATH")]
     device: Option<PathBuf>,
-    /// Size of the output in physical pixels.
+    /// Who opens screens and input devices, for `--backend kms`.
+    #[arg(long, value_enum, default_value_t)]
+    session: SessionChoice,
+    /// What draws, for `--backend kms`.
+    #[arg(long, value_enum, default_value_t)]
+    renderer: RendererChoice,
+    /// If the configuration is missing or broken, run with the built-in one, which refuses every VM, and say so on the
+    /// screen.
+    #[arg(long)]
+    fallback_config: bool,
+    /// Size of the output in physical pixels; `--backend kms` has the screens' own.
     #[arg(long, value_name = "WxH", default_value = "1280x800", value_parser = parse_size)]
     size: Size<i32, Physical>,
-    /// Physical pixels per logical pixel, 0.5 to 4.
+    /// Physical pixels per logical pixel, 0.5 to 4; `--backend kms` has the configuration's, for each screen.
     #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = parse_scale)]
     scale: f64,
     /// The control socket [default: $XDG_RUNTIME_DIR/heraldry.ctl].
@@ -389,17 +400,25 @@ fn run(args: RunArgs) -> ExitCode {
              assets/heraldry.kdl",
         );
     };
-    let config = match heraldry_config::load(&path) {
-        Ok(config) => config,
+    let (config, fallback) = match heraldry_config::load(&path) {
+        Ok(config) => (config, None),
         Err(errors) => {
             let _closed = writeln!(std::io::stderr(), "{errors}");
-            return ExitCode::from(EXIT_INPUT);
+            let Some(config) = heraldry_config::builtin::config().filter(|_| args.fallback_config) else {
+                return ExitCode::from(EXIT_INPUT);
+            };
+            (config, Some(broken_notice(&path, &errors)))
         }
     };
     let options = Options {
         config,
         config_path: Some(path),
         backend: args.backend,
+        fallback,
+        kms: KmsOptions {
+            session: args.session,
+            renderer: args.renderer,
+        },
         size: args.size,
         scale: args.scale,
         device: args.device,
@@ -566,6 +585,13 @@ fn vm_table(vm: &VmStats) -> String {
         ));
     }
     text
+}
+
+/// What the screen says while a broken configuration leaves the built-in one in force.
+fn broken_notice(path: &Path, errors: &heraldry_config::ConfigErrors) -> String {
+    let text = errors.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    format!("{} is broken, every VM is refused: {first}", path.display())
 }
 
 fn screen_line(screen: &ScreenInfo) -> String {

@@ -211,6 +211,10 @@ impl Outputs {
         self.screens.iter_mut()
     }
 
+    pub(crate) fn get_mut(&mut self, id: ScreenId) -> Option<&mut Screen> {
+        self.screens.iter_mut().find(|screen| screen.id == id)
+    }
+
     /// The screen of this name.
     #[must_use]
     pub fn get(&self, id: ScreenId) -> Option<&Screen> {

@@ -16,6 +16,7 @@ use smithay::utils::{Physical, Size};
 use tracing::{info, warn};
 use wayland_server::Display;
 
+use crate::backend::kms::KmsOptions;
 use crate::backend::{Backend, headless::Headless, winit};
 use crate::client::Departures;
 use crate::clock::Clock;
@@ -40,9 +41,11 @@ const CLIENT_BUFFER: usize = 1024 * 1024;
 /// Which backend to run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum BackendChoice {
-    /// A window if there is a display, else headless.
+    /// A window if there is a display, else headless. Never screens and input devices: these must be asked for.
     #[default]
     Auto,
+    /// Real screens and input devices: the compositor's VM.
+    Kms,
     /// A window of another compositor or an X server.
     Winit,
     /// Into memory.
@@ -58,6 +61,10 @@ pub struct Options {
     pub config_path: Option<PathBuf>,
     /// Which backend.
     pub backend: BackendChoice,
+    /// Whether the configuration is the built-in one because the user's is broken: what to say on the screen.
+    pub fallback: Option<String>,
+    /// How screens and input devices are had.
+    pub kms: KmsOptions,
     /// Size of the output, physical pixels.
     pub size: Size<i32, Physical>,
     /// Physical pixels per logical one.
@@ -99,6 +106,14 @@ pub enum RunError {
     /// The nested window could not be opened.
     #[error("cannot open a window; without a display use --backend headless ({0})")]
     Window(String),
+    /// There are no screens.
+    #[error(transparent)]
+    Kms(#[from] crate::backend::kms::KmsError),
+    /// `--dev-socket` with real screens.
+    #[error(
+        "--dev-socket is for development: who connects there comes from no VM. It does not go with --backend kms"
+    )]
+    NotIsolated,
     /// The control socket could not be opened.
     #[error(transparent)]
     Control(#[from] control::ControlError),
@@ -154,6 +169,7 @@ pub fn assemble(
             maps_due: None,
             marks_armed: false,
             config_path: None,
+            fallback_notice: None,
             stopping: false,
         },
     };
@@ -204,6 +220,9 @@ fn watch_clients(handle: &LoopHandle<'static, State>, dispatcher: &Dispatcher) -
 
 /// Runs until a signal, the quit key, `ctl quit` or the time limit.
 pub fn run(options: Options) -> Result<(), RunError> {
+    if options.backend == BackendChoice::Kms && !options.dev_sockets.is_empty() {
+        return Err(RunError::NotIsolated);
+    }
     raise_descriptor_limit();
     let mut event_loop: EventLoop<'static, State> = EventLoop::try_new()?;
     let handle = event_loop.handle();
@@ -228,7 +247,11 @@ pub fn run(options: Options) -> Result<(), RunError> {
             warn!(%vm, "the VM that should start paused is not in the configuration");
         }
     }
-    open_backend(&handle, &mut state, options.backend)?;
+    if let Some(why) = options.fallback {
+        state.core.render.show_notice(&why);
+        state.core.fallback_notice = Some(why);
+    }
+    open_backend(&handle, &mut state, options.backend, options.kms)?;
     let _control = options
         .control
         .as_deref()
@@ -246,11 +269,13 @@ pub fn run(options: Options) -> Result<(), RunError> {
                 why: error.to_string(),
             })?;
     }
+    let screen = state.core.outputs.first();
+    let shown = screen.size();
     info!(
         backend = state.backend.name(),
-        width = size.w,
-        height = size.h,
-        scale,
+        width = shown.w,
+        height = shown.h,
+        scale = screen.scale(),
         "running"
     );
     state.tick();
@@ -285,11 +310,13 @@ fn open_backend(
     handle: &LoopHandle<'static, State>,
     state: &mut State,
     choice: BackendChoice,
+    kms: KmsOptions,
 ) -> Result<(), RunError> {
     let has_display = ["WAYLAND_DISPLAY", "WAYLAND_SOCKET", "DISPLAY"]
         .iter()
         .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
     let nested = match choice {
+        BackendChoice::Kms => return Ok(crate::backend::kms::open(handle, state, kms)?),
         BackendChoice::Winit => true,
         BackendChoice::Headless => false,
         BackendChoice::Auto => has_display,
@@ -354,6 +381,10 @@ impl State {
             self.core.ensure_vm(vm);
         }
         self.core.disconnect_refused();
+        if let Some(notice) = self.core.fallback_notice.take() {
+            self.core.render.hide_notice(&notice);
+        }
+        self.kms_reload();
         self.output_changed();
         info!("configuration reloaded");
         Ok(())

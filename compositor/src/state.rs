@@ -73,6 +73,8 @@ pub struct Core {
     pub refused_unknown: RateLimited,
     /// Transports to the VMs.
     pub link: Link,
+    /// The notice that says that the built-in configuration is in force.
+    pub fallback_notice: Option<String>,
     /// The file to read on reload.
     pub config_path: Option<PathBuf>,
     /// When frames are drawn.

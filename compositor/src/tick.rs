@@ -20,7 +20,7 @@ use tracing::error;
 use wayland_protocols::wp::presentation_time::server::wp_presentation_feedback::Kind;
 use wayland_server::protocol::wl_surface::WlSurface;
 
-use crate::backend::FRAME_INTERVAL;
+use crate::backend::{Backend, FRAME_INTERVAL};
 use crate::outputs::{Screen, ScreenId};
 use crate::state::{Core, State};
 
@@ -68,6 +68,10 @@ impl State {
     }
 
     fn frame_if_due(&mut self) {
+        if matches!(self.backend, Backend::Kms(_)) {
+            self.kms_frames();
+            return;
+        }
         if !self.core.render.is_dirty() || self.core.pacer.armed {
             return;
         }

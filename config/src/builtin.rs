@@ -95,6 +95,12 @@ pub fn host() -> Host {
     }
 }
 
+/// The strictest configuration: no VM is known, and every unknown one is refused.
+#[must_use]
+pub fn config() -> Option<crate::Config> {
+    crate::parse("built-in", "schema 1\n").ok()
+}
+
 /// The node `watchdog`.
 #[must_use]
 pub const fn watchdog() -> Watchdog {
@@ -127,6 +133,22 @@ pub fn keys() -> Keys {
         next_window: chord(ALT, "Tab"),
         previous_window: chord(Modifiers { shift: true, ..ALT }, "Tab"),
         quit: chord(Modifiers { shift: true, ..SUPER }, "e"),
+        reboot: chord(
+            Modifiers {
+                ctrl: true,
+                alt: true,
+                ..NONE
+            },
+            "Delete",
+        ),
+        power_off: chord(
+            Modifiers {
+                ctrl: true,
+                alt: true,
+                ..NONE
+            },
+            "End",
+        ),
         move_modifier: SUPER,
     }
 }

@@ -80,6 +80,10 @@ pub struct Keys {
     pub previous_window: KeyChord,
     /// Ends the compositor.
     pub quit: KeyChord,
+    /// Starts the machine anew.
+    pub reboot: KeyChord,
+    /// Switches the machine off.
+    pub power_off: KeyChord,
     /// Held while a window is dragged anywhere on its content to move it (or resize it, with the right button).
     pub move_modifier: Modifiers,
 }
@@ -87,7 +91,7 @@ pub struct Keys {
 impl Keys {
     /// Every chord with the name of its node.
     #[must_use]
-    pub fn chords(&self) -> [(&'static str, &KeyChord); 7] {
+    pub fn chords(&self) -> [(&'static str, &KeyChord); 9] {
         [
             ("close", &self.close),
             ("maximize", &self.maximize),
@@ -96,6 +100,8 @@ impl Keys {
             ("next-window", &self.next_window),
             ("previous-window", &self.previous_window),
             ("quit", &self.quit),
+            ("reboot", &self.reboot),
+            ("power-off", &self.power_off),
         ]
     }
 }

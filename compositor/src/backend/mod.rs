@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Where pictures go and input comes from. Both backends draw the same scene; what differs is the renderer and who
+//! Where pictures go and input comes from. All backends draw the same scene; what differs is the renderer and who
 //! shows the result.
 
 pub mod headless;
+pub mod kms;
 mod screenshot;
 pub mod winit;
 
@@ -48,13 +49,15 @@ pub enum Backend {
     Headless(Box<headless::Headless>),
     /// A window of another compositor or an X server.
     Winit(Box<winit::Winit>),
+    /// Real screens; they draw each in its own time, by [`crate::state::State`]'s `kms_frames`.
+    Kms(Box<kms::Kms>),
 }
 
 impl Backend {
     /// Draws what changed. Returns whether anything had.
     pub fn render(&mut self, core: &mut Core) -> Result<bool, RenderError> {
         match self {
-            Self::Blind => Ok(false),
+            Self::Blind | Self::Kms(_) => Ok(false),
             Self::Headless(headless) => headless.render(core),
             Self::Winit(winit) => winit.render(core),
         }
@@ -66,6 +69,7 @@ impl Backend {
             Self::Blind => Err(RenderError::NoBackend),
             Self::Headless(headless) => headless.screenshot(core, screen),
             Self::Winit(winit) => winit.screenshot(core, screen),
+            Self::Kms(kms) => kms.screenshot(core, screen),
         }
     }
 
@@ -76,6 +80,7 @@ impl Backend {
             Self::Blind => "blind",
             Self::Headless(_) => "headless",
             Self::Winit(_) => "winit",
+            Self::Kms(_) => "kms",
         }
     }
 }

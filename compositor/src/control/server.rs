@@ -165,7 +165,7 @@ fn answer(state: &mut State, request: Request) -> Reply {
                 Ok(()) => Reply::Ok,
                 Err(error) => Reply::Error(error),
             },
-            Backend::Blind | Backend::Winit(_) => {
+            Backend::Blind | Backend::Winit(_) | Backend::Kms(_) => {
                 Reply::Error("input can only be given to the headless backend".to_owned())
             }
         },

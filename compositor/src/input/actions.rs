@@ -6,7 +6,7 @@ use smithay::desktop::{PopupGrab, PopupUngrabStrategy};
 use smithay::utils::SERIAL_COUNTER;
 use smithay::wayland::selection::data_device::set_data_device_focus;
 use smithay::wayland::selection::primary_selection::set_primary_focus;
-use tracing::info;
+use tracing::{info, warn};
 use wayland_server::Resource;
 
 use super::{Change, Drag};
@@ -20,8 +20,14 @@ pub(super) enum Action {
     ToggleMaximize,
     Minimize,
     ToggleFullscreen,
-    Switch { backward: bool },
+    Switch {
+        backward: bool,
+    },
     Quit,
+    /// Asks PID 1.
+    Machine(crate::init::client::Request),
+    /// Shows another virtual terminal.
+    Terminal(i32),
 }
 
 /// What a protocol handler or the control socket asks for; performed after the dispatch.
@@ -43,6 +49,14 @@ pub enum Effect {
     Focus(WindowId),
 }
 
+/// Nothing but a line in the log if PID 1 is not ours: then the machine is not ours to switch off.
+fn ask_init(request: crate::init::client::Request) {
+    info!(request = request.word(), "asked by key");
+    if let Err(error) = crate::init::client::request(request) {
+        warn!(error = &error as &dyn std::error::Error, "PID 1 did not do it");
+    }
+}
+
 impl State {
     pub(super) fn act(&mut self, action: Action) {
         let focus = self.core.input.focus;
@@ -51,6 +65,8 @@ impl State {
                 info!("quit by key");
                 self.core.stopping = true;
             }
+            (Action::Machine(request), _) => ask_init(request),
+            (Action::Terminal(number), _) => self.change_vt(number),
             (Action::Switch { backward }, _) => self.switch(backward),
             (Action::Close, Some(id)) => self.perform(Effect::Close(id)),
             (Action::Minimize, Some(id)) => self.perform(Effect::Minimize(id)),

@@ -2,12 +2,13 @@
 //! Keys: bindings first, then the VM that has the focus.
 
 use heraldry_config::KeyChord;
-use smithay::backend::input::{KeyState, Keycode};
+use smithay::backend::input::{ButtonState, KeyState, Keycode};
 use smithay::input::keyboard::{FilterResult, Keysym, ModifiersState, xkb};
 use smithay::utils::SERIAL_COUNTER;
 
 use super::KeyOwner;
 use super::actions::Action;
+use crate::init::client::Request;
 use crate::state::State;
 
 impl State {
@@ -46,6 +47,18 @@ impl State {
         }
     }
 
+    /// Lets go of all keys and buttons: the device that pressed them is gone, or somebody else has it now.
+    pub(crate) fn release_input(&mut self) {
+        let keys: Vec<_> = self.core.input.keys.keys().copied().collect();
+        for key in keys {
+            self.key(Keycode::new(key), KeyState::Released);
+        }
+        let buttons: Vec<_> = self.core.input.buttons.keys().copied().collect();
+        for button in buttons {
+            self.input(super::Event::Button(button, ButtonState::Released));
+        }
+    }
+
     fn forward_key(&mut self, vm: &heraldry_config::VmName, code: Keycode, state: KeyState) {
         let Some(keyboard) = self.core.vms.get(vm).and_then(|vm| vm.seat.get_keyboard()) else {
             return;
@@ -62,6 +75,12 @@ impl State {
     }
 
     fn binding(&self, modifiers: ModifiersState, symbol: Keysym) -> Option<Action> {
+        if symbol == Keysym::XF86_PowerOff {
+            return Some(Action::Machine(Request::PowerOff));
+        }
+        if let Some(number) = terminal(modifiers, symbol) {
+            return Some(Action::Terminal(number));
+        }
         let config = self.core.policy.config();
         let keys = &config.keys;
         [
@@ -72,6 +91,8 @@ impl State {
             (&keys.next_window, Action::Switch { backward: false }),
             (&keys.previous_window, Action::Switch { backward: true }),
             (&keys.quit, Action::Quit),
+            (&keys.reboot, Action::Machine(Request::Reboot)),
+            (&keys.power_off, Action::Machine(Request::PowerOff)),
         ]
         .into_iter()
         .find(|(chord, _)| matches(chord, modifiers, symbol))
@@ -91,6 +112,18 @@ impl State {
             && wanted.shift == held.shift
             && wanted.logo == held.logo
     }
+}
+
+/// The virtual terminal that Ctrl+Alt+F1 to F12 stand for.
+fn terminal(modifiers: ModifiersState, symbol: Keysym) -> Option<i32> {
+    if !(modifiers.ctrl && modifiers.alt) {
+        return None;
+    }
+    let number = symbol.raw().checked_sub(Keysym::F1.raw())?;
+    (number < 12)
+        .then(|| i32::try_from(number).ok())
+        .flatten()
+        .map(|number| number + 1)
 }
 
 fn matches(chord: &KeyChord, held: ModifiersState, symbol: Keysym) -> bool {

@@ -280,6 +280,8 @@ pub(super) fn keys(reader: &mut Reader<'_>, node: &KdlNode, keys: &mut Keys, ori
         "next-window",
         "previous-window",
         "quit",
+        "reboot",
+        "power-off",
         "move-modifier",
     ];
     reader.properties(node, &[]);
@@ -297,6 +299,8 @@ pub(super) fn keys(reader: &mut Reader<'_>, node: &KdlNode, keys: &mut Keys, ori
             "next-window" => ("keys.next-window", &mut keys.next_window),
             "previous-window" => ("keys.previous-window", &mut keys.previous_window),
             "quit" => ("keys.quit", &mut keys.quit),
+            "reboot" => ("keys.reboot", &mut keys.reboot),
+            "power-off" => ("keys.power-off", &mut keys.power_off),
             _ => {
                 let value = chord::modifiers(reader, entry);
                 reader.put(

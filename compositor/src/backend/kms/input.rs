@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! From libinput's devices to the compositor's events.
+//!
+//! A pen moves the pointer and its tip is the left button. A finger does the same as long as it is alone: the rules for
+//! clicks, focus and the click guard hold for it as for a mouse.
+
+use heraldry_config::{AccelProfile, InputSettings, Pointing};
+use smithay::backend::input::{
+    AbsolutePositionEvent, Axis, ButtonState, InputEvent, KeyboardKeyEvent, PointerAxisEvent,
+    PointerButtonEvent, PointerMotionEvent, TabletToolTipEvent, TabletToolTipState, TouchEvent, TouchSlot,
+};
+use smithay::backend::libinput::LibinputInputBackend;
+use smithay::utils::{Logical, Point};
+use tracing::{debug, info};
+
+use crate::backend::Backend;
+use crate::input::Event;
+use crate::state::State;
+
+/// evdev code of the left button.
+const BTN_LEFT: u32 = 0x110;
+
+/// The finger that is the pointer.
+#[derive(Debug, Default)]
+pub(super) struct Touches {
+    finger: Option<TouchSlot>,
+}
+
+/// Puts settings in force.
+pub(super) fn set_up(device: &mut ::input::Device, settings: &InputSettings) {
+    let touchpad = device.config_tap_finger_count() > 0;
+    let Pointing {
+        speed,
+        profile,
+        natural_scroll,
+        left_handed,
+        tap,
+        off_while_typing,
+    } = if touchpad {
+        settings.touchpad
+    } else {
+        settings.pointer
+    };
+    let mut refused = Vec::new();
+    let mut set = |what: &'static str, done: Option<::input::DeviceConfigResult>| {
+        if let Some(Err(_)) = done {
+            refused.push(what);
+        }
+    };
+    set(
+        "speed",
+        speed
+            .filter(|_| device.config_accel_is_available())
+            .map(|speed| device.config_accel_set_speed(speed)),
+    );
+    let profile = profile.map(|profile| match profile {
+        AccelProfile::Adaptive => ::input::AccelProfile::Adaptive,
+        AccelProfile::Flat => ::input::AccelProfile::Flat,
+    });
+    set(
+        "profile",
+        profile
+            .filter(|_| device.config_accel_is_available())
+            .map(|profile| device.config_accel_set_profile(profile)),
+    );
+    let natural = natural_scroll.filter(|_| device.config_scroll_has_natural_scroll());
+    set(
+        "natural-scroll",
+        natural.map(|on| device.config_scroll_set_natural_scroll_enabled(on)),
+    );
+    let left = left_handed.filter(|_| device.config_left_handed_is_available());
+    set("left-handed", left.map(|on| device.config_left_handed_set(on)));
+    if touchpad {
+        set("tap", tap.map(|on| device.config_tap_set_enabled(on)));
+        let typing = off_while_typing.filter(|_| device.config_dwt_is_available());
+        set(
+            "off-while-typing",
+            typing.map(|on| device.config_dwt_set_enabled(on)),
+        );
+    }
+    if !refused.is_empty() {
+        info!(
+            device = device.sysname(),
+            ?refused,
+            "the device does not take these settings"
+        );
+    }
+}
+
+/// Takes one event.
+pub(super) fn handle(state: &mut State, event: InputEvent<LibinputInputBackend>) {
+    state.core.heart.begin();
+    match event {
+        InputEvent::DeviceAdded { mut device } => {
+            set_up(&mut device, &state.core.policy.config().input);
+            info!(device = device.sysname(), "input device");
+            if let Backend::Kms(kms) = &mut state.backend {
+                kms.devices.push(device);
+            }
+        }
+        InputEvent::DeviceRemoved { device } => {
+            info!(device = device.sysname(), "input device gone");
+            if let Backend::Kms(kms) = &mut state.backend {
+                kms.devices.retain(|other| *other != device);
+                kms.touch.finger = None;
+            }
+            // Its keys and buttons will never be released.
+            state.release_input();
+        }
+        InputEvent::Keyboard { event } => state.input(Event::Key(event.key_code(), event.state())),
+        InputEvent::PointerMotion { event } => {
+            let to = state.core.input.pointer + event.delta();
+            state.input(Event::Motion(to));
+        }
+        InputEvent::PointerMotionAbsolute { event } => move_to(state, &event),
+        InputEvent::PointerButton { event } => state.input(Event::Button(event.button_code(), event.state())),
+        InputEvent::PointerAxis { event } => scroll(state, &event),
+        InputEvent::TabletToolAxis { event } => move_to(state, &event),
+        InputEvent::TabletToolTip { event } => {
+            move_to(state, &event);
+            let pressed = TabletToolTipEvent::tip_state(&event) == TabletToolTipState::Down;
+            click(state, pressed);
+        }
+        InputEvent::TouchDown { event } => {
+            if let Backend::Kms(kms) = &mut state.backend
+                && kms.touch.finger.is_none()
+            {
+                kms.touch.finger = Some(event.slot());
+                move_to(state, &event);
+                click(state, true);
+            }
+        }
+        InputEvent::TouchMotion { event } if is_pointer(state, event.slot()) => move_to(state, &event),
+        InputEvent::TouchUp { event } if is_pointer(state, event.slot()) => lift(state),
+        InputEvent::TouchCancel { event } if is_pointer(state, event.slot()) => lift(state),
+        other => debug!(event = ?std::mem::discriminant(&other), "an input event of no use here"),
+    }
+}
+
+fn is_pointer(state: &State, slot: TouchSlot) -> bool {
+    matches!(&state.backend, Backend::Kms(kms) if kms.touch.finger == Some(slot))
+}
+
+fn lift(state: &mut State) {
+    if let Backend::Kms(kms) = &mut state.backend {
+        kms.touch.finger = None;
+    }
+    click(state, false);
+}
+
+fn click(state: &mut State, pressed: bool) {
+    let button = if pressed {
+        ButtonState::Pressed
+    } else {
+        ButtonState::Released
+    };
+    state.input(Event::Button(BTN_LEFT, button));
+}
+
+/// Absolute devices cover the first screen.
+fn move_to<E: AbsolutePositionEvent<LibinputInputBackend>>(state: &mut State, event: &E) {
+    let rect = state.core.outputs.first().rect();
+    let at: Point<f64, Logical> = event.position_transformed(rect.size);
+    state.input(Event::Motion(at + rect.loc.to_f64()));
+}
+
+fn scroll<E: PointerAxisEvent<LibinputInputBackend>>(state: &mut State, event: &E) {
+    for axis in [Axis::Horizontal, Axis::Vertical] {
+        let v120 = event.amount_v120(axis);
+        let distance = event
+            .amount(axis)
+            .or_else(|| v120.map(|v120| v120 * 15.0 / 120.0));
+        if let Some(distance) = distance.filter(|distance| *distance != 0.0) {
+            state.input(Event::Scroll(axis, event.source(), distance, v120));
+        }
+    }
+}

@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Real screens and real input devices: the compositor's VM.
+//!
+//! [`card`] knows the graphics device and its screens, [`paint`] the two ways to draw, [`pace`] when, [`modes`] which
+//! mode on which pipe; [`input`] translates libinput's events, [`session`] opens devices. What waits for a device that
+//! is gone keeps waiting: the compositor goes on without screens, without input, or without both.
+
+mod card;
+mod input;
+mod modes;
+mod pace;
+mod paint;
+mod session;
+mod sys;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ::input::Libinput;
+use calloop::timer::{TimeoutAction, Timer};
+use calloop::{LoopHandle, RegistrationToken};
+use smithay::backend::drm::{DrmDeviceNotifier, DrmEvent, DrmEventMetadata, DrmEventTime};
+use smithay::backend::libinput::{LibinputInputBackend, LibinputSessionInterface};
+use smithay::backend::session::libseat::LibSeatSessionNotifier;
+use smithay::backend::session::{Event as SessionEvent, Session as _};
+use smithay::backend::udev::{UdevBackend, UdevEvent, primary_gpu};
+use smithay::reexports::drm::control::crtc;
+use smithay::utils::{Monotonic, Time};
+use smithay::wayland::presentation::Refresh;
+use tracing::{debug, info, warn};
+use wayland_protocols::wp::presentation_time::server::wp_presentation_feedback::Kind;
+
+pub use self::paint::RendererChoice;
+pub use self::session::{SessionChoice, SessionError};
+
+use self::card::Card;
+use self::session::Seat;
+use super::{Backend, Picture, RenderError};
+use crate::outputs::ScreenId;
+use crate::state::{Core, State};
+
+/// Why there are no screens.
+#[derive(Debug, thiserror::Error)]
+pub enum KmsError {
+    /// No session.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// udev's library failed.
+    #[error("devices cannot be listed")]
+    Udev(#[source] std::io::Error),
+    /// There is no graphics device.
+    #[error(
+        "no graphics device: /dev/dri has no card that can show a picture. In a VM, give it one (QEMU: -device \
+         virtio-gpu-pci) and load its driver (module virtio_gpu)"
+    )]
+    NoCard,
+    /// The device cannot be used.
+    #[error("{}: {why}", path.display())]
+    Card {
+        /// Its node.
+        path: PathBuf,
+        /// What the kernel or a library said.
+        why: String,
+    },
+    /// Its connectors cannot be listed.
+    #[error("connectors cannot be listed")]
+    Connectors(#[source] std::io::Error),
+    /// libinput does not take the seat.
+    #[error("libinput does not take the seat {0:?}")]
+    Input(String),
+    /// Something cannot be watched.
+    #[error("cannot watch {0}: {1}")]
+    Watch(&'static str, String),
+}
+
+/// What the command line says about it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KmsOptions {
+    /// How devices are opened.
+    pub session: SessionChoice,
+    /// What draws.
+    pub renderer: RendererChoice,
+}
+
+/// The devices.
+pub struct Kms {
+    seat: Seat,
+    renderer: RendererChoice,
+    card: Option<(u64, Card, RegistrationToken)>,
+    libinput: Libinput,
+    devices: Vec<::input::Device>,
+    touch: input::Touches,
+    active: bool,
+}
+
+impl std::fmt::Debug for Kms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kms")
+            .field("seat", &self.seat)
+            .field("active", &self.active)
+            .field("inputs", &self.devices.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Kms {
+    /// Reads a whole screen back.
+    pub(super) fn screenshot(&mut self, core: &mut Core, screen: ScreenId) -> Result<Picture, RenderError> {
+        match &mut self.card {
+            Some((_, card, _)) => card.painter.screenshot(core, screen),
+            None => Err(RenderError::NoBackend),
+        }
+    }
+
+    /// What draws.
+    #[must_use]
+    pub fn renderer(&self) -> &'static str {
+        self.card
+            .as_ref()
+            .map_or("none", |(_, card, _)| card.painter.name())
+    }
+}
+
+fn watch<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> KmsError {
+    move |error| KmsError::Watch(what, error.to_string())
+}
+
+/// Opens session, devices and screens.
+pub fn open(
+    handle: &LoopHandle<'static, State>,
+    state: &mut State,
+    options: KmsOptions,
+) -> Result<(), KmsError> {
+    let (seat, notifier) = Seat::open(options.session)?;
+    let name = seat.seat();
+    let udev = UdevBackend::new(&name).map_err(KmsError::Udev)?;
+    let mut libinput = Libinput::new_with_udev(LibinputSessionInterface::from(seat.clone()));
+    libinput
+        .udev_assign_seat(&name)
+        .map_err(|()| KmsError::Input(name.clone()))?;
+    let active = seat.is_active();
+    state.backend = Backend::Kms(Box::new(Kms {
+        seat,
+        renderer: options.renderer,
+        card: None,
+        libinput: libinput.clone(),
+        devices: Vec::new(),
+        touch: input::Touches::default(),
+        active,
+    }));
+    let primary = primary_gpu(&name).map_err(KmsError::Udev)?;
+    let (id, path) = udev
+        .device_list()
+        .find(|(_, path)| primary.as_deref().is_none_or(|primary| primary == *path))
+        .map(|(id, path)| (id, path.to_owned()))
+        .ok_or(KmsError::NoCard)?;
+    state.open_card(id, &path)?;
+    handle
+        .insert_source(udev, |event, (), state| state.udev(event))
+        .map_err(watch("graphics devices"))?;
+    handle
+        .insert_source(LibinputInputBackend::new(libinput), |event, (), state| {
+            input::handle(state, event);
+        })
+        .map_err(watch("input devices"))?;
+    if let Some(notifier) = notifier {
+        watch_session(handle, notifier)?;
+    }
+    Ok(())
+}
+
+fn watch_session(
+    handle: &LoopHandle<'static, State>,
+    notifier: LibSeatSessionNotifier,
+) -> Result<(), KmsError> {
+    handle
+        .insert_source(notifier, |event, &mut (), state| match event {
+            SessionEvent::PauseSession => state.suspend(),
+            SessionEvent::ActivateSession => state.resume_session(),
+        })
+        .map_err(watch("the session"))?;
+    Ok(())
+}
+
+impl State {
+    fn kms(&mut self) -> Option<&mut Kms> {
+        match &mut self.backend {
+            Backend::Kms(kms) => Some(kms),
+            _ => None,
+        }
+    }
+
+    /// Calls `work` with the state and the device, which is taken out meanwhile.
+    fn with_card(&mut self, work: impl FnOnce(&mut Self, &mut Card)) {
+        let Some((id, mut card, token)) = self.kms().and_then(|kms| kms.card.take()) else {
+            return;
+        };
+        work(self, &mut card);
+        if let Some(kms) = self.kms() {
+            kms.card = Some((id, card, token));
+        }
+    }
+
+    fn open_card(&mut self, id: u64, path: &Path) -> Result<(), KmsError> {
+        let handle = self.core.handle.clone();
+        let Some(kms) = self.kms() else {
+            return Ok(());
+        };
+        let renderer = kms.renderer;
+        let (card, notifier) = Card::open(&mut kms.seat, path, renderer)?;
+        let token = watch_card(&handle, notifier)?;
+        if let Some(kms) = self.kms() {
+            kms.card = Some((id, card, token));
+        }
+        self.with_card(Self::scan);
+        Ok(())
+    }
+
+    fn close_card(&mut self) {
+        let Some((_, card, token)) = self.kms().and_then(|kms| kms.card.take()) else {
+            return;
+        };
+        self.core.handle.remove(token);
+        for screen in card.into_screens() {
+            self.lose(screen);
+        }
+    }
+
+    fn udev(&mut self, event: UdevEvent) {
+        self.core.heart.begin();
+        let current = self.kms().and_then(|kms| kms.card.as_ref().map(|(id, ..)| *id));
+        match event {
+            UdevEvent::Changed { device_id } if current == Some(device_id) => self.with_card(Self::scan),
+            UdevEvent::Removed { device_id } if current == Some(device_id) => {
+                warn!("the graphics device is gone; waiting for one");
+                self.close_card();
+            }
+            UdevEvent::Added { device_id, path } if current.is_none() => {
+                if let Err(error) = self.open_card(device_id, &path) {
+                    warn!(
+                        error = &error as &dyn std::error::Error,
+                        "a new graphics device cannot be used"
+                    );
+                }
+            }
+            UdevEvent::Added { path, .. } => {
+                info!(path = %path.display(), "a second graphics device is not used");
+            }
+            UdevEvent::Changed { .. } | UdevEvent::Removed { .. } => {}
+        }
+    }
+
+    /// Another session is in front.
+    fn suspend(&mut self) {
+        info!("session suspended");
+        self.release_input();
+        if let Some(kms) = self.kms() {
+            kms.active = false;
+            kms.libinput.suspend();
+            if let Some((_, card, _)) = &mut kms.card {
+                card.device.pause();
+            }
+        }
+    }
+
+    fn resume_session(&mut self) {
+        info!("session resumed");
+        let Some(kms) = self.kms() else {
+            return;
+        };
+        kms.active = true;
+        if kms.libinput.resume().is_err() {
+            warn!("libinput cannot be resumed; unplug and plug input devices");
+        }
+        if let Some((_, card, _)) = &mut kms.card {
+            card.resume();
+        }
+        self.with_card(Self::scan);
+    }
+
+    /// The configuration changed.
+    pub(crate) fn kms_reload(&mut self) {
+        self.with_card(Self::scan);
+        let settings = self.core.policy.config().input;
+        if let Some(kms) = self.kms() {
+            for device in &mut kms.devices {
+                input::set_up(device, &settings);
+            }
+        }
+    }
+
+    /// Shows another virtual terminal.
+    pub(crate) fn change_vt(&mut self, number: i32) {
+        if let Some(kms) = self.kms()
+            && let Err(error) = kms.seat.change_vt(number)
+        {
+            debug!(%error, number, "no other virtual terminal is shown");
+        }
+    }
+
+    /// Draws what is to be drawn.
+    pub(crate) fn kms_frames(&mut self) {
+        let dirty = self.core.render.take_dirty();
+        if dirty {
+            self.core.uploads_drawn();
+        }
+        let Self {
+            backend: Backend::Kms(kms),
+            core,
+        } = self
+        else {
+            return;
+        };
+        if !kms.active {
+            return;
+        }
+        let Some((_, card, _)) = &mut kms.card else {
+            return;
+        };
+        if dirty {
+            card.want();
+        }
+        for (crtc, after) in card.draw(core) {
+            let timer = Timer::from_duration(after);
+            let armed = core.handle.insert_source(timer, move |_, (), state: &mut Self| {
+                state.core.heart.begin();
+                state.with_card(|_, card| card.timer(crtc));
+                TimeoutAction::Drop
+            });
+            if let Err(error) = armed {
+                tracing::error!(%error, "cannot arm the frame timer");
+                card.timer(crtc);
+            }
+        }
+    }
+
+    fn blank(&mut self, crtc: crtc::Handle, metadata: Option<DrmEventMetadata>) {
+        self.core.heart.begin();
+        let now = self.core.clock.now();
+        let at = match metadata.as_ref().map(|metadata| metadata.time) {
+            // A device without blanks of its own says zero.
+            Some(DrmEventTime::Monotonic(time)) if !time.is_zero() => time,
+            _ => now,
+        };
+        let sequence = metadata.map_or(0, |metadata| u64::from(metadata.sequence));
+        self.with_card(|_, card| {
+            if let Some(blank) = card.blank(crtc)
+                && let Some(mut audience) = blank.audience
+            {
+                let flags = Kind::Vsync | Kind::HwClock | Kind::HwCompletion;
+                audience.presented(
+                    Time::<Monotonic>::from(at),
+                    Refresh::fixed(blank.interval.max(Duration::from_nanos(1))),
+                    sequence,
+                    flags,
+                );
+            }
+        });
+    }
+}
+
+fn watch_card(
+    handle: &LoopHandle<'static, State>,
+    notifier: DrmDeviceNotifier,
+) -> Result<RegistrationToken, KmsError> {
+    handle
+        .insert_source(notifier, |event, metadata, state: &mut State| match event {
+            DrmEvent::VBlank(crtc) => state.blank(crtc, metadata.take()),
+            DrmEvent::Error(error) => warn!(%error, "the graphics device reports an error"),
+        })
+        .map_err(watch("the graphics device"))
+}
