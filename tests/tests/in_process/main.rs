@@ -10,3 +10,4 @@ mod pixels;
 mod pressure;
 mod quotas;
 mod registry;
+mod screens;
