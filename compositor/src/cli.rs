@@ -524,9 +524,14 @@ fn table(reply: &Reply) -> String {
                 let mark = if window.focused { '*' } else { ' ' };
                 // The title is the VM's own text: escaped, so that it cannot talk to the terminal.
                 let title = window.untrusted_title.escape_default();
+                let silent = if window.not_responding {
+                    " not responding"
+                } else {
+                    ""
+                };
                 format!(
-                    "{mark}{:>4} {:<16} {:<10} {:<20} {title}\n",
-                    window.id, window.vm, window.mode, place
+                    "{mark}{:>4} {:<16} {:<10} {place:<20}{silent} {title}\n",
+                    window.id, window.vm, window.mode
                 )
             })
             .collect(),

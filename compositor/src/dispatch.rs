@@ -106,6 +106,7 @@ impl State {
     pub fn forget_departed(&mut self) {
         for key in self.core.departures.take() {
             self.core.vms.disconnected(key);
+            self.core.input.answering.went(key);
             if let Some(id) = self.core.dispatcher.remove(key)
                 && let Some(mut display) = self.core.display.take()
             {

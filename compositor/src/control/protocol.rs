@@ -176,6 +176,9 @@ pub struct WindowInfo {
     pub minimized: bool,
     /// Popups that are open.
     pub popups: usize,
+    /// Whether its client has not answered for some seconds.
+    #[serde(default)]
+    pub not_responding: bool,
 }
 
 /// A VM.

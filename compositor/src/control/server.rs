@@ -253,6 +253,7 @@ fn windows(state: &State) -> Vec<WindowInfo> {
             focused: core.input.focus() == Some(window.id),
             minimized: window.mapped.is_some() && !core.windows.layout.is_visible(window.id),
             popups: crate::render::geometry::popups(core, window.id).len(),
+            not_responding: core.is_lost(window.client),
         })
         .collect()
 }

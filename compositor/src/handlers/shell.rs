@@ -12,7 +12,8 @@ use smithay::wayland::seat::WaylandFocus;
 use smithay::wayland::shell::kde::decoration::{KdeDecorationHandler, KdeDecorationState};
 use smithay::wayland::shell::xdg::decoration::XdgDecorationHandler;
 use smithay::wayland::shell::xdg::{
-    PopupSurface, PositionerState, ToplevelSurface, XdgShellHandler, XdgShellState, XdgToplevelSurfaceData,
+    PopupSurface, PositionerState, ShellClient, ToplevelSurface, XdgShellHandler, XdgShellState,
+    XdgToplevelSurfaceData,
 };
 use smithay::{delegate_kde_decoration, delegate_xdg_decoration, delegate_xdg_shell};
 use tracing::debug;
@@ -32,10 +33,15 @@ impl XdgShellHandler for State {
         &mut self.core.globals.xdg_shell
     }
 
+    fn client_pong(&mut self, client: ShellClient) {
+        self.answered(&client);
+    }
+
     fn new_toplevel(&mut self, surface: ToplevelSurface) {
         let Some((vm, client)) = self.core.identity(surface.wl_surface()) else {
             return;
         };
+        self.core.input.answering.came(client, surface.client());
         surface.with_pending_state(|state| state.decoration_mode = Some(DecorationMode::ServerSide));
         self.core.windows.insert(vm, client, surface);
     }

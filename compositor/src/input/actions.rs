@@ -47,6 +47,8 @@ pub enum Effect {
     Close(WindowId),
     /// Give it the keyboard and put it on top.
     Focus(WindowId),
+    /// Tell whoever has the pointer where it is.
+    TellPlace,
 }
 
 /// Nothing but a line in the log if PID 1 is not ours: then the machine is not ours to switch off.
@@ -87,6 +89,8 @@ impl State {
     /// Performs one effect.
     pub fn perform(&mut self, effect: Effect) {
         match effect {
+            Effect::TellPlace if matches!(self.core.input.drag, Drag::None) => self.deliver_motion(),
+            Effect::TellPlace => {}
             Effect::StartMove(id) => self.start_drag(id, None),
             Effect::StartResize(id, edges) => self.start_drag(id, Some(edges)),
             Effect::SetMode(id, mode) => {

@@ -5,6 +5,7 @@
 //! user's action only; a key goes to the VM that had the keyboard when it was pressed, up to its release.
 
 mod actions;
+pub mod answering;
 pub mod hit;
 mod keyboard;
 mod pointer;
@@ -102,6 +103,8 @@ pub struct Input {
     pub refresh_focus: bool,
     /// What handlers ask for; [`crate::tick`] performs it.
     pub effects: Vec<Effect>,
+    /// Who answers.
+    pub(crate) answering: answering::Answering,
     /// Windows that came or went since the last tick.
     changes: Vec<Change>,
 }
@@ -127,6 +130,7 @@ impl Input {
             refresh_pointer: false,
             refresh_focus: false,
             effects: Vec::new(),
+            answering: answering::Answering::default(),
             changes: Vec::new(),
         }
     }

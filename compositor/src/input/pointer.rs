@@ -55,12 +55,17 @@ impl State {
                     .resize(id, edges, (size.w.max(1), size.h.max(1)).into());
             }
             Drag::Press(..) | Drag::Swallow => self.hover_frame(),
-            Drag::None => self.deliver_motion(),
+            Drag::None => self.place_pointer(true),
         }
     }
 
     /// Sends the pointer's place to the client under it, leaves the others.
     pub(super) fn deliver_motion(&mut self) {
+        self.place_pointer(false);
+    }
+
+    /// The same; a client that does not answer may be told later.
+    fn place_pointer(&mut self, may_wait: bool) {
         self.hover_frame();
         let at = self.core.input.pointer;
         let hit = self.core.hit(at);
@@ -94,7 +99,21 @@ impl State {
             return;
         };
         self.core.input.hover = focus.as_ref().map(|(surface, _)| (vm.clone(), surface.clone()));
-        self.send_motion(&vm, focus);
+        if !may_wait || self.is_told_now(&vm, focus.as_ref().map(|(surface, _)| surface)) {
+            self.send_motion(&vm, focus);
+        }
+    }
+
+    /// Whether a motion goes out now. Where the pointer comes to another surface, it does.
+    fn is_told_now(&mut self, vm: &heraldry_config::VmName, to: Option<&WlSurface>) -> bool {
+        let pointer = self.core.vms.get(vm).and_then(|vm| vm.seat.get_pointer());
+        let Some(now) = pointer.and_then(|pointer| pointer.current_focus()) else {
+            return true;
+        };
+        let stays = to == Some(&now) || self.core.input.holds_button(vm);
+        // It is asked in any case, so that it counts from here.
+        let may = self.core.may_tell(&now);
+        may || !stays
     }
 
     fn send_motion(&mut self, vm: &heraldry_config::VmName, focus: Option<(WlSurface, Point<f64, Logical>)>) {
@@ -191,6 +210,7 @@ impl State {
             let holder = self.core.input.buttons.values().flatten().next().cloned();
             if let Some(vm) = holder {
                 self.core.input.buttons.insert(button, Some(vm.clone()));
+                self.catch_up(&vm);
                 self.send_button(&vm, button, ButtonState::Pressed);
             }
             return;
@@ -248,6 +268,11 @@ impl State {
     }
 
     fn release(&mut self, button: u32) {
+        // The place goes to whoever still holds the button.
+        let holder = self.core.input.buttons.get(&button).cloned().flatten();
+        if let Some(vm) = &holder {
+            self.catch_up(vm);
+        }
         let owner = self.core.input.buttons.remove(&button).flatten();
         if let Some(vm) = &owner {
             self.send_button(vm, button, ButtonState::Released);
@@ -296,6 +321,9 @@ impl State {
 
     pub(super) fn scroll(&mut self, axis: Axis, source: AxisSource, distance: f64, v120: Option<f64>) {
         let vm = self.core.input.hover.as_ref().map(|(vm, _)| vm.clone());
+        if let Some(vm) = &vm {
+            self.catch_up(vm);
+        }
         let Some(pointer) = vm.and_then(|vm| self.core.vms.get(&vm).and_then(|vm| vm.seat.get_pointer()))
         else {
             return;

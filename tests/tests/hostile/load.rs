@@ -72,6 +72,11 @@ pub(crate) const ROWS: &[Row] = &[
         full_client_leaves,
         Lives,
     ),
+    row(
+        "A69d client that does not read while the pointer moves over it",
+        deaf_under_the_pointer,
+        Lives,
+    ),
     row("A03a windows without number", many_windows, Lives),
     row("A80c new buffer with every commit", new_buffers, Lives),
     row(
@@ -202,6 +207,39 @@ fn slow_reader(a: &mut Attack<'_>) {
         .filter(|callback| honest.is_done(**callback))
         .count();
     assert_eq!(answered, callbacks.len(), "it was slow and lost nothing");
+}
+
+fn deaf_under_the_pointer(a: &mut Attack<'_>) {
+    a.raw.pointer();
+    a.raw.show((300, 200), MAGENTA);
+    let content = a.content();
+    let at = |x: i32| (content.x + x % 290, content.y + 5);
+    a.point(at(1));
+    a.point(at(2));
+    a.raw
+        .wait("a ping", |raw| !raw.told("xdg_wm_base.ping").is_empty())
+        .unwrap();
+    a.raw.deaf = true;
+    // Longer than a sign of life may take.
+    std::thread::sleep(Duration::from_millis(600));
+    a.raw.events.retain(|event| event.name == "xdg_wm_base.ping");
+    for x in 0..2000 {
+        a.point(at(x));
+    }
+    a.honest().settle();
+    a.raw.deaf = false;
+    a.raw.settle();
+    assert!(a.raw.told("wl_pointer.motion").is_empty(), "it was told later");
+    let base = a.raw.global("xdg_wm_base");
+    let serial = a.raw.told("xdg_wm_base.ping").pop().unwrap().uint(0);
+    for wrong in [0, serial.wrapping_add(1), u32::MAX, serial, serial] {
+        a.raw.send(base, "pong", &[U(wrong)]);
+    }
+    a.raw
+        .wait("the last place", |raw| !raw.told("wl_pointer.motion").is_empty())
+        .unwrap();
+    a.raw.settle();
+    assert_eq!(a.raw.told("wl_pointer.motion").len(), 1);
 }
 
 fn storm(a: &mut Attack<'_>, windows: usize, size: (i32, i32)) {

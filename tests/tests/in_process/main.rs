@@ -2,6 +2,7 @@
 //! The compositor with real clients in one thread: what clients are told, what is on the screen, who gets input.
 #![cfg(test)]
 
+mod answering;
 mod clipboard;
 mod configures;
 mod focus;
