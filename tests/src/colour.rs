@@ -78,6 +78,17 @@ impl Pixels {
         Self::new(info.width, rgba)
     }
 
+    /// Where another picture is first different, or that it has another size.
+    #[must_use]
+    pub fn first_difference(&self, other: &Self) -> Option<String> {
+        if (self.width, self.rgba.len()) != (other.width, other.rgba.len()) {
+            return Some(format!("{} and {} pixels wide", self.width, other.width));
+        }
+        let mut pairs = self.iter().zip(other.iter());
+        let ((x, y, one), (.., two)) = pairs.find(|((.., one), (.., two))| one != two)?;
+        Some(format!("at {x},{y} {one:02x?} and {two:02x?}"))
+    }
+
     /// Every pixel with its place.
     pub fn iter(&self) -> impl Iterator<Item = (i32, i32, Colour)> + '_ {
         self.rgba.chunks_exact(4).zip(0_i32..).map(|(pixel, index)| {

@@ -253,7 +253,6 @@ impl Init {
     /// Starts what can be started, and what waits for a device as soon as it comes.
     fn begin(&mut self) -> Result<(), InitError> {
         self.jobs.read_services();
-        self.check_config();
         if devices::gpu().is_some() {
             self.start_compositor();
         } else {
@@ -262,6 +261,8 @@ impl Init {
         }
         self.jobs.start_all();
         power::watch(&self.handle);
+        // After the start, which it would delay: the compositor reads it for itself.
+        self.check_config();
         self.after(INPUT_PATIENCE, |_| {
             let inputs = devices::inputs();
             if inputs.is_empty() {
@@ -323,7 +324,9 @@ impl Init {
             if let Some(modalias) = modalias {
                 self.loader.load_for(&modalias);
             }
-            if change == Change::Gpu && !self.jobs.has_compositor() && self.ending.is_none() {
+            // The kernel speaks of a card once before there is one to open.
+            let gpu = change == Change::Gpu && devices::gpu().is_some();
+            if gpu && !self.jobs.has_compositor() && self.ending.is_none() {
                 self.start_compositor();
             }
         }

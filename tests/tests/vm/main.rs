@@ -5,3 +5,4 @@
 mod boot;
 mod hotplug;
 mod image;
+mod session;
