@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # The entry point. Every target installs what it lacks (scripts/setup says what).
 export PATH := $(HOME)/.cargo/bin:$(PATH)
-.PHONY: help setup build demo test check bench image vm fuzz soak clean
+.PHONY: help setup build demo test check bench image vm deb fuzz soak clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -33,6 +33,9 @@ image: setup ## build what the compositor's VM boots: target/vm/image
 
 vm: setup ## boot the compositor's VM; without a display: target/vm/heraldry.png
 	@scripts/vm
+
+deb: setup ## build Debian packages: target/debian
+	@scripts/deb
 
 FUZZ_SECONDS ?= 900
 fuzz: setup ## fuzz every target for FUZZ_SECONDS (900), two at a time

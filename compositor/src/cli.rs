@@ -113,6 +113,9 @@ struct RunArgs {
     /// For development: listen for clients of VM on a Unix socket. Not isolated. May be given once per VM.
     #[arg(long, value_name = "VM=NAME")]
     dev_socket: Vec<DevSocket>,
+    /// Write a newline to this inherited descriptor once the compositor runs, as s6 wants it. systemd is told by itself.
+    #[arg(long, value_name = "FD")]
+    ready_fd: Option<u32>,
     /// Stop after this many seconds.
     #[arg(long, value_name = "SECONDS")]
     exit_after: Option<u64>,
@@ -415,6 +418,7 @@ fn run(args: RunArgs) -> ExitCode {
         config_path: Some(path),
         backend: args.backend,
         fallback,
+        ready_fd: args.ready_fd,
         kms: KmsOptions {
             session: args.session,
             renderer: args.renderer,

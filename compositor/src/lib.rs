@@ -15,6 +15,7 @@ mod handlers;
 pub mod init;
 pub mod input;
 pub mod layout;
+pub mod notify;
 pub mod outputs;
 pub mod presence;
 pub mod render;

@@ -63,6 +63,8 @@ pub struct Options {
     pub backend: BackendChoice,
     /// Whether the configuration is the built-in one because the user's is broken: what to say on the screen.
     pub fallback: Option<String>,
+    /// An inherited descriptor that gets a newline once the compositor runs.
+    pub ready_fd: Option<u32>,
     /// How screens and input devices are had.
     pub kms: KmsOptions,
     /// Size of the output, physical pixels.
@@ -279,6 +281,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
         "running"
     );
     state.tick();
+    crate::notify::ready(&handle, options.ready_fd);
     let signal = event_loop.get_signal();
     event_loop.run(None, &mut state, |state| {
         state.tick();
@@ -286,6 +289,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
             signal.stop();
         }
     })?;
+    crate::notify::stopping();
     info!("stopped");
     Ok(())
 }

@@ -162,6 +162,8 @@ pub fn supervise(args: &[OsString]) -> Result<u8, SuperviseError> {
             File::from(memfd_create("heraldry-served", MemfdFlags::empty()).map_err(std::io::Error::from)?);
         record.set_len(u64::try_from(RECORD).unwrap_or(0))?;
         let mut command = Command::new(&program);
+        // systemd asks for signs of life from whom it started; the compositor gives them.
+        command.env_remove("WATCHDOG_PID");
         command.arg("run").args(args).arg("--served-record");
         command.arg(format!("/proc/self/fd/{}", record.as_raw_fd()));
         for vm in &history.paused {

@@ -6,5 +6,6 @@ mod faults;
 mod hand_over;
 mod isolation;
 mod leaks;
+mod notify;
 mod programs;
 mod supervise;
