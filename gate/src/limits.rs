@@ -69,12 +69,12 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            objects: 60_000,
-            surfaces: 4096,
+            objects: 16_384,
+            surfaces: 1024,
             toplevels: 64,
             popups: 64,
             buffers: 8192,
-            pools: 1024,
+            pools: 512,
             pool_bytes: 2048 << 20,
             descriptors: 3072,
             regions: 4096,

@@ -284,7 +284,7 @@ fn repositioned(a: &mut Attack<'_>) {
         a.raw.show_popup(popup, (20, 20), YELLOW);
         popup
     };
-    for token in 0..2000_u32 {
+    for token in 0..900_u32 {
         let (_, positioner) = bare(&mut a.raw);
         let at = EXTREMES[usize::try_from(token).unwrap() % EXTREMES.len()];
         a.raw

@@ -77,6 +77,11 @@ pub(crate) const ROWS: &[Row] = &[
         deaf_under_the_pointer,
         Lives,
     ),
+    row(
+        "A61w clients with all that they may have are ended by the library",
+        full_client_ended,
+        Lives,
+    ),
     row("A03a windows without number", many_windows, Lives),
     row("A80c new buffer with every commit", new_buffers, Lives),
     row(
@@ -313,7 +318,7 @@ fn leave_at_once(a: &mut Attack<'_>) {
 
 fn full_client_leaves(a: &mut Attack<'_>) {
     let mut other = a.another();
-    for _ in 0..3900 {
+    for _ in 0..1000 {
         let surface = other.surface();
         other.send(surface, "frame", &[New]);
     }
@@ -322,6 +327,40 @@ fn full_client_leaves(a: &mut Attack<'_>) {
     other.settle();
     drop(other);
     a.raw.settle();
+}
+
+/// The library destroys at once what its client had, on the main thread: the honest client waits for that long. What a
+/// VM may have is therefore no more than a few milliseconds' worth, whatever it is.
+fn full_client_ended(a: &mut Attack<'_>) {
+    let surfaces: fn(&mut Raw) = |raw| {
+        for _ in 0..1000 {
+            let surface = raw.surface();
+            raw.send(surface, "frame", &[New]);
+            raw.send(surface, "commit", &[]);
+        }
+    };
+    let objects: fn(&mut Raw) = |raw| {
+        let base = raw.global("xdg_wm_base");
+        for _ in 0..16_000 {
+            raw.send(base, "create_positioner", &[New]);
+        }
+    };
+    let pools: fn(&mut Raw) = |raw| {
+        for _ in 0..480 {
+            raw.pool(4096, 4096);
+        }
+    };
+    for build in [surfaces, objects, pools] {
+        let mut raw = a.another();
+        let window = raw.window();
+        build(&mut raw);
+        raw.settle();
+        raw.send(window.xdg, "ack_configure", &[U(4711)]);
+        let told = raw.end();
+        assert!(told.contains("wrong configure serial"), "{told}");
+        a.honest().settle();
+        until("its place is free", || a.rig.stats().clients <= 2);
+    }
 }
 
 fn many_windows(a: &mut Attack<'_>) {

@@ -128,7 +128,13 @@ fn paused_with_descriptors(a: &mut Attack<'_>) {
     pause(a, true);
     let before = held(a);
     let memory = memory(4096);
+    let mut left = 400;
     let sent = fill(&mut a.raw, |raw| {
+        // A VM that goes on may have 512 pools.
+        left -= 1;
+        if left < 0 {
+            return false;
+        }
         let create_pool = [shm, 16 << 16, raw.next, 4096].map(u32::to_ne_bytes).concat();
         let fits = raw.offer(&create_pool, &[memory.as_fd()]);
         raw.next += u32::from(fits);
