@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The command line of `heraldry`.
 
+mod ctl;
+
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,9 +13,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use heraldry_config::VmName;
 use smithay::utils::{Physical, Size};
 
+use self::ctl::{CtlArgs, ctl, default_control};
 use crate::backend::kms::{KmsOptions, RendererChoice, SessionChoice};
-use crate::control::protocol::{InputRequest, KeyAction, Reply, Request, ScreenInfo, VmStats};
-use crate::init::client;
 use crate::init::confine::Confinement;
 use crate::run::{BackendChoice, Options};
 use crate::vm::dev_socket::DevSocket;
@@ -128,121 +129,6 @@ struct RunArgs {
     /// Let the kernel refuse every system call that the compositor has no use for.
     #[arg(long)]
     seccomp: bool,
-}
-
-#[derive(Debug, Args)]
-struct CtlArgs {
-    /// The control socket [default: $XDG_RUNTIME_DIR/heraldry.ctl].
-    #[arg(long, value_name = "SOCKET", global = true)]
-    control: Option<PathBuf>,
-    /// Print the answer as JSON.
-    #[arg(long, global = true)]
-    json: bool,
-    #[command(subcommand)]
-    command: CtlCommand,
-}
-
-#[derive(Debug, Subcommand)]
-enum CtlCommand {
-    /// List windows, from top to bottom.
-    Windows,
-    /// List VMs that have connected.
-    Vms,
-    /// Show counters.
-    Stats,
-    /// List screens.
-    Screens,
-    /// Save a screen as a PNG.
-    Screenshot {
-        /// The file to write.
-        file: PathBuf,
-        /// Which screen, see `screens` [default: the first].
-        #[arg(long, value_name = "NAME")]
-        screen: Option<String>,
-    },
-    /// Give a window the keyboard and put it on top.
-    Focus {
-        /// Its number, see `windows`.
-        id: u64,
-    },
-    /// Ask a window's client to close it.
-    Close {
-        /// Its number, see `windows`.
-        id: u64,
-    },
-    /// Disconnect every client of a VM.
-    Kill {
-        /// Its name.
-        vm: String,
-    },
-    /// Stop serving a VM: its windows stay and say so.
-    Pause {
-        /// Its name.
-        vm: String,
-    },
-    /// Serve a VM again.
-    Resume {
-        /// Its name.
-        vm: String,
-    },
-    /// Read the configuration again.
-    Reload,
-    /// End the compositor.
-    Quit,
-    #[command(flatten)]
-    Machine(MachineCommand),
-    /// Give input (headless backend only).
-    #[command(subcommand)]
-    Input(InputCommand),
-}
-
-/// What PID 1 is asked for instead of the compositor.
-#[derive(Debug, Clone, Copy, Subcommand)]
-enum MachineCommand {
-    /// Show the log of init and compositor (in a VM whose PID 1 is `heraldry init`).
-    Log,
-    /// Start the machine anew (in a VM whose PID 1 is `heraldry init`).
-    Reboot,
-    /// Switch the machine off (in a VM whose PID 1 is `heraldry init`).
-    PowerOff,
-}
-
-#[derive(Debug, Subcommand)]
-enum InputCommand {
-    /// A key by its xkb name: a, Return, Super_L.
-    Key {
-        /// The key.
-        name: String,
-        /// What to do with it.
-        #[arg(value_enum, default_value = "tap")]
-        action: KeyAction,
-    },
-    /// Type text, key by key.
-    Type {
-        /// The text.
-        text: String,
-    },
-    /// Move the pointer, logical pixels.
-    Motion {
-        /// From the left.
-        x: f64,
-        /// From the top.
-        y: f64,
-    },
-    /// A pointer button: left, right, middle.
-    Button {
-        /// The button.
-        name: String,
-        /// What to do with it.
-        #[arg(value_enum, default_value = "tap")]
-        action: KeyAction,
-    },
-    /// Scroll, in wheel clicks; positive is down.
-    Axis {
-        /// Clicks.
-        #[arg(allow_negative_numbers = true)]
-        clicks: f64,
-    },
 }
 
 fn parse_size(text: &str) -> Result<Size<i32, Physical>, String> {
@@ -438,185 +324,11 @@ fn run(args: RunArgs) -> ExitCode {
     }
 }
 
-fn default_control() -> Option<PathBuf> {
-    std::env::var_os("XDG_RUNTIME_DIR").map(|dir| PathBuf::from(dir).join("heraldry.ctl"))
-}
-
-fn ctl_machine(command: MachineCommand) -> ExitCode {
-    let request = match command {
-        MachineCommand::Log => client::Request::Log,
-        MachineCommand::Reboot => client::Request::Reboot,
-        MachineCommand::PowerOff => client::Request::PowerOff,
-    };
-    match client::request(request) {
-        Ok(text) => print_bytes(&text),
-        Err(error) => fail(EXIT_INPUT, &chain(&error)),
-    }
-}
-
-fn ctl(args: CtlArgs) -> ExitCode {
-    let request = match args.command {
-        CtlCommand::Windows => Request::Windows,
-        CtlCommand::Vms => Request::Vms,
-        CtlCommand::Stats => Request::Stats,
-        CtlCommand::Screens => Request::Screens,
-        CtlCommand::Screenshot { file, screen } => match std::path::absolute(&file) {
-            Ok(path) => Request::Screenshot { path, screen },
-            Err(error) => return fail(EXIT_INPUT, &format!("{}: {error}", file.display())),
-        },
-        CtlCommand::Focus { id } => Request::Focus { id },
-        CtlCommand::Close { id } => Request::Close { id },
-        CtlCommand::Kill { vm } => Request::Kill { vm },
-        CtlCommand::Pause { vm } => Request::Pause { vm },
-        CtlCommand::Resume { vm } => Request::Resume { vm },
-        CtlCommand::Reload => Request::Reload,
-        CtlCommand::Quit => Request::Quit,
-        CtlCommand::Machine(command) => return ctl_machine(command),
-        CtlCommand::Input(input) => Request::Input(match input {
-            InputCommand::Key { name, action } => InputRequest::Key { name, action },
-            InputCommand::Type { text } => InputRequest::Type { text },
-            InputCommand::Motion { x, y } => InputRequest::Motion { x, y },
-            InputCommand::Button { name, action } => InputRequest::Button { name, action },
-            InputCommand::Axis { clicks } => InputRequest::Axis { clicks },
-        }),
-    };
-    let Some(path) = args.control.or_else(default_control) else {
-        return fail(
-            EXIT_INPUT,
-            "XDG_RUNTIME_DIR is not set; name the compositor's socket with --control",
-        );
-    };
-    match crate::control::request(&path, &request) {
-        Ok(Reply::Error(error)) => fail(EXIT_INPUT, &error),
-        Ok(reply) if args.json => match serde_json::to_string_pretty(&reply) {
-            Ok(text) => print_bytes(format!("{}\n", plain_json(&text)).as_bytes()),
-            Err(error) => fail(EXIT_BUG, &error.to_string()),
-        },
-        Ok(reply) => print_bytes(table(&reply).as_bytes()),
-        Err(error) => fail(EXIT_INPUT, &chain(&error)),
-    }
-}
-
-/// JSON in ASCII alone: titles are the VMs' own texts, and must not talk to a terminal here either.
-fn plain_json(json: &str) -> String {
-    let mut plain = String::with_capacity(json.len());
-    for c in json.chars() {
-        if c == '\n' || (' '..='~').contains(&c) {
-            plain.push(c);
-        } else {
-            // Outside of texts JSON has nothing but printable ASCII, so this is within one.
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                plain.push_str(&format!("\\u{unit:04x}"));
-            }
-        }
-    }
-    plain
-}
-
-/// An answer for people to read.
-fn table(reply: &Reply) -> String {
-    match reply {
-        Reply::Ok => String::new(),
-        Reply::Error(error) => format!("{error}\n"),
-        Reply::Windows(windows) => windows
-            .iter()
-            .map(|window| {
-                let place = window.content.map_or_else(
-                    || "not shown".to_owned(),
-                    |c| format!("{}x{}+{}+{}", c.w, c.h, c.x, c.y),
-                );
-                let mark = if window.focused { '*' } else { ' ' };
-                // The title is the VM's own text: escaped, so that it cannot talk to the terminal.
-                let title = window.untrusted_title.escape_default();
-                let silent = if window.not_responding {
-                    " not responding"
-                } else {
-                    ""
-                };
-                format!(
-                    "{mark}{:>4} {:<16} {:<10} {place:<20}{silent} {title}\n",
-                    window.id, window.vm, window.mode
-                )
-            })
-            .collect(),
-        Reply::Vms(vms) => vms
-            .iter()
-            .map(|vm| {
-                let mark = match &vm.paused {
-                    Some(why) => format!("  paused: {why}"),
-                    None if vm.throttled => "  throttled".to_owned(),
-                    None => String::new(),
-                };
-                format!(
-                    "{:<16} {} clients {:>3} windows {:>3}{mark}\n",
-                    vm.name, vm.color, vm.clients, vm.windows
-                )
-            })
-            .collect(),
-        Reply::Screens(screens) => screens.iter().map(screen_line).collect(),
-        Reply::Stats(stats) => {
-            let mut text = format!(
-                "heraldry {} on {}, {}x{} at scale {}: {} clients, {} windows, {} frames\n",
-                stats.version,
-                stats.backend,
-                stats.size.0,
-                stats.size.1,
-                stats.scale,
-                stats.clients,
-                stats.windows,
-                stats.frames
-            );
-            for vm in &stats.vms {
-                text.push_str(&vm_table(vm));
-            }
-            text
-        }
-    }
-}
-
-/// What a VM uses of what it may.
-fn vm_table(vm: &VmStats) -> String {
-    let mut text = format!(
-        "\n{}: {} broken rules, {} turns used up, {} frames waited for, {} windows delayed, {} popups closed, \
-         {} connections refused\n",
-        vm.name,
-        vm.violations,
-        vm.exhausted_turns,
-        vm.held_frames,
-        vm.delayed_maps,
-        vm.dismissed_popups,
-        vm.refused_connections
-    );
-    for budget in &vm.budgets {
-        text.push_str(&format!(
-            "  {:<16} {:>12} of {:>12}   most {:>12}   refused {:>6}\n",
-            budget.name, budget.used, budget.limit, budget.peak, budget.refused
-        ));
-    }
-    text
-}
-
 /// What the screen says while a broken configuration leaves the built-in one in force.
 fn broken_notice(path: &Path, errors: &heraldry_config::ConfigErrors) -> String {
     let text = errors.to_string();
     let first = text.lines().next().unwrap_or_default();
     format!("{} is broken, every VM is refused: {first}", path.display())
-}
-
-fn screen_line(screen: &ScreenInfo) -> String {
-    format!(
-        "{:<10} {:<10} {}x{}@{:.2} scale {} at {},{} {}x{}\n",
-        screen.name,
-        screen.connector.as_deref().unwrap_or("-"),
-        screen.size.0,
-        screen.size.1,
-        screen.refresh,
-        screen.scale,
-        screen.rect.x,
-        screen.rect.y,
-        screen.rect.w,
-        screen.rect.h
-    )
 }
 
 #[cfg(test)]
@@ -629,19 +341,5 @@ mod tests {
         let line = "heraldry --log=warn supervise --size 10x10 --log info --paused work --log=debug";
         let expected = words("--log debug --size 10x10 --paused work");
         assert_eq!(given(words(line).into_iter(), "debug"), expected);
-    }
-
-    #[test]
-    fn json_talks_to_no_terminal_and_loses_nothing() {
-        let title = "a\u{9b}31m\u{202e}\u{7f}\n\"\\ü🦀";
-        let json = serde_json::to_string_pretty(&[title]).unwrap();
-        let plain = plain_json(&json);
-        assert!(
-            plain
-                .chars()
-                .all(|c| c == '\n' || c.is_ascii_graphic() || c == ' '),
-            "{plain}"
-        );
-        assert_eq!(serde_json::from_str::<Vec<String>>(&plain).unwrap(), [title]);
     }
 }
