@@ -124,17 +124,27 @@ impl Card {
         }
     }
 
+    /// Whether there is nothing to draw on.
+    pub(super) fn is_dark(&self) -> bool {
+        self.heads.is_empty()
+    }
+
     /// Draws the screens whose time it is. Returns the timers to arm.
     pub(super) fn draw(&mut self, core: &mut Core) -> Vec<(crtc::Handle, Duration)> {
         let mut timers = Vec::new();
+        let mut drawn = false;
         for head in self.heads.values_mut() {
             let now = core.clock.now();
             match head.pace.step(now) {
                 Step::Rest => {}
                 Step::Arm(after) => timers.push((head.crtc, after)),
                 Step::Draw => match self.painter.draw(&mut head.canvas, core, head.screen) {
-                    Ok(true) => head.pace.flips(now),
+                    Ok(true) => {
+                        drawn = true;
+                        head.pace.flips(now);
+                    }
                     Ok(false) => {
+                        drawn = true;
                         if let Some(mut feedback) = core.frame_drawn(head.screen, now) {
                             feedback.discarded();
                         }
@@ -152,6 +162,10 @@ impl Card {
                     }
                 },
             }
+        }
+        if drawn {
+            // VMs that had to wait for a frame go on.
+            core.uploads_drawn();
         }
         timers
     }

@@ -301,9 +301,6 @@ impl State {
     /// Draws what is to be drawn.
     pub(crate) fn kms_frames(&mut self) {
         let dirty = self.core.render.take_dirty();
-        if dirty {
-            self.core.uploads_drawn();
-        }
         let Self {
             backend: Backend::Kms(kms),
             core,
@@ -311,11 +308,15 @@ impl State {
         else {
             return;
         };
-        if !kms.active {
-            return;
-        }
-        let Some((_, card, _)) = &mut kms.card else {
-            return;
+        let card = match &mut kms.card {
+            Some((_, card, _)) if kms.active && !card.is_dark() => card,
+            _ => {
+                // Nothing is drawn, so nobody has to wait for a frame.
+                if dirty {
+                    core.uploads_drawn();
+                }
+                return;
+            }
         };
         if dirty {
             card.want();
