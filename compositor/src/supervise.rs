@@ -70,6 +70,9 @@ impl History {
     fn crashed(&mut self, lived: Duration, served: Option<VmName>) -> Duration {
         if lived >= STABLE {
             self.crashes = 0;
+            // The user may have resumed them, and this crash is another matter. Who was being served last is not forgotten:
+            // a VM must not get away with a crash every minute.
+            self.paused.clear();
         }
         self.crashes = self.crashes.saturating_add(1);
         if let Some(vm) = &served
@@ -219,6 +222,19 @@ mod tests {
         history.crashed(SHORT, vm("vault"));
         history.crashed(SHORT, vm("vault"));
         assert_eq!(history.paused, [vm("vault").unwrap()]);
+    }
+
+    #[test]
+    fn a_pause_is_forgotten_after_a_while_without_crashes_and_who_was_served_is_not() {
+        let mut history = History::default();
+        history.crashed(SHORT, vm("vault"));
+        history.crashed(SHORT, vm("vault"));
+        history.crashed(SHORT, None);
+        assert_eq!(history.paused, [vm("vault").unwrap()]);
+        history.crashed(STABLE, vm("work"));
+        assert_eq!(history.paused, [], "it may have been resumed");
+        history.crashed(STABLE, vm("work"));
+        assert_eq!(history.paused, [vm("work").unwrap()], "however long ago");
     }
 
     #[test]
