@@ -101,13 +101,13 @@ impl Qmp {
         }
     }
 
-    /// Types words of small letters and spaces.
+    /// Types words of small letters, spaces, line ends and `>`.
     pub fn type_text(&mut self, text: &str) {
         for c in text.chars() {
             match c {
                 ' ' => self.chord(&["spc"]),
                 '\n' => self.chord(&["ret"]),
-                '-' => self.chord(&["minus"]),
+                '>' => self.chord(&["shift", "dot"]),
                 c => self.chord(&[c.encode_utf8(&mut [0; 4])]),
             }
         }

@@ -5,4 +5,5 @@
 mod boot;
 mod hotplug;
 mod image;
+mod rate;
 mod session;

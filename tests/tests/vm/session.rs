@@ -72,6 +72,173 @@ fn compositor(machine: &mut Machine) -> u32 {
         .unwrap_or_else(|_| panic!("one compositor: {text:?}"))
 }
 
+/// Starts a terminal in a VM in which nothing moves.
+pub(crate) fn start_still(machine: &mut Machine, vm: &str) {
+    machine
+        .shell
+        .start(vm, &format!("exec vm {vm} {FOOT} sh -c 'sleep 1000'"));
+}
+
+/// The content of a VM's window as `ctl windows` has it: left, top, width, height; and whether it has the keyboard.
+fn window(machine: &mut Machine, vm: &str) -> Option<([i32; 4], bool)> {
+    let lines = windows(machine);
+    let line = lines.iter().find(|line| line.contains(&format!(" {vm} ")))?;
+    let place = line.split_whitespace().find(|word| word.contains('+'))?;
+    let numbers: Vec<i32> = place
+        .split(['x', '+'])
+        .filter_map(|number| number.parse().ok())
+        .collect();
+    let [w, h, x, y] = *numbers.as_slice() else {
+        return None;
+    };
+    Some(([x, y, w, h], line.starts_with('*')))
+}
+
+#[test]
+fn keys_and_pointer_reach_windows_and_a_crash_costs_nobody_but_the_windows() {
+    attempt(&setup(), |machine| {
+        machine.wait_for("running backend=\"kms\"");
+        machine.shell.start("work", &format!("exec vm work {FOOT} sh"));
+        wait_for_windows(machine, 1);
+        let before = settled(machine);
+
+        // Keys.
+        machine.qmp.type_text("cd\necho heraldry > typed\n");
+        machine.until("the typed command has run", |machine| {
+            machine.shell.try_run("cat /tmp/typed").1 == "heraldry\n"
+        });
+        let after = settled(machine);
+        let changed = before
+            .iter()
+            .zip(after.iter())
+            .filter(|(old, new)| old != new)
+            .count();
+        assert!(changed > 100, "the typed text is on the screen: {changed} pixels");
+
+        // A window is moved by its title.
+        let ([x, y, w, h], _) = window(machine, "work").expect("a window");
+        machine.point((x + w / 2, y - 12));
+        machine.qmp.button("left", true);
+        machine.point((x + w / 2 + 100, y - 12 + 50));
+        machine.point((x + w / 2 + 200, y - 12 + 100));
+        machine.qmp.button("left", false);
+        machine.until("the window has moved", |machine| {
+            window(machine, "work").is_some_and(|(place, _)| place == [x + 200, y + 100, w, h])
+        });
+
+        // A key of the compositor's own.
+        start_still(machine, "vault");
+        wait_for_windows(machine, 2);
+        let focused = |machine: &mut Machine, vm| window(machine, vm).is_some_and(|(_, focused)| focused);
+        let first = if focused(machine, "work") { "work" } else { "vault" };
+        let other = if first == "work" { "vault" } else { "work" };
+        machine.qmp.chord(&["alt", "tab"]);
+        machine.until("the other window has the keyboard", |machine| {
+            focused(machine, other)
+        });
+
+        // A crash.
+        let pid = compositor(machine);
+        let start = Instant::now();
+        machine.shell.run(&format!("kill -SEGV {pid}"));
+        machine.wait_for("the compositor crashed");
+        machine.wait_for("running backend=\"kms\"");
+        let back = start.elapsed();
+        println!("back {} ms after a crash", back.as_millis());
+        assert!(back < Duration::from_secs(10), "{back:?}");
+        machine.until("the old clients have ended", |machine| {
+            machine.shell.try_run("busybox pidof foot").0 != 0
+        });
+        start_still(machine, "work");
+        wait_for_windows(machine, 1);
+        let (place, _) = window(machine, "work").expect("a window");
+        assert_framed(&settled(machine), place, WORK);
+    });
+}
+
+/// The colour of the VM `work` in the configuration.
+const WORK: [u8; 3] = [0x2a, 0x5f, 0xb0];
+
+/// Asserts that a window's content has its VM's colour on each side.
+#[track_caller]
+fn assert_framed(screen: &heraldry_tests::colour::Pixels, [x, y, w, h]: [i32; 4], colour: [u8; 3]) {
+    let near = |sides: &mut dyn Iterator<Item = (i32, i32)>| {
+        let count = sides.filter(|(x, y)| screen.at(*x, *y) == colour).count();
+        assert!(count > 0, "no frame at {x},{y} {w}x{h}");
+    };
+    // The frame is hatched, so that not every pixel of it has the colour.
+    near(&mut (1..6).flat_map(|d| (0..h).map(move |at| (x - d, y + at))));
+    near(&mut (0..6).flat_map(|d| (0..h).map(move |at| (x + w + d, y + at))));
+    near(&mut (1..20).flat_map(|d| (0..w).map(move |at| (x + at, y - d))));
+    near(&mut (0..6).flat_map(|d| (0..w).map(move |at| (x + at, y + h + d))));
+}
+
+#[test]
+fn outputs_come_and_go_and_windows_stay_framed_on_what_is_left() {
+    let setup = Setup {
+        outputs: 2,
+        ..setup()
+    };
+    attempt(&setup, |machine| {
+        machine.wait_for("running backend=\"kms\"");
+        start_still(machine, "work");
+        wait_for_windows(machine, 1);
+        let screens = |machine: &mut Machine| machine.shell.run("ctl screens").lines().count();
+        assert_eq!(screens(machine), 1);
+        let (mut first, mut second) = (machine.head(0), machine.head(1));
+        second.resize((1024, 768));
+        machine.until("a second screen", |machine| screens(machine) == 2);
+
+        // QEMU takes note of changes alone, and does not know of the first size.
+        first.resize((1280, 800));
+        // Its own screen goes: the window is on the other, framed.
+        first.resize((0, 0));
+        machine.until("one screen", |machine| screens(machine) == 1);
+        machine.until("the window is within the screen that is left", |machine| {
+            window(machine, "work")
+                .is_some_and(|([x, y, w, h], _)| x > 0 && y > 0 && x + w < 1024 && y + h < 768)
+        });
+        let (place, _) = window(machine, "work").expect("a window");
+        machine.until("it is framed there", |machine| {
+            let screen = machine.output(1);
+            std::panic::catch_unwind(|| assert_framed(&screen, place, WORK)).is_ok()
+        });
+
+        // All go, and one comes back.
+        second.resize((0, 0));
+        machine.wait_for("no screen is plugged in");
+        machine.shell.run("ctl vms");
+        first.resize((1280, 800));
+        machine.wait_for("screen lit connector=\"Virtual-1\"");
+        let (place, _) = window(machine, "work").expect("the window has stayed");
+        machine.until("it is framed", |machine| {
+            let screen = machine.output(0);
+            std::panic::catch_unwind(|| assert_framed(&screen, place, WORK)).is_ok()
+        });
+    });
+}
+
+#[test]
+fn a_broken_configuration_is_on_the_screen_and_no_vm_is_served() {
+    let setup = Setup {
+        append: "heraldry.config=/etc/heraldry/broken.kdl".to_owned(),
+        files: setup()
+            .files
+            .with("/etc/heraldry/broken.kdl", "schema 1\nno-such-node\n"),
+        ..setup()
+    };
+    attempt(&setup, |machine| {
+        machine.wait_for("broken.kdl:2:");
+        machine.wait_for("running backend=\"kms\"");
+        let screen = settled(machine);
+        let background = screen.at(2, 2);
+        let drawn = screen.iter().filter(|(.., colour)| *colour != background).count();
+        assert!(drawn > 500, "a notice on the screen: {drawn} pixels");
+        machine.shell.run_last("ctl reboot");
+        machine.wait_for_end();
+    });
+}
+
 #[test]
 fn a_vms_window_is_on_the_screen_as_it_is_without_one() {
     attempt(&setup(), |machine| {
@@ -102,11 +269,18 @@ fn a_vms_window_is_on_the_screen_as_it_is_without_one() {
         let (later, more) = counters(machine);
         let pid = compositor(machine);
         let memory = machine.shell.run(&format!("grep VmRSS /proc/{pid}/status"));
+        let kilobytes: u64 = memory
+            .split_whitespace()
+            .find_map(|word| word.parse().ok())
+            .expect("a size");
         println!(
-            "30 s idle: {} frames, {} wake-ups; {}",
+            "30 s idle: {} frames, {} wake-ups; {} MB resident",
             later - frames,
             more - switches,
-            memory.trim()
+            kilobytes / 1000
         );
+        assert!(later - frames <= 1, "frames without anything new");
+        assert!(more - switches <= 10, "wake-ups without anything to do");
+        assert!(kilobytes < 40_000, "{memory}");
     });
 }
