@@ -6,4 +6,5 @@ mod boot;
 mod hotplug;
 mod image;
 mod rate;
+mod seat;
 mod session;
