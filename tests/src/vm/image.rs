@@ -75,6 +75,13 @@ pub fn test_image() -> &'static Image {
     IMAGE.get_or_init(|| image(&["base.list", "test.list"]))
 }
 
+/// The image for tests, with Mesa's GL for the processor.
+#[must_use]
+pub fn image_with_gl() -> &'static Image {
+    static IMAGE: OnceLock<Image> = OnceLock::new();
+    IMAGE.get_or_init(|| image(&["base.list", "test.list", "gles.list"]))
+}
+
 /// The image that users boot.
 #[must_use]
 pub fn base() -> &'static Image {

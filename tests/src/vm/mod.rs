@@ -11,7 +11,7 @@ mod qmp;
 mod screen;
 mod shell;
 
-pub use image::{Files, Image, base, kernel, lists, test_image};
+pub use image::{Files, Image, base, image_with_gl, kernel, lists, test_image};
 pub use machine::{Machine, Setup, attempt, skipped};
 pub use qmp::Qmp;
 pub use screen::Head;
