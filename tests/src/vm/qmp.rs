@@ -13,6 +13,9 @@ use crate::colour::Pixels;
 /// The greatest value of an absolute axis.
 const AXIS: i32 = 0x7fff;
 
+/// Faster than a person types.
+const BETWEEN_KEYS: std::time::Duration = std::time::Duration::from_millis(30);
+
 /// A connection to one QEMU.
 #[derive(Debug)]
 pub struct Qmp {
@@ -99,6 +102,8 @@ impl Qmp {
         for name in names.iter().rev() {
             self.key(name, false);
         }
+        // QEMU drops what finds no room in the device's short queue.
+        std::thread::sleep(BETWEEN_KEYS);
     }
 
     /// Types words of small letters, spaces, line ends and `>`.
