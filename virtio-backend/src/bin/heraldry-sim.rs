@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 use heraldry_virtio::emulator::{self, EmulatorError, Options};
 use heraldry_virtio::wire::ContextName;
 use tracing_subscriber::EnvFilter;
@@ -38,9 +39,28 @@ struct Arguments {
     /// Where the device appears.
     #[arg(long, value_name = "PATH", default_value = "/dev/wl0")]
     device: PathBuf,
+    /// Print the man page and end.
+    #[arg(long, exclusive = true)]
+    man: bool,
+    /// Print completions for a shell and end.
+    #[arg(long, exclusive = true, value_name = "SHELL")]
+    completions: Option<clap_complete::Shell>,
     /// The program and its arguments.
-    #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
+    #[arg(required_unless_present_any = ["man", "completions"], trailing_var_arg = true, value_name = "PROGRAM")]
     command: Vec<OsString>,
+}
+
+/// Man page or completions, if they are asked for. Options rather than subcommands, because the first word is a program.
+fn about(arguments: &Arguments) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    if let Some(shell) = arguments.completions {
+        clap_complete::generate(shell, &mut Arguments::command(), "heraldry-sim", &mut text);
+    } else if arguments.man {
+        clap_mangen::Man::new(Arguments::command()).render(&mut text).ok()?;
+    } else {
+        return None;
+    }
+    Some(text)
 }
 
 fn socket(text: &str) -> Result<(Option<ContextName>, PathBuf), String> {
@@ -78,6 +98,11 @@ fn options(arguments: Arguments) -> anyhow::Result<Options> {
 )]
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(text) = about(&arguments) {
+        // A reader that has seen enough is no error.
+        let _closed = std::io::stdout().write_all(&text);
+        return ExitCode::SUCCESS;
+    }
     let filter = match EnvFilter::try_new(&arguments.log) {
         Ok(filter) => filter,
         Err(error) => {
