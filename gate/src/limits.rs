@@ -48,6 +48,9 @@ pub struct Limits {
     pub buffer_dimension: i32,
     /// Levels of subsurfaces below a root surface. A commit walks the whole chain: 5000 levels took 7.5 s.
     pub subsurface_depth: usize,
+    /// Ids of one client, in use or not. The library's table of objects has a place for each up to the highest, for as long
+    /// as the client lives; who uses ids again, as every library of clients does, needs as many as it has objects.
+    pub ids: u32,
     /// Surfaces in one tree, the root included; a commit of the root walks them all.
     pub tree_surfaces: usize,
     /// Parents above a popup or a window with a parent, up to the window without one.
@@ -87,6 +90,7 @@ impl Default for Limits {
             server_objects: 1024,
             registries: 64,
             buffer_dimension: 32_767,
+            ids: 131_072,
             subsurface_depth: 8,
             tree_surfaces: 256,
             parent_depth: 32,

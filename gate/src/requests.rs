@@ -173,6 +173,13 @@ impl<S: Services> Session<S> {
             let detail = format!("{}: {id} cannot be the id of a new object", request.what());
             return Err(Violation::display(Rule::BadNewId, code::INVALID_OBJECT, detail));
         }
+        if id > self.limits.ids {
+            let detail = format!(
+                "{}: {id}, and ids that are free again are not used",
+                request.what()
+            );
+            return Err(Violation::display(Rule::BadNewId, code::NO_MEMORY, detail));
+        }
         match request.desc.child_interface {
             Some(interface) => Ok(Object::new(interface, request.object.version)),
             None if request.object.kind == Kind::Registry

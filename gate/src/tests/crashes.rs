@@ -473,6 +473,20 @@ fn floods_of_objects() {
 }
 
 #[test]
+fn ids_that_only_rise() {
+    let limits = Limits {
+        ids: 50,
+        ..Limits::default()
+    };
+    let mut client = Client::with(limits);
+    let compositor = client.bind("wl_compositor");
+    while client.session.object_count() < 50 {
+        client.ok(compositor, "create_region", &[New]);
+    }
+    client.breaks(Rule::BadNewId, compositor, "create_region", &[New]);
+}
+
+#[test]
 fn floods_of_each_kind() {
     let limits = Limits {
         callbacks: 5,

@@ -58,6 +58,7 @@ impl Bystander {
             get(&mut raw);
         }
         raw.global("wl_output");
+        raw.thrifty = true;
         let window = raw.show(SIZE, COLOURS[0]);
         let buffers = COLOURS.map(|colour| raw.buffer(SIZE, colour));
         raw.settle();

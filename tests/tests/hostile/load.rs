@@ -9,7 +9,7 @@ use heraldry_tests::client::raw::Raw;
 use heraldry_tests::colour::key::MAGENTA;
 use heraldry_tests::path::{Usage, until};
 
-use super::attack::Expect::{Host, Left, Lives};
+use super::attack::Expect::{Host, Left, Lives, Rule};
 use super::attack::{Attack, HOSTILE, Row, row};
 
 pub(crate) const ROWS: &[Row] = &[
@@ -82,6 +82,7 @@ pub(crate) const ROWS: &[Row] = &[
         full_client_ended,
         Lives,
     ),
+    row("A61x ids that only rise", ids_that_rise, Rule("bad-new-id")),
     row("A03a windows without number", many_windows, Lives),
     row("A80c new buffer with every commit", new_buffers, Lives),
     row(
@@ -142,6 +143,7 @@ fn flood(a: &mut Attack<'_>, clients: usize, what: Flood) {
     std::thread::scope(|scope| {
         for _ in 0..clients {
             let mut raw = a.another();
+            raw.thrifty = true;
             scope.spawn(move || {
                 let window = raw.window();
                 let title = "x".repeat(4000);
@@ -360,6 +362,14 @@ fn full_client_ended(a: &mut Attack<'_>) {
         assert!(told.contains("wrong configure serial"), "{told}");
         a.honest().settle();
         until("its place is free", || a.rig.stats().clients <= 2);
+    }
+}
+
+fn ids_that_rise(a: &mut Attack<'_>) {
+    while a.raw.roundtrip().is_ok() {
+        for _ in 0..1000 {
+            a.raw.send(1, "sync", &[New]);
+        }
     }
 }
 

@@ -74,6 +74,8 @@ pub struct Raw {
     pub ended: bool,
     /// It does not read what it is sent.
     pub deaf: bool,
+    /// It uses ids again, as libraries do. Who looks at ids had better not.
+    pub thrifty: bool,
 }
 
 impl Raw {
@@ -100,6 +102,7 @@ impl Raw {
             error: None,
             ended: false,
             deaf: false,
+            thrifty: false,
         }
     }
 
@@ -123,6 +126,15 @@ impl Raw {
         Some((u16::try_from(opcode).ok()?, interface.requests.get(opcode)?))
     }
 
+    fn fresh_id(&mut self) -> u32 {
+        if let Some(id) = self.freed.pop_if(|_| self.thrifty) {
+            self.done.remove(&id);
+            return id;
+        }
+        self.next += 1;
+        self.next - 1
+    }
+
     /// Sends a request; returns the id of the object that it makes, if it makes one.
     ///
     /// # Panics
@@ -141,17 +153,16 @@ impl Raw {
                 Arg::I(word) => body.extend(word.to_ne_bytes()),
                 Arg::S(text) => body.extend(encoded(text)),
                 Arg::New => {
-                    made = self.next;
+                    made = self.fresh_id();
                     body.extend(made.to_ne_bytes());
                 }
                 Arg::Fd(fd) => fds.push(fd),
             }
         }
-        if made != 0 {
-            self.next += 1;
-            if let Some(child) = desc.child_interface {
-                self.objects.insert(made, (child, version));
-            }
+        if made != 0
+            && let Some(child) = desc.child_interface
+        {
+            self.objects.insert(made, (child, version));
         }
         self.message(id, opcode, &body, &fds);
         made
