@@ -22,7 +22,7 @@ const BUG: u8 = 70;
 /// The program, and every process it starts, finds a device at /dev/wl0 whose named contexts connect to the given
 /// sockets. The exit status is the program's; 128 and the signal's number when a signal ended it.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "heraldry-sim", version)]
 struct Arguments {
     /// Sockets of the host, by context name; an empty name is the unnamed context.
     #[arg(long, value_name = "NAME=PATH", value_delimiter = ',', value_parser = socket)]
