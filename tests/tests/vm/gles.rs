@@ -55,7 +55,7 @@ fn gl_on_the_processor_only_if_asked_for_and_with_the_same_picture() {
     attempt(&setup, |machine| {
         machine.wait_for("compositor started");
         let pixman = picture(machine, "auto");
-        said(machine, "auto", "its GL runs on the processor");
+        said(machine, "auto", "renderer=\"pixman\"");
         stop(machine, "auto");
         let gl = picture(machine, "gles");
         said(
@@ -63,12 +63,12 @@ fn gl_on_the_processor_only_if_asked_for_and_with_the_same_picture() {
             "gles",
             "GL runs on the processor; --renderer pixman is faster",
         );
-        let far = |(a, b): ([u8; 3], [u8; 3])| a.into_iter().zip(b).any(|(a, b)| a.abs_diff(b) > ROUNDING);
-        let differing = pixman
-            .iter()
-            .zip(gl.iter())
-            .filter(|((_, _, pixman), (_, _, gl))| far((*pixman, *gl)))
-            .count();
-        assert_eq!(differing, 0, "pixels that GL draws otherwise");
+        let far = |a: [u8; 3], b: [u8; 3]| a.into_iter().zip(b).any(|(a, b)| a.abs_diff(b) > ROUNDING);
+        // A client that has just started draws its cursor last.
+        machine.until("GL's picture is Pixman's", |machine| {
+            let gl = machine.screen();
+            let mut both = pixman.iter().zip(gl.iter());
+            !both.any(|((_, _, pixman), (_, _, gl))| far(pixman, gl))
+        });
     });
 }

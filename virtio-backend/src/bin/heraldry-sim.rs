@@ -56,7 +56,9 @@ fn about(arguments: &Arguments) -> Option<Vec<u8>> {
     if let Some(shell) = arguments.completions {
         clap_complete::generate(shell, &mut Arguments::command(), "heraldry-sim", &mut text);
     } else if arguments.man {
-        clap_mangen::Man::new(Arguments::command()).render(&mut text).ok()?;
+        clap_mangen::Man::new(Arguments::command())
+            .render(&mut text)
+            .ok()?;
     } else {
         return None;
     }

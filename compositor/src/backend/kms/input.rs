@@ -87,17 +87,31 @@ pub(super) fn set_up(device: &mut ::input::Device, settings: &InputSettings) {
     }
 }
 
+/// Takes the devices that are there at the start, of which libinput tells without its descriptor becoming readable.
+pub(super) fn greet(state: &mut State, libinput: &mut ::input::Libinput) {
+    if let Err(error) = libinput.dispatch() {
+        debug!(%error, "libinput has nothing to say yet");
+    }
+    for event in libinput {
+        if let ::input::Event::Device(::input::event::DeviceEvent::Added(event)) = event {
+            added(state, ::input::event::EventTrait::device(&event));
+        }
+    }
+}
+
+fn added(state: &mut State, mut device: ::input::Device) {
+    set_up(&mut device, &state.core.policy.config().input);
+    info!(device = device.sysname(), "input device");
+    if let Backend::Kms(kms) = &mut state.backend {
+        kms.devices.push(device);
+    }
+}
+
 /// Takes one event.
 pub(super) fn handle(state: &mut State, event: InputEvent<LibinputInputBackend>) {
     state.core.heart.begin();
     match event {
-        InputEvent::DeviceAdded { mut device } => {
-            set_up(&mut device, &state.core.policy.config().input);
-            info!(device = device.sysname(), "input device");
-            if let Backend::Kms(kms) = &mut state.backend {
-                kms.devices.push(device);
-            }
-        }
+        InputEvent::DeviceAdded { device } => added(state, device),
         InputEvent::DeviceRemoved { device } => {
             info!(device = device.sysname(), "input device gone");
             if let Backend::Kms(kms) = &mut state.backend {

@@ -91,6 +91,8 @@ pub struct Kms {
     devices: Vec<::input::Device>,
     touch: input::Touches,
     active: bool,
+    /// Whether a frame was seen.
+    seen: bool,
 }
 
 impl std::fmt::Debug for Kms {
@@ -147,6 +149,7 @@ pub fn open(
         devices: Vec::new(),
         touch: input::Touches::default(),
         active,
+        seen: false,
     }));
     let primary = primary_gpu(&name).map_err(KmsError::Udev)?;
     let (id, path) = udev
@@ -158,6 +161,7 @@ pub fn open(
     handle
         .insert_source(udev, |event, (), state| state.udev(event))
         .map_err(watch("graphics devices"))?;
+    input::greet(state, &mut libinput);
     handle
         .insert_source(LibinputInputBackend::new(libinput), |event, (), state| {
             input::handle(state, event);
@@ -343,6 +347,11 @@ impl State {
             Some(DrmEventTime::Monotonic(time)) if !time.is_zero() => time,
             _ => now,
         };
+        if let Some(kms) = self.kms()
+            && !std::mem::replace(&mut kms.seen, true)
+        {
+            info!(after_boot_ms = now.as_millis(), "first frame");
+        }
         let sequence = metadata.map_or(0, |metadata| u64::from(metadata.sequence));
         self.with_card(|_, card| {
             if let Some(blank) = card.blank(crtc)

@@ -10,7 +10,7 @@ use smithay::backend::allocator::gbm::{GbmAllocator, GbmBufferFlags, GbmDevice};
 use smithay::backend::allocator::{Format, Fourcc};
 use smithay::backend::drm::compositor::{DrmCompositor, FrameError, FrameFlags};
 use smithay::backend::drm::exporter::gbm::GbmFramebufferExporter;
-use smithay::backend::drm::{DrmDevice, DrmDeviceFd, DrmSurface};
+use smithay::backend::drm::{DrmDevice, DrmDeviceFd, DrmNode, DrmSurface};
 use smithay::backend::renderer::Bind;
 use smithay::backend::renderer::gles::{GlesRenderbuffer, GlesRenderer};
 use smithay::backend::renderer::pixman::PixmanRenderer;
@@ -79,11 +79,13 @@ pub(super) enum Canvas {
 impl Painter {
     /// Chooses by what the device has.
     pub(super) fn new(fd: &DrmDeviceFd, choice: RendererChoice) -> Result<Self, PaintError> {
-        if choice != RendererChoice::Pixman {
+        // Looking for GL takes longer than everything else of a start, and nothing but a GPU has a render node.
+        let gpu = DrmNode::from_file(fd).is_ok_and(|node| node.has_render());
+        if choice == RendererChoice::Gles || (choice == RendererChoice::Auto && gpu) {
             match Self::gl(fd, choice == RendererChoice::Gles) {
                 Ok(painter) => return Ok(painter),
                 Err(error) if choice == RendererChoice::Gles => return Err(error),
-                Err(error) => info!(%error, "no GPU; Pixman draws"),
+                Err(error) => info!(%error, "the GPU has no GL for us; Pixman draws"),
             }
         }
         Ok(Self::Pixman(PixmanRenderer::new().map_err(RenderError::from)?))
