@@ -14,7 +14,7 @@ use smithay::backend::renderer::pixman::PixmanRenderer;
 use smithay::wayland::compositor::CompositorState;
 use smithay::wayland::cursor_shape::CursorShapeManagerState;
 use smithay::wayland::fractional_scale::FractionalScaleManagerState;
-use smithay::wayland::output::OutputManagerState;
+use smithay::wayland::output::{OutputManagerState, OutputUserData, WlOutputData, XdgOutputUserData};
 use smithay::wayland::presentation::PresentationState;
 use smithay::wayland::selection::data_device::DataDeviceState;
 use smithay::wayland::selection::primary_selection::PrimarySelectionState;
@@ -25,9 +25,12 @@ use smithay::wayland::shm::ShmState;
 use smithay::wayland::single_pixel_buffer::SinglePixelBufferState;
 use smithay::wayland::viewporter::ViewporterState;
 use wayland_protocols::xdg::shell::server::xdg_toplevel::WmCapabilities;
+use wayland_protocols::xdg::xdg_output::zv1::server::zxdg_output_manager_v1::ZxdgOutputManagerV1;
+use wayland_protocols::xdg::xdg_output::zv1::server::zxdg_output_v1::ZxdgOutputV1;
 use wayland_protocols_misc::server_decoration::server::org_kde_kwin_server_decoration_manager::Mode as KdeMode;
-use wayland_server::DisplayHandle;
 use wayland_server::backend::{ClientData, ClientId, GlobalHandler, GlobalId, Handle, ObjectData, ObjectId};
+use wayland_server::protocol::wl_output::WlOutput;
+use wayland_server::{Client, DataInit, DisplayHandle, GlobalDispatch, New};
 
 use crate::client::ClientState;
 use crate::state::{Core, State};
@@ -177,6 +180,33 @@ impl Core {
         }
     }
 }
+
+/// The global of a screen that is plugged in comes into being while clients are there. Nobody may see it before [`adopt`]
+/// has put it behind the filter: a client that binds at once would be killed for a global that is gone already.
+impl GlobalDispatch<WlOutput, WlOutputData> for State {
+    fn bind(
+        state: &mut Self,
+        display: &DisplayHandle,
+        client: &Client,
+        resource: New<WlOutput>,
+        data: &WlOutputData,
+        init: &mut DataInit<'_, Self>,
+    ) {
+        <OutputManagerState as GlobalDispatch<WlOutput, WlOutputData, Self>>::bind(
+            state, display, client, resource, data, init,
+        );
+    }
+
+    fn can_view(_client: Client, _data: &WlOutputData) -> bool {
+        false
+    }
+}
+
+// The rest of what smithay's delegate_output! says.
+wayland_server::delegate_global_dispatch!(State: [ZxdgOutputManagerV1: ()] => OutputManagerState);
+wayland_server::delegate_dispatch!(State: [WlOutput: OutputUserData] => OutputManagerState);
+wayland_server::delegate_dispatch!(State: [ZxdgOutputV1: XdgOutputUserData] => OutputManagerState);
+wayland_server::delegate_dispatch!(State: [ZxdgOutputManagerV1: ()] => OutputManagerState);
 
 /// Puts `global` behind the filter. With an `owner`, no other VM sees it whatever the policy says.
 ///

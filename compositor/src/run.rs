@@ -177,10 +177,6 @@ pub fn assemble(
     };
     state.core.publish_outputs();
     state.init_input();
-    let config = state.core.policy.config();
-    for vm in config.vms.values() {
-        state.core.ensure_vm(vm);
-    }
     Ok(state)
 }
 
@@ -381,8 +377,11 @@ impl State {
         self.core.render.apply(&config.appearance);
         self.core.policy.swap(config);
         let config = self.core.policy.config();
+        // The others are made when they come: each costs a keymap, and a start should be quick.
         for vm in config.vms.values() {
-            self.core.ensure_vm(vm);
+            if self.core.vms.get(&vm.name).is_some() {
+                self.core.ensure_vm(vm);
+            }
         }
         self.core.disconnect_refused();
         if let Some(notice) = self.core.fallback_notice.take() {

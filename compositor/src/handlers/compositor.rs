@@ -15,7 +15,7 @@ use smithay::wayland::shell::xdg::{SurfaceCachedState, ToplevelSurface};
 use smithay::wayland::shm::{ShmHandler, ShmState};
 use smithay::wayland::viewporter::ViewportCachedState;
 use smithay::{
-    delegate_compositor, delegate_fractional_scale, delegate_output, delegate_presentation, delegate_shm,
+    delegate_compositor, delegate_fractional_scale, delegate_presentation, delegate_shm,
     delegate_single_pixel_buffer, delegate_viewporter,
 };
 use tracing::debug;
@@ -279,7 +279,6 @@ impl FractionalScaleHandler for State {
 
 delegate_compositor!(State);
 delegate_shm!(State);
-delegate_output!(State);
 delegate_viewporter!(State);
 delegate_fractional_scale!(State);
 delegate_single_pixel_buffer!(State);

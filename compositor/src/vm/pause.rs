@@ -40,6 +40,10 @@ fn notice(vm: &VmName, reason: PauseReason) -> Option<String> {
 impl State {
     /// Stops serving a VM; with `hide` its windows are hidden too. False if it is not known.
     pub fn pause(&mut self, name: &VmName, reason: PauseReason, hide: bool) -> bool {
+        // It may not have come yet.
+        if let Some(settings) = self.core.settings(name) {
+            self.core.ensure_vm(&settings);
+        }
         let Some(vm) = self.core.vms.get_mut(name) else {
             return false;
         };

@@ -25,11 +25,16 @@ fn outputs(fixture: &Fixture, client: ClientId) -> usize {
 #[test]
 fn a_screen_comes_and_goes_as_a_global() {
     let mut fixture = Fixture::default();
-    let client = fixture.add_client("work");
+    let client = fixture.add_gated_client("work");
     assert_eq!(outputs(&fixture, client), 1);
+    let before = fixture.client(client).seen.globals.clone();
     let screen = second(&mut fixture);
     fixture.roundtrip(client);
     assert_eq!(outputs(&fixture, client), 2);
+    // None that goes again at once: who binds it would be killed.
+    let seen = &fixture.client(client).seen;
+    assert!(seen.removed.is_empty(), "{:?}", seen.removed);
+    assert_eq!(seen.globals.len(), before.len() + 1);
     assert!(fixture.state.unplug(screen));
     fixture.roundtrip(client);
     assert_eq!(outputs(&fixture, client), 1);
