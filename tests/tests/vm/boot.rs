@@ -104,6 +104,12 @@ fn programs_are_confined_started_again_and_nobody_stays_behind() {
     });
 }
 
+/// The kernel's time at the start of a line of init's.
+fn seconds(line: &str) -> f64 {
+    let time = line.trim_start_matches('[').split(']').next();
+    time.and_then(|time| time.trim().parse().ok()).expect("a time")
+}
+
 #[test]
 fn ctrl_alt_del_restarts_and_the_users_image_boots() {
     let setup = Setup {
@@ -112,9 +118,21 @@ fn ctrl_alt_del_restarts_and_the_users_image_boots() {
         ..Setup::default()
     };
     attempt(&setup, |machine| {
+        let init = machine.wait_for("heraldry init ");
         machine.wait_for("heraldry.no-such on the kernel command line is unknown");
         machine.wait_for("no virtio_wl device /dev/wl0");
-        machine.wait_for("compositor started");
+        let started = machine.wait_for("compositor started");
+        let first = machine.wait_for("first frame");
+        let (init, started) = (seconds(&init), seconds(&started));
+        let first = first
+            .rsplit_once("after_boot_ms=")
+            .and_then(|(_, ms)| ms.parse::<f64>().ok());
+        let first = first.expect("milliseconds") / 1000.0;
+        println!(
+            "first frame {first:.2} s after the kernel's start: kernel {init:.2}, devices {:.2}, compositor {:.2}",
+            started - init,
+            first - started
+        );
         machine.wait_for("input: ");
         machine.qmp.chord(&["ctrl", "alt", "delete"]);
         machine.wait_for("restarting (Ctrl-Alt-Del)");
