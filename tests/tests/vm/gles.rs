@@ -57,7 +57,7 @@ fn gl_on_the_processor_only_if_asked_for_and_with_the_same_picture() {
         let pixman = picture(machine, "auto");
         said(machine, "auto", "renderer=\"pixman\"");
         stop(machine, "auto");
-        let gl = picture(machine, "gles");
+        picture(machine, "gles");
         said(
             machine,
             "gles",
