@@ -9,3 +9,4 @@ mod image;
 mod rate;
 mod seat;
 mod session;
+mod turned;

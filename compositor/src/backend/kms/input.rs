@@ -171,10 +171,13 @@ fn click(state: &mut State, pressed: bool) {
     state.input(Event::Button(BTN_LEFT, button));
 }
 
-/// Absolute devices cover the first screen.
+/// Absolute devices cover the first screen, as it stands and not as its picture is turned.
 fn move_to<E: AbsolutePositionEvent<LibinputInputBackend>>(state: &mut State, event: &E) {
-    let rect = state.core.outputs.first().rect();
-    let at: Point<f64, Logical> = event.position_transformed(rect.size);
+    let screen = state.core.outputs.first();
+    let (rect, transform) = (screen.rect(), screen.output().current_transform());
+    let size = transform.invert().transform_size(rect.size);
+    let at: Point<f64, Logical> =
+        transform.transform_point_in(event.position_transformed(size), &size.to_f64());
     state.input(Event::Motion(at + rect.loc.to_f64()));
 }
 
