@@ -72,6 +72,19 @@ fn compositor(machine: &mut Machine) -> u32 {
         .unwrap_or_else(|_| panic!("one compositor: {text:?}"))
 }
 
+/// The compositor crashes. Returns how long it took until another one ran.
+fn crash(machine: &mut Machine) -> Duration {
+    let pid = compositor(machine);
+    let start = Instant::now();
+    // Rust's runtime takes the first for a stack that is too small, and lets the fault come again.
+    machine.shell.run(&format!("kill -SEGV {pid}; kill -SEGV {pid}"));
+    machine.wait_for("the compositor crashed");
+    machine.wait_for("running backend=\"kms\"");
+    let back = start.elapsed();
+    assert!(back < Duration::from_secs(10), "{back:?}");
+    back
+}
+
 /// Starts a terminal in a VM in which nothing moves.
 pub(crate) fn start_still(machine: &mut Machine, vm: &str) {
     machine
@@ -138,15 +151,8 @@ fn keys_and_pointer_reach_windows_and_a_crash_costs_nobody_but_the_windows() {
         });
 
         // A crash.
-        let pid = compositor(machine);
-        let start = Instant::now();
-        // Rust's runtime takes the first for a stack that is too small, and lets the fault come again.
-        machine.shell.run(&format!("kill -SEGV {pid}; kill -SEGV {pid}"));
-        machine.wait_for("the compositor crashed");
-        machine.wait_for("running backend=\"kms\"");
-        let back = start.elapsed();
+        let back = crash(machine);
         println!("back {} ms after a crash", back.as_millis());
-        assert!(back < Duration::from_secs(10), "{back:?}");
         machine.until("the old clients have ended", |machine| {
             machine.shell.try_run("busybox pidof foot").0 != 0
         });
@@ -225,7 +231,9 @@ fn a_broken_configuration_is_on_the_screen_and_no_vm_is_served() {
         append: "heraldry.config=/etc/heraldry/broken.kdl".to_owned(),
         files: setup()
             .files
-            .with("/etc/heraldry/broken.kdl", "schema 1\nno-such-node\n"),
+            .with("/etc/heraldry/broken.kdl", "schema 1\nno-such-node\n")
+            // As it is started where users have it: under no emulator.
+            .with("/etc/heraldry/services", "shell 0 /usr/lib/heraldry-test/shell\n"),
         ..setup()
     };
     attempt(&setup, |machine| {
@@ -235,6 +243,13 @@ fn a_broken_configuration_is_on_the_screen_and_no_vm_is_served() {
         let background = screen.at(2, 2);
         let drawn = screen.iter().filter(|(.., colour)| *colour != background).count();
         assert!(drawn > 500, "a notice on the screen: {drawn} pixels");
+        let back = crash(machine);
+        println!("without an emulator: back {} ms after a crash", back.as_millis());
+        assert_eq!(
+            settled(machine).first_difference(&screen),
+            None,
+            "the notice is back"
+        );
         machine.shell.run_last("ctl reboot");
         machine.wait_for_end();
     });
