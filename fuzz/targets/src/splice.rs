@@ -13,6 +13,7 @@ use std::os::unix::net::UnixStream;
 use arbitrary::{Result, Unstructured};
 use heraldry_config::UnsealedMemory;
 use heraldry_host::splice::{End, MAX_FDS, Refused, Side, Splice};
+use heraldry_virtio::wire::display::{WINDOW_BYTES, WINDOW_FDS};
 use rustix::event::epoll::EventFlags;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{
@@ -96,6 +97,8 @@ struct Way {
     read: usize,
     /// Descriptors on their way, with the position of the byte that they were sent with.
     fds: VecDeque<(usize, Kind)>,
+    /// Descriptors that came.
+    fds_read: u64,
     /// Something that may not pass was sent.
     fault: bool,
 }
@@ -107,6 +110,8 @@ struct Rig {
     /// From the client, from the compositor.
     ways: [Way; 2],
     unsealed: UnsealedMemory,
+    /// What the compositor said that it has worked off: bytes, descriptors.
+    credited: (u64, u64),
     /// Somebody closed or shut down.
     left: bool,
     over: bool,
@@ -143,6 +148,7 @@ impl Rig {
             ends: [Some(client), Some(compositor)],
             ways: Default::default(),
             unsealed,
+            credited: (0, 0),
             left: false,
             over: false,
         })
@@ -176,9 +182,35 @@ impl Rig {
                     let _gone = shutdown(end, how);
                 }
             }
+            23..=25 => self.credit(),
+            // A number that is older than one before, as no compositor says it.
+            26 => self.credit_of(u64::from(u.arbitrary::<u8>()?), 0),
             _ => self.turn(),
         }
         Ok(())
+    }
+
+    /// The compositor says what it has read.
+    fn credit(&mut self) {
+        let way = &self.ways[at(Side::Client)];
+        let read = (u64::try_from(way.read).unwrap_or(0), way.fds_read);
+        self.credit_of(read.0, read.1);
+    }
+
+    fn credit_of(&mut self, bytes: u64, fds: u64) {
+        let way = &self.ways[at(Side::Client)];
+        let (bytes, fds) = (
+            bytes.min(u64::try_from(way.read).unwrap_or(0)),
+            fds.min(way.fds_read),
+        );
+        self.credited = (self.credited.0.max(bytes), self.credited.1.max(fds));
+        if self.over {
+            return;
+        }
+        if let Err(end) = self.splice.credit(bytes, fds) {
+            self.ended(&end);
+            self.over = true;
+        }
     }
 
     fn write(&mut self, side: Side, u: &mut Unstructured<'_>, ledger: &Ledger) -> Result<()> {
@@ -258,9 +290,17 @@ impl Rig {
             };
             for fd in rights {
                 let (_, kind) = way.fds.pop_front().expect("a descriptor that was sent");
+                way.fds_read += 1;
                 check(&fd, kind);
                 assert!(kind.may_pass(from, self.unsealed), "{kind:?} passed");
             }
+        }
+        if side == Side::Compositor && !self.left {
+            let read = u64::try_from(way.read).unwrap_or(0);
+            assert!(
+                read <= self.credited.0 + WINDOW_BYTES && way.fds_read <= self.credited.1 + WINDOW_FDS,
+                "more than the window"
+            );
         }
         let late = way.fds.front().filter(|(position, _)| *position < way.read);
         assert_eq!(late, None, "a descriptor is later than its byte");
@@ -325,6 +365,10 @@ impl Rig {
         }
         loop {
             self.turn();
+            if self.over {
+                return;
+            }
+            self.credit();
             if self.over {
                 return;
             }
