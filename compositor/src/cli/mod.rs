@@ -28,7 +28,7 @@ const EXIT_BUG: u8 = 70;
 
 /// A Wayland compositor for windows of other VMs, each framed in the arms of the VM it came from.
 #[derive(Debug, Parser)]
-#[command(name = "heraldry", version, about, max_term_width = 100)]
+#[command(name = "heraldry", version, max_term_width = 100)]
 pub struct Cli {
     /// How much to log to standard error: error, warn, info, debug, or a tracing filter.
     #[arg(long, global = true, default_value = "info", value_name = "LEVEL")]
