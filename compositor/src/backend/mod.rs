@@ -9,10 +9,13 @@ pub mod winit;
 
 use std::time::Duration;
 
+use smithay::backend::input::{Axis, InputBackend, PointerAxisEvent};
+
 pub use screenshot::Picture;
 
+use crate::input::Event;
 use crate::outputs::ScreenId;
-use crate::state::Core;
+use crate::state::{Core, State};
 
 /// Time between two frames: 60 a second.
 pub const FRAME_INTERVAL: Duration = Duration::from_nanos(16_666_667);
@@ -81,6 +84,19 @@ impl Backend {
             Self::Headless(_) => "headless",
             Self::Winit(_) => "winit",
             Self::Kms(_) => "kms",
+        }
+    }
+}
+
+/// Takes a scroll of a backend's device. A wheel that only counts its clicks moves 15 logical pixels with each.
+fn scroll<B: InputBackend>(state: &mut State, event: &impl PointerAxisEvent<B>) {
+    for axis in [Axis::Horizontal, Axis::Vertical] {
+        let v120 = event.amount_v120(axis);
+        let distance = event
+            .amount(axis)
+            .or_else(|| v120.map(|v120| v120 * 15.0 / 120.0));
+        if let Some(distance) = distance.filter(|distance| *distance != 0.0) {
+            state.input(Event::Scroll(axis, event.source(), distance, v120));
         }
     }
 }

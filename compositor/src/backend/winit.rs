@@ -2,8 +2,7 @@
 //! A window of another compositor or an X server, drawn with GLES: for development.
 
 use smithay::backend::input::{
-    AbsolutePositionEvent, Axis, InputBackend, InputEvent, KeyboardKeyEvent, PointerAxisEvent,
-    PointerButtonEvent,
+    AbsolutePositionEvent, InputBackend, InputEvent, KeyboardKeyEvent, PointerButtonEvent,
 };
 use smithay::backend::renderer::damage::OutputDamageTracker;
 use smithay::backend::renderer::gles::{GlesRenderbuffer, GlesRenderer};
@@ -138,15 +137,7 @@ fn input<B: InputBackend>(state: &mut State, event: &InputEvent<B>) {
         }
         InputEvent::PointerButton { event } => state.input(Event::Button(event.button_code(), event.state())),
         InputEvent::PointerAxis { event } => {
-            for axis in [Axis::Horizontal, Axis::Vertical] {
-                let v120 = event.amount_v120(axis);
-                let distance = event
-                    .amount(axis)
-                    .or_else(|| v120.map(|v120| v120 * 15.0 / 120.0));
-                if let Some(distance) = distance.filter(|distance| *distance != 0.0) {
-                    state.input(Event::Scroll(axis, event.source(), distance, v120));
-                }
-            }
+            super::scroll(state, event);
         }
         InputEvent::TouchDown { .. }
         | InputEvent::TouchMotion { .. }

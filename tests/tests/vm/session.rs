@@ -272,7 +272,11 @@ fn a_vms_window_is_on_the_screen_as_it_is_without_one() {
         foot.args(words).args(["sh", "-c", "sleep 1000"]);
         let _foot = rig.run("work", "foot", &mut foot);
         let _area = rig.content_of("work");
-        std::thread::sleep(Duration::from_secs(1));
+        // A client that has just started draws its cursor last.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while real.first_difference(&rig.picture()).is_some() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(50));
+        }
         assert_eq!(
             real.first_difference(&rig.picture()),
             None,

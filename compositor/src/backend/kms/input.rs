@@ -6,8 +6,8 @@
 
 use heraldry_config::{AccelProfile, InputSettings, Pointing};
 use smithay::backend::input::{
-    AbsolutePositionEvent, Axis, ButtonState, InputEvent, KeyboardKeyEvent, PointerAxisEvent,
-    PointerButtonEvent, PointerMotionEvent, TabletToolTipEvent, TabletToolTipState, TouchEvent, TouchSlot,
+    AbsolutePositionEvent, ButtonState, InputEvent, KeyboardKeyEvent, PointerButtonEvent, PointerMotionEvent,
+    TabletToolTipEvent, TabletToolTipState, TouchEvent, TouchSlot,
 };
 use smithay::backend::libinput::LibinputInputBackend;
 use smithay::utils::{Logical, Point};
@@ -128,7 +128,7 @@ pub(super) fn handle(state: &mut State, event: InputEvent<LibinputInputBackend>)
         }
         InputEvent::PointerMotionAbsolute { event } => move_to(state, &event),
         InputEvent::PointerButton { event } => state.input(Event::Button(event.button_code(), event.state())),
-        InputEvent::PointerAxis { event } => scroll(state, &event),
+        InputEvent::PointerAxis { event } => crate::backend::scroll(state, &event),
         InputEvent::TabletToolAxis { event } => move_to(state, &event),
         InputEvent::TabletToolTip { event } => {
             move_to(state, &event);
@@ -179,16 +179,4 @@ fn move_to<E: AbsolutePositionEvent<LibinputInputBackend>>(state: &mut State, ev
     let at: Point<f64, Logical> =
         transform.transform_point_in(event.position_transformed(size), &size.to_f64());
     state.input(Event::Motion(at + rect.loc.to_f64()));
-}
-
-fn scroll<E: PointerAxisEvent<LibinputInputBackend>>(state: &mut State, event: &E) {
-    for axis in [Axis::Horizontal, Axis::Vertical] {
-        let v120 = event.amount_v120(axis);
-        let distance = event
-            .amount(axis)
-            .or_else(|| v120.map(|v120| v120 * 15.0 / 120.0));
-        if let Some(distance) = distance.filter(|distance| *distance != 0.0) {
-            state.input(Event::Scroll(axis, event.source(), distance, v120));
-        }
-    }
 }
