@@ -17,6 +17,8 @@ use crate::recipe::{Item, parse};
 
 /// Where libraries go, whatever the path that a program finds them by: the rest are links.
 const LIBRARIES: &str = "/usr/lib";
+/// Zeros behind a packed archive, which is also what the next one is aligned to.
+const PACK_END: usize = 4;
 
 /// Where things come from.
 #[derive(Debug, Clone, Default)]
@@ -229,13 +231,15 @@ fn library(tree: &mut Tree, path: &Path) -> Result<(), ImageError> {
 }
 
 /// Packs an archive as the kernel can unpack it. One thread and a fixed level: the same bytes each time.
+///
+/// LZ4 in the kernel's old form, which has no end: zeros say that nothing follows but perhaps another archive.
 pub fn pack(archive: &[u8], level: u8) -> Result<Vec<u8>, ImageError> {
     let failed = |error: std::io::Error| ImageError::Tool {
-        tool: "zstd",
+        tool: "lz4",
         why: error.to_string(),
     };
-    let mut child = Command::new("zstd")
-        .args(["-q", "-c", "--single-thread", &format!("-{level}")])
+    let mut child = Command::new("lz4")
+        .args(["-q", "-c", "-l", &format!("-{level}")])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -253,14 +257,15 @@ pub fn pack(archive: &[u8], level: u8) -> Result<Vec<u8>, ImageError> {
         written.and(output)
     });
     let output = written.map_err(failed)?;
-    if output.status.success() {
-        Ok(output.stdout)
-    } else {
-        Err(ImageError::Tool {
-            tool: "zstd",
+    if !output.status.success() {
+        return Err(ImageError::Tool {
+            tool: "lz4",
             why: output.status.to_string(),
-        })
+        });
     }
+    let mut packed = output.stdout;
+    packed.resize(packed.len().next_multiple_of(PACK_END) + PACK_END, 0);
+    Ok(packed)
 }
 
 #[cfg(test)]

@@ -25,8 +25,8 @@ struct Args {
     /// The kernel's lib/modules/VERSION.
     #[arg(long, value_name = "FOLDER")]
     modules: Option<PathBuf>,
-    /// How hard to pack, 1 to 19.
-    #[arg(long, default_value_t = 19, value_parser = clap::value_parser!(u8).range(1..=19))]
+    /// How hard to pack, 1 to 12.
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u8).range(1..=12))]
     level: u8,
     /// The file to write.
     #[arg(long, value_name = "FILE")]
