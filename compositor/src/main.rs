@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use heraldry_compositor::cli::{self, Cli};
 use heraldry_compositor::init;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 fn main() -> ExitCode {
     if init::is_init() {
@@ -17,17 +18,16 @@ fn main() -> ExitCode {
         return init::main();
     }
     // Smithay's own lines are developer facts; a filter that names it still shows them.
-    let filter = match EnvFilter::try_new(format!("smithay=warn,{}", cli.log)) {
+    let filter = match format!("smithay=warn,{}", cli.log).parse::<Targets>() {
         Ok(filter) => filter,
         Err(error) => {
             return cli::fail_usage(&format!("--log {:?} is no level and no filter: {error}", cli.log));
         }
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(false)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .init();
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    tracing_subscriber::registry().with(lines).with(filter).init();
     cli::main(cli)
 }

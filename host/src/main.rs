@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use heraldry_host::daemon::{Daemon, DaemonError};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 /// Connects the programs of app VMs with the compositor VM.
 #[derive(Debug, Parser)]
@@ -50,16 +51,15 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = match EnvFilter::try_new(&cli.log) {
+    let filter = match cli.log.parse::<Targets>() {
         Ok(filter) => filter,
         Err(error) => return fail(&format!("--log: {error}")),
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(false)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .init();
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    tracing_subscriber::registry().with(lines).with(filter).init();
     match cli.command {
         Command::Run { config, dir } => run(&config, dir.as_deref()),
         Command::Stats { dir } => stats(&dir),

@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
 /// Where the configuration is if nobody says otherwise.
 pub(super) const DEFAULT_CONFIG: &str = "/etc/heraldry/heraldry.kdl";
 const PREFIX: &str = "heraldry.";
@@ -42,6 +44,15 @@ impl Default for BootOptions {
     }
 }
 
+impl BootOptions {
+    /// What is logged.
+    pub(super) fn filter(&self) -> Targets {
+        // Only what can be read gets into the options.
+        let filter = self.log.parse();
+        filter.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO))
+    }
+}
+
 /// Reads the command line. Returns the options, and what is wrong with it: a word that cannot be understood changes
 /// nothing, because a machine that does not boot over a typing error helps nobody.
 pub(super) fn parse(text: &str) -> (BootOptions, Vec<String>) {
@@ -58,7 +69,7 @@ pub(super) fn parse(text: &str) -> (BootOptions, Vec<String>) {
         }
         match key {
             "config" => absolute(key, value, &mut warnings, |path| options.config = path),
-            "log" => match tracing_subscriber::EnvFilter::try_new(value) {
+            "log" => match value.parse::<Targets>() {
                 Ok(_) => value.clone_into(&mut options.log),
                 Err(error) => warnings.push(format!("heraldry.log={value:?} is no level: {error}")),
             },
@@ -143,7 +154,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_understood_is_a_warning_and_changes_nothing() {
-        let text = "heraldry.confg=/x heraldry.config heraldry.config= heraldry.config=relative heraldry.log=lo[ud \
+        let text = "heraldry.confg=/x heraldry.config heraldry.config= heraldry.config=relative heraldry.log=smithay=loud \
                     heraldry.renderer=vulkan";
         let (options, warnings) = parse(text);
         assert_eq!(options, BootOptions::default());

@@ -34,7 +34,7 @@ use calloop::{EventLoop, Interest, LoopHandle, LoopSignal, Mode, PostAction};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::system::{RebootCommand, reboot};
 use tracing::{info, warn};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::prelude::*;
 
 use cmdline::BootOptions;
 use ending::Ending;
@@ -113,13 +113,13 @@ struct Init {
 fn run(journal: &Journal, failures: &[String]) -> Result<Ending, InitError> {
     let text = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
     let (options, warnings) = cmdline::parse(&text);
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&options.log))
+    let lines = tracing_subscriber::fmt::layer()
         .with_timer(Uptime)
         .with_writer(journal.clone())
         .with_target(false)
-        .with_ansi(false)
-        .init();
+        .with_ansi(false);
+    let filter = options.filter();
+    tracing_subscriber::registry().with(lines).with(filter).init();
     info!("heraldry init {}", env!("CARGO_PKG_VERSION"));
     for problem in failures.iter().chain(&warnings) {
         warn!("{problem}");

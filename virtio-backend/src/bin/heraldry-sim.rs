@@ -11,7 +11,8 @@ use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser};
 use heraldry_virtio::emulator::{self, EmulatorError, Options};
 use heraldry_virtio::wire::ContextName;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 /// Exit codes of our own; otherwise the program's.
 const USER: u8 = 1;
@@ -105,17 +106,15 @@ fn main() -> ExitCode {
         let _closed = std::io::stdout().write_all(&text);
         return ExitCode::SUCCESS;
     }
-    let filter = match EnvFilter::try_new(&arguments.log) {
+    let filter = match arguments.log.parse::<Targets>() {
         Ok(filter) => filter,
         Err(error) => {
             eprintln!("heraldry-sim: --log: {error}");
             return ExitCode::from(USER);
         }
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines).with(filter).init();
     let outcome = options(arguments).and_then(|options| Ok(emulator::run(&options)?));
     outcome.map_or_else(
         |error| {
