@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use wayland_backend::protocol::{ArgumentType, MessageDesc};
 use wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_dmabuf_feedback_v1;
 use wayland_protocols::wp::primary_selection::zv1::server::zwp_primary_selection_source_v1;
-use wayland_server::protocol::{wl_data_source, wl_keyboard, wl_registry, wl_touch};
+use wayland_server::protocol::{wl_data_source, wl_keyboard, wl_registry, wl_shm, wl_touch};
 
 use crate::objects::{FIRST_SERVER_ID, Object};
 use crate::outbox::Outbox;
@@ -168,10 +168,13 @@ impl<S: Services> Session<S> {
 
     /// What of an event the client may know.
     fn filter(&mut self, id: u32, object: Object, opcode: u16, args: &Args<'_>) -> Filter {
+        self.state.told(id, object.kind, opcode, args);
         match (object.kind, opcode) {
+            // A client is told of the formats alone whose lines can be checked.
+            (Kind::Shm, wl_shm::EVT_FORMAT_OPCODE) if !self.state.offers_format(args.uint(0)) => Filter::Drop,
             (Kind::Display, DELETE_ID) => {
                 if let Some(object) = self.objects.free(args.uint(0)) {
-                    self.state.freed(object.kind);
+                    self.state.freed(args.uint(0), object.kind);
                 }
                 Filter::Pass
             }
@@ -228,7 +231,11 @@ impl<S: Services> Session<S> {
             (Kind::XdgSurface, _) => u64::from(id),
             _ => 0,
         };
-        self.serials.hand_out(args.uint(0), cause, place)
+        let number = self.serials.hand_out(args.uint(0), cause, place);
+        if object.kind == Kind::XdgSurface {
+            self.state.configured(id, number, args.uint(0));
+        }
+        number
     }
 }
 

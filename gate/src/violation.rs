@@ -99,10 +99,14 @@ rules! {
     PoolMemory = "pool-memory",
     /// A buffer does not lie within its pool, or its size cannot be.
     BufferBounds = "buffer-bounds",
+    /// A buffer has a format that this client was not offered.
+    BufferFormat = "buffer-format",
     /// A window shows a buffer from the part of a pool that grew after it was shared.
     GrownPool = "grown-pool",
     /// A buffer scale is not positive.
     BufferScale = "buffer-scale",
+    /// A buffer is attached with an offset, in a version that has a request of its own for that.
+    AttachOffset = "attach-offset",
     /// A subsurface is its own parent or ancestor, or already has a parent.
     SubsurfaceParent = "subsurface-parent",
     /// Subsurfaces are nested too deeply.
@@ -111,8 +115,14 @@ rules! {
     TreeSurfaces = "tree-surfaces",
     /// A subsurface is placed next to itself or to a surface that is neither parent nor sibling.
     SubsurfaceSibling = "subsurface-sibling",
-    /// A surface gets two roles at once.
+    /// A surface gets two roles at once, or another one than it had.
     SurfaceRole = "surface-role",
+    /// An object of the shell is used before it is complete, or destroyed before what belongs to it.
+    ObjectOrder = "object-order",
+    /// A configure is acknowledged that was never sent, or was acknowledged before.
+    UnsentConfigure = "unsent-configure",
+    /// A surface or window gets a second one of what it may have once.
+    SecondExtension = "second-extension",
     /// A popup has no parent, an impossible one, or is its own ancestor.
     PopupParent = "popup-parent",
     /// A window is its own parent or ancestor.
@@ -125,6 +135,10 @@ rules! {
     PositionerSize = "positioner-size",
     /// A viewport gets a rectangle that is not one.
     ViewportSize = "viewport-size",
+    /// A viewport of a destroyed surface is changed.
+    ViewportSurface = "viewport-surface",
+    /// The offer of a drag is finished before the drop or twice, or an action is none.
+    DragOffer = "drag-offer",
 }
 
 impl fmt::Display for Rule {

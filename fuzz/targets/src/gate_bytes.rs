@@ -3,7 +3,8 @@
 //! cut.
 //!
 //! Input: flags and messages a turn, descriptors, cut, then what the client sends. After each turn the compositor does
-//! what one does: announces globals, calls back, confirms deletions. So recorded sessions of real programs are seeds.
+//! what one does: announces globals, calls back, confirms deletions, and has configured what is acknowledged next. So
+//! recorded sessions of real programs are seeds.
 
 use std::collections::VecDeque;
 
@@ -15,6 +16,10 @@ use crate::wayland::{Arg, FIRST_SERVER_ID, GLOBALS, header};
 const MOST_INPUT: usize = 1 << 16;
 /// The flag for a client that has bound every global before.
 const BOUND: u8 = 0x80;
+/// `xdg_surface.ack_configure`, and its length.
+const ACK: (u16, usize) = (4, 12);
+/// The most configures that come before one is acknowledged.
+const MOST_CONFIGURES: u32 = 64;
 /// Large enough for the pools of recorded programs.
 const MEMORY: u64 = 1 << 30;
 
@@ -60,9 +65,10 @@ fn session(bytes: &[u8], bound: bool, turn: usize, fds: usize, cut: usize) -> Tr
     if bound {
         world.bind_everything();
     }
-    let mut there = 0;
+    let (mut there, mut configures) = (0, 0);
     let mut rest = bytes;
     while !rest.is_empty() {
+        configure(&mut world, rest, &mut configures);
         let (now, later) = rest.split_at(messages(rest, turn));
         rest = later;
         let before = world.transcript.fds;
@@ -79,11 +85,36 @@ fn session(bytes: &[u8], bound: bool, turn: usize, fds: usize, cut: usize) -> Tr
     world.finish()
 }
 
-/// Bytes of the next `count` messages, as far as their lengths can be.
+/// The client is about to acknowledge a configure: it was sent as many before, by its own count.
+fn configure(world: &mut World, bytes: &[u8], sent: &mut u32) {
+    let Some((id, opcode, len)) = header(bytes) else {
+        return;
+    };
+    let number = bytes.get(8..12).and_then(|word| word.try_into().ok());
+    let number = u32::from_le_bytes(number.unwrap_or_default());
+    let of_shell = world
+        .objects
+        .live(id)
+        .is_some_and(|object| object.interface.name == "xdg_surface");
+    if (opcode, len) != ACK || !of_shell || number > *sent + MOST_CONFIGURES {
+        return;
+    }
+    while *sent < number {
+        *sent += 1;
+        assert!(
+            world
+                .event(id, 0, &[Arg::Word(10 * *sent)])
+                .is_ok_and(|passed| passed)
+        );
+    }
+}
+
+/// Bytes of the next `count` messages, as far as their lengths can be. What may acknowledge a configure comes first.
 fn messages(bytes: &[u8], count: usize) -> usize {
     let mut at = 0;
     for _ in 0..count {
         match header(&bytes[at..]) {
+            Some((_, opcode, len)) if at > 0 && (opcode, len) == ACK => return at,
             Some((_, _, len)) if len >= 8 && at + len <= bytes.len() => at += len,
             _ => return bytes.len(),
         }

@@ -2,9 +2,12 @@
 //! The rules that need to know what a client did before, one file per concern.
 //!
 //! A rule is called with a request whose objects are checked, before its new object exists. It returns what becomes of the
-//! message, or the violation. It notes what the client has done; what the compositor would refuse by itself and can refuse
-//! without harm is left to the compositor.
+//! message, or the violation. It notes what the client has done. Nothing that the library would refuse is left to it: it
+//! destroys all that a client has at once, and all others wait; see `docs/decisions/0007-the-library-ends-nobody.md`.
 
+mod configure;
+mod drag;
+mod extension;
 mod region;
 mod shell;
 mod shm;
@@ -141,9 +144,22 @@ pub(crate) struct State {
     subsurfaces: HashMap<u32, u32>,
     regions: HashMap<u32, region::Region>,
     shell: shell::Shell,
-    /// MIME types of each data source, and their bytes.
-    sources: HashMap<u32, (u32, u64)>,
+    extensions: extension::Extensions,
+    drags: drag::Drags,
+    sources: HashMap<u32, Source>,
     registries: usize,
+}
+
+/// A data source.
+#[derive(Debug, Default)]
+struct Source {
+    /// MIME types, and their bytes.
+    types: u32,
+    bytes: u64,
+    /// What may be done with a drag of it.
+    actions: u32,
+    /// A drag of it was asked for.
+    is_dragged: bool,
 }
 
 impl State {
@@ -156,6 +172,8 @@ impl State {
             subsurfaces: HashMap::new(),
             regions: HashMap::new(),
             shell: shell::Shell::default(),
+            extensions: extension::Extensions::default(),
+            drags: drag::Drags::default(),
             sources: HashMap::new(),
             registries: 0,
         }
@@ -203,15 +221,21 @@ impl State {
             Kind::Shm => self.shm(request, context),
             Kind::ShmPool => self.pool(request, context),
             Kind::Buffer => Ok(self.buffer(request)),
-            Kind::Pointer => Ok(self.pointer(request)),
+            Kind::Pointer => self.pointer(request),
             Kind::DataDevice => self.data_device(request),
+            Kind::DataOffer => self.offer(request),
             Kind::DataSource | Kind::PrimarySource => self.source(request, context),
             Kind::WmBase => self.wm_base(request),
             Kind::Positioner => sizes::positioner(request),
             Kind::XdgSurface => self.xdg_surface(request, context),
             Kind::Toplevel => self.toplevel(request, context),
             Kind::Popup => Ok(self.popup(request)),
-            Kind::Viewport => sizes::viewport(request, context),
+            Kind::Viewporter => self.viewporter(request),
+            Kind::Viewport => self.viewport(request, context),
+            Kind::FractionalManager => self.fractional_manager(request),
+            Kind::FractionalScale => Ok(self.fractional_scale(request)),
+            Kind::DecorationManager => self.decoration_manager(request),
+            Kind::Decoration => Ok(self.decoration(request)),
             Kind::Registry
             | Kind::Callback
             | Kind::Feedback
@@ -223,10 +247,16 @@ impl State {
         }
     }
 
-    /// Notes that the compositor has confirmed the deletion of an object of this kind.
-    pub(crate) fn freed(&mut self, kind: Kind) {
+    /// An event goes to the client: its object, and its arguments as the compositor sent them.
+    pub(crate) fn told(&mut self, id: u32, kind: Kind, opcode: u16, args: &Args<'_>) {
+        self.drags.told(id, kind, opcode, args);
+    }
+
+    /// Notes that the compositor has confirmed the deletion of the object `id`, which was of this kind.
+    pub(crate) fn freed(&mut self, id: u32, kind: Kind) {
         self.account.give(Budget::Objects, 1);
         match kind {
+            Kind::Toplevel | Kind::Popup => self.shell.role_confirmed(id),
             Kind::Callback | Kind::Feedback => self.account.give(Budget::Callbacks, 1),
             Kind::Registry => self.registries = self.registries.saturating_sub(1),
             _ => {}
@@ -247,18 +277,20 @@ impl State {
     /// `wl_data_source` and its primary sibling: `offer` is request 0 of both.
     fn source(&mut self, request: &Request<'_>, context: &Context<'_>) -> Result<Action, Violation> {
         if request.desc.is_destructor {
-            let (_, bytes) = self.sources.remove(&request.id).unwrap_or_default();
-            self.account.give(Budget::MimeBytes, bytes);
+            let gone = self.sources.remove(&request.id).unwrap_or_default();
+            self.account.give(Budget::MimeBytes, gone.bytes);
         } else if request.desc.name == "offer" {
             let length = request.args.text(0).map_or(0, str::len);
             let length = u64::try_from(length).unwrap_or(u64::MAX);
             self.take(request, Budget::MimeBytes, length)?;
-            let (count, bytes) = self.sources.entry(request.id).or_default();
-            if *count >= context.limits.mime_types {
+            let source = self.sources.entry(request.id).or_default();
+            if source.types >= context.limits.mime_types {
                 return Err(request.limit(Rule::TooManyTypes, context.limits.mime_types));
             }
-            *count = count.saturating_add(1);
-            *bytes = bytes.saturating_add(length);
+            source.types = source.types.saturating_add(1);
+            source.bytes = source.bytes.saturating_add(length);
+        } else if request.desc.name == "set_actions" {
+            return self.source_actions(request);
         }
         Ok(Action::Pass)
     }

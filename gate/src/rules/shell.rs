@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use wayland_protocols::xdg::shell::server::{xdg_popup, xdg_surface, xdg_toplevel, xdg_wm_base};
 
+use crate::rules::configure::Configures;
 use crate::rules::surface::{Key, Role};
 use crate::rules::{Action, Context, Request, State, sizes};
 use crate::violation::{Rule, Violation, code};
@@ -15,7 +16,13 @@ use crate::violation::{Rule, Violation, code};
 /// The shell objects of a client.
 #[derive(Debug, Default)]
 pub(crate) struct Shell {
+    /// The `xdg_surface`s of each `xdg_wm_base` that has some.
+    bases: HashMap<u32, usize>,
     surfaces: HashMap<u32, XdgSurface>,
+    /// The configures of each `xdg_surface`.
+    configures: HashMap<u32, Configures>,
+    /// The `xdg_surface` of each role object whose deletion is not confirmed.
+    dying: HashMap<u32, u32>,
     /// The surface of each `xdg_toplevel` and `xdg_popup`, with its `xdg_surface`.
     roles: HashMap<u32, (Key, u32)>,
     /// The parent of each surface that has one.
@@ -81,13 +88,49 @@ impl Shell {
             .filter(|surface| surface.role == Some(id))
         {
             surface.role = None;
+            if let Some(configures) = self.configures.get_mut(&xdg_surface) {
+                configures.role_destroyed();
+                self.dying.insert(id, xdg_surface);
+            }
         }
+    }
+
+    /// The compositor has confirmed that a role object is gone.
+    pub(super) fn role_confirmed(&mut self, id: u32) {
+        let configures = self.dying.remove(&id).and_then(|id| self.configures.get_mut(&id));
+        if let Some(configures) = configures {
+            configures.role_confirmed();
+        }
+    }
+
+    /// Forgets an `xdg_surface`.
+    fn surface_gone(&mut self, id: u32) -> Option<XdgSurface> {
+        let gone = self.surfaces.remove(&id)?;
+        self.configures.remove(&id);
+        if let Some(count) = self.bases.get_mut(&gone.wm_base) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.bases.remove(&gone.wm_base);
+            }
+        }
+        Some(gone)
     }
 }
 
 impl State {
-    /// `xdg_wm_base.get_xdg_surface`.
+    /// A configure of the `xdg_surface` `id` goes to the client as `number`.
+    pub(crate) fn configured(&mut self, id: u32, number: u32, serial: u32) {
+        if let Some(configures) = self.shell.configures.get_mut(&id) {
+            configures.sent(number, serial);
+        }
+    }
+
+    /// `xdg_wm_base`.
     pub(super) fn wm_base(&mut self, request: &Request<'_>) -> Result<Action, Violation> {
+        if request.opcode == xdg_wm_base::REQ_DESTROY_OPCODE && self.shell.bases.contains_key(&request.id) {
+            let code = xdg_wm_base::Error::DefunctSurfaces.into();
+            return Err(request.violation(Rule::ObjectOrder, code, "it has an xdg_surface"));
+        }
         if request.opcode != xdg_wm_base::REQ_GET_XDG_SURFACE_OPCODE {
             return Ok(Action::Pass);
         }
@@ -95,11 +138,14 @@ impl State {
         let Some(known) = self.surfaces.get_mut(surface) else {
             return Ok(Action::Pass);
         };
-        if known.xdg_surface.is_some() || known.role.is_some_and(|role| role != Role::Shell) {
+        if known.xdg_surface.is_some() || known.role.is_some_and(|role| !role.is_of_shell()) {
             let detail = format!("surface {surface} has another role or xdg_surface");
             return Err(request.violation(Rule::SurfaceRole, xdg_wm_base::Error::Role.into(), detail));
         }
         known.xdg_surface = Some(id);
+        let count = self.shell.bases.entry(request.id).or_default();
+        *count = count.saturating_add(1);
+        self.shell.configures.insert(id, Configures::default());
         self.shell.surfaces.insert(
             id,
             XdgSurface {
@@ -118,29 +164,65 @@ impl State {
         context: &Context<'_>,
     ) -> Result<Action, Violation> {
         match request.opcode {
-            xdg_surface::REQ_DESTROY_OPCODE => {
-                if let Some(gone) = self.shell.surfaces.remove(&request.id)
-                    && let Some(surface) = self.surfaces.get_mut(gone.surface)
-                    && surface.key == gone.key
-                {
-                    surface.xdg_surface = None;
-                }
-                Ok(Action::Pass)
-            }
-            xdg_surface::REQ_GET_TOPLEVEL_OPCODE => self.get_role(request),
+            xdg_surface::REQ_DESTROY_OPCODE => self.destroy_xdg_surface(request),
+            xdg_surface::REQ_GET_TOPLEVEL_OPCODE => self.get_role(request, context, Role::Toplevel),
             xdg_surface::REQ_GET_POPUP_OPCODE => {
                 self.popup_parent(request, context)?;
-                self.get_role(request)
+                self.get_role(request, context, Role::Popup)
             }
             xdg_surface::REQ_SET_WINDOW_GEOMETRY_OPCODE => {
-                sizes::window_geometry(request, xdg_surface::Error::InvalidSize.into())
+                let is_live = self.constructed(request)?;
+                let action = sizes::window_geometry(request, xdg_surface::Error::InvalidSize.into())?;
+                Ok(if is_live { action } else { Action::Drop })
+            }
+            xdg_surface::REQ_ACK_CONFIGURE_OPCODE => {
+                self.constructed(request)?;
+                let configures = self.shell.configures.get_mut(&request.id);
+                configures.map_or(Ok(Action::Drop), |configures| configures.acknowledge(request))
             }
             _ => Ok(Action::Pass),
         }
     }
 
-    /// `get_toplevel` and `get_popup`: one role object at a time.
-    fn get_role(&mut self, request: &Request<'_>) -> Result<Action, Violation> {
+    /// The role object goes first, unless the surface itself is gone.
+    fn destroy_xdg_surface(&mut self, request: &Request<'_>) -> Result<Action, Violation> {
+        let Some(gone) = self.shell.surface_gone(request.id) else {
+            return Ok(Action::Pass);
+        };
+        if let Some(surface) = self.surfaces.get_mut(gone.surface)
+            && surface.key == gone.key
+        {
+            if gone.role.is_some() {
+                let code = xdg_surface::Error::DefunctRoleObject.into();
+                return Err(request.violation(Rule::ObjectOrder, code, "its role object is there"));
+            }
+            surface.xdg_surface = None;
+        }
+        Ok(Action::Pass)
+    }
+
+    /// Whether the surface of an `xdg_surface` is there. One that is must have been a window or a popup: the library does
+    /// not ask whether it is one now.
+    fn constructed(&self, request: &Request<'_>) -> Result<bool, Violation> {
+        let known = self.shell.surfaces.get(&request.id);
+        let surface = known.and_then(|known| {
+            let surface = self.surfaces.get(known.surface)?;
+            (surface.key == known.key).then_some(surface)
+        });
+        if surface.is_some_and(|surface| !surface.role.is_some_and(Role::is_of_shell)) {
+            let code = xdg_surface::Error::NotConstructed.into();
+            return Err(request.violation(Rule::ObjectOrder, code, "it has no role"));
+        }
+        Ok(surface.is_some())
+    }
+
+    /// `get_toplevel` and `get_popup`: one role object at a time, and always of the same kind.
+    fn get_role(
+        &mut self,
+        request: &Request<'_>,
+        context: &Context<'_>,
+        wanted: Role,
+    ) -> Result<Action, Violation> {
         let role = request.args.uint(0);
         let Some(known) = self.shell.surfaces.get_mut(&request.id) else {
             return Ok(Action::Pass);
@@ -149,7 +231,7 @@ impl State {
             let code = xdg_surface::Error::AlreadyConstructed.into();
             return Err(request.violation(Rule::SurfaceRole, code, "it has a role object already"));
         }
-        let (surface, key) = (known.surface, known.key);
+        let (surface, key, wm_base) = (known.surface, known.key, known.wm_base);
         if self
             .surfaces
             .get(surface)
@@ -160,7 +242,11 @@ impl State {
         }
         known.role = Some(role);
         self.shell.roles.insert(role, (key, request.id));
-        self.surfaces.give_role(request, surface, Role::Shell)?;
+        let refused = |detail: &str| {
+            let code = xdg_wm_base::Error::Role.into();
+            request.violation_on(context, wm_base, Rule::SurfaceRole, code, detail)
+        };
+        self.surfaces.give_role(request, surface, wanted, refused)?;
         Ok(Action::Pass)
     }
 
@@ -222,6 +308,7 @@ impl State {
         match request.opcode {
             xdg_toplevel::REQ_DESTROY_OPCODE => {
                 self.shell.role_gone(request.id);
+                self.extensions.toplevel_gone(request.id);
                 Ok(Action::Pass)
             }
             xdg_toplevel::REQ_SET_PARENT_OPCODE => self.window_parent(request, context),

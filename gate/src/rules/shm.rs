@@ -31,6 +31,8 @@ pub(crate) struct Memory {
     placeholders: HashSet<u32>,
     /// The mapping behind each buffer that lies in one.
     buffers: HashMap<u32, Key>,
+    /// Formats that the client was told of.
+    formats: HashSet<u32>,
     mappings: HashMap<Key, Mapping>,
     last_key: Key,
 }
@@ -55,6 +57,13 @@ impl Memory {
     /// Whether the buffer `id` stands for memory that the compositor does not have.
     pub(crate) fn is_placeholder(&self, id: u32) -> bool {
         self.placeholders.contains(&id)
+    }
+
+    /// Bytes of a pixel of a format that the client may use.
+    fn pixel(&self, format: u32) -> Option<i64> {
+        let always = [wl_shm::Format::Argb8888, wl_shm::Format::Xrgb8888].map(u32::from);
+        let may = always.contains(&format) || self.formats.contains(&format);
+        pixel_bytes(format).filter(|_| may)
     }
 
     fn map(&mut self, bytes: u64) -> Key {
@@ -129,10 +138,27 @@ impl Shown {
     }
 }
 
-/// Bytes of a pixel at least, by format. Other formats are the compositor's to judge.
-fn least_pixel(format: u32) -> i64 {
-    let plain = [wl_shm::Format::Argb8888, wl_shm::Format::Xrgb8888].map(u32::from);
-    if plain.contains(&format) { 4 } else { 1 }
+/// Bytes of a pixel of the formats that a renderer offers. Two of them are always there.
+fn pixel_bytes(format: u32) -> Option<i64> {
+    use wl_shm::Format as F;
+    match F::try_from(format) {
+        Ok(F::Rgb565) => Some(2),
+        Ok(
+            F::Argb8888
+            | F::Xrgb8888
+            | F::Xbgr8888
+            | F::Abgr8888
+            | F::Rgbx8888
+            | F::Rgba8888
+            | F::Bgrx8888
+            | F::Bgra8888
+            | F::Xrgb2101010
+            | F::Argb2101010
+            | F::Xbgr2101010
+            | F::Abgr2101010,
+        ) => Some(4),
+        _ => None,
+    }
 }
 
 impl State {
@@ -224,11 +250,15 @@ impl State {
         let Some(pool) = self.memory.pools.get(&request.id) else {
             return Ok(Action::Pass);
         };
+        let Some(pixel) = self.memory.pixel(format) else {
+            let code = wl_shm::Error::InvalidFormat.into();
+            return Err(request.violation(Rule::BufferFormat, code, format!("format {format:#x}")));
+        };
         let most = context.limits.buffer_dimension;
         let plausible = offset >= 0
             && (1..=most).contains(&width)
             && (1..=most).contains(&height)
-            && i64::from(stride) >= i64::from(width).saturating_mul(least_pixel(format));
+            && i64::from(stride) >= i64::from(width).saturating_mul(pixel);
         let end = i64::from(offset).saturating_add(i64::from(stride).saturating_mul(i64::from(height)));
         if !plausible || end > i64::from(pool.claimed) {
             let detail = format!(
@@ -258,6 +288,15 @@ impl State {
             .with(4, 4)
             .with(5, argb)
             .action())
+    }
+
+    /// The compositor offers a format; whether the client is told.
+    pub(crate) fn offers_format(&mut self, format: u32) -> bool {
+        let known = pixel_bytes(format).is_some();
+        if known {
+            self.memory.formats.insert(format);
+        }
+        known
     }
 
     pub(super) fn buffer(&mut self, request: &Request<'_>) -> Action {

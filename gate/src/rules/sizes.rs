@@ -83,7 +83,17 @@ pub(super) fn positioner(request: &Request<'_>) -> Result<Action, Violation> {
         xdg_positioner::REQ_SET_PARENT_SIZE_OPCODE if args.int(0) < 0 || args.int(1) < 0 => {
             refuse(args.int(0), args.int(1))
         }
-        xdg_positioner::REQ_SET_ANCHOR_RECT_OPCODE => Ok(clamp_rectangle(request, 0, MOST)),
+        // An anchor may be empty by the protocol, and may not by the library.
+        xdg_positioner::REQ_SET_ANCHOR_RECT_OPCODE => {
+            let mut patches = Patches::default();
+            for index in 0..4 {
+                patches = match index {
+                    2 | 3 if args.int(usize::from(index)) == 0 => patches.with(index, 1),
+                    _ => clamped(patches, request, index, MOST),
+                };
+            }
+            Ok(patches.action())
+        }
         xdg_positioner::REQ_SET_SIZE_OPCODE
         | xdg_positioner::REQ_SET_OFFSET_OPCODE
         | xdg_positioner::REQ_SET_PARENT_SIZE_OPCODE => Ok(place(request, 0)),

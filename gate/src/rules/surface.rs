@@ -20,12 +20,21 @@ pub(crate) type Key = u64;
 pub(crate) enum Role {
     /// Part of another surface.
     Subsurface,
-    /// A window or a popup.
-    Shell,
+    /// A window.
+    Toplevel,
+    /// A popup.
+    Popup,
     /// The picture of the pointer.
     Cursor,
     /// The picture of a drag.
     DragIcon,
+}
+
+impl Role {
+    /// Whether it comes with an `xdg_surface`.
+    pub(crate) const fn is_of_shell(self) -> bool {
+        matches!(self, Self::Toplevel | Self::Popup)
+    }
 }
 
 /// One surface.
@@ -47,6 +56,10 @@ pub(crate) struct Surface {
     waiting: u32,
     /// Its `xdg_surface`.
     pub(crate) xdg_surface: Option<u32>,
+    /// Its `wp_viewport`.
+    pub(crate) viewport: Option<u32>,
+    /// Its `wp_fractional_scale_v1`.
+    pub(crate) fractional_scale: Option<u32>,
     /// Whether the buffer that was attached last is a placeholder.
     shows_placeholder: bool,
     /// Whether a buffer, or none, was attached since the last commit, and since the last commit that counted.
@@ -156,15 +169,21 @@ impl Surfaces {
         Some(surface)
     }
 
-    /// Gives the surface `id` a role, if it has none, and checks that it may be seen in it.
-    pub(crate) fn give_role(&mut self, request: &Request<'_>, id: u32, role: Role) -> Result<(), Violation> {
+    /// Gives the surface `id` a role, and checks that it may be seen in it. One that has another is `refused`.
+    pub(crate) fn give_role(
+        &mut self,
+        request: &Request<'_>,
+        id: u32,
+        role: Role,
+        refused: impl FnOnce(&str) -> Violation,
+    ) -> Result<(), Violation> {
         let Some(surface) = self.by_id.get_mut(&id) else {
             return Ok(());
         };
-        if surface.role.is_none() {
-            surface.role = Some(role);
+        if *surface.role.get_or_insert(role) != role {
+            return Err(refused(&format!("surface {id} has another role")));
         }
-        if surface.shows_placeholder && surface.role != Some(Role::Cursor) {
+        if surface.shows_placeholder && role != Role::Cursor {
             return Err(grown_pool(request));
         }
         Ok(())
@@ -207,6 +226,11 @@ impl State {
             wl_surface::REQ_SET_OPAQUE_REGION_OPCODE => return Ok(self.copy_region(request, 0)),
             wl_surface::REQ_SET_INPUT_REGION_OPCODE => return Ok(self.copy_region(request, 1)),
             wl_surface::REQ_ATTACH_OPCODE => {
+                let offset = [request.args.int(1), request.args.int(2)];
+                if request.object.version >= wl_surface::REQ_OFFSET_SINCE && offset != [0, 0] {
+                    let code = wl_surface::Error::InvalidOffset.into();
+                    return Err(request.violation(Rule::AttachOffset, code, format!("{offset:?}")));
+                }
                 self.memory
                     .attach(&mut surface.shown, request.args.uint(0), &mut self.account);
                 surface.attached[0] = Some(request.args.uint(0) != 0);
@@ -235,7 +259,10 @@ impl State {
                     format!("scale {}", request.args.int(0)),
                 ));
             }
-            wl_surface::REQ_COMMIT_OPCODE => return Ok(self.commit(request.id, context)),
+            wl_surface::REQ_COMMIT_OPCODE => {
+                self.check_viewport(request, context)?;
+                return Ok(self.commit(request.id, context));
+            }
             _ => {}
         }
         Ok(Action::Pass)
@@ -281,22 +308,29 @@ impl State {
         }
     }
 
-    /// `wl_pointer.set_cursor`. A surface with another role is the compositor's to refuse.
-    pub(super) fn pointer(&mut self, request: &Request<'_>) -> Action {
+    /// `wl_pointer.set_cursor`.
+    pub(super) fn pointer(&mut self, request: &Request<'_>) -> Result<Action, Violation> {
         if request.opcode != wl_pointer::REQ_SET_CURSOR_OPCODE {
-            return Action::Pass;
+            return Ok(Action::Pass);
         }
-        if let Some(surface) = self.surfaces.get_mut(request.args.uint(1)) {
-            surface.role.get_or_insert(Role::Cursor);
-        }
-        sizes::place(request, 2)
+        let refused =
+            |detail: &str| request.violation(Rule::SurfaceRole, wl_pointer::Error::Role.into(), detail);
+        self.surfaces
+            .give_role(request, request.args.uint(1), Role::Cursor, refused)?;
+        Ok(sizes::place(request, 2))
     }
 
     /// `wl_data_device.start_drag`: its icon is seen.
     pub(super) fn data_device(&mut self, request: &Request<'_>) -> Result<Action, Violation> {
         if request.opcode == wl_data_device::REQ_START_DRAG_OPCODE {
+            let refused = |detail: &str| {
+                request.violation(Rule::SurfaceRole, wl_data_device::Error::Role.into(), detail)
+            };
             self.surfaces
-                .give_role(request, request.args.uint(2), Role::DragIcon)?;
+                .give_role(request, request.args.uint(2), Role::DragIcon, refused)?;
+            if request.args.uint(0) != 0 {
+                self.sources.entry(request.args.uint(0)).or_default().is_dragged = true;
+            }
         }
         Ok(Action::Pass)
     }

@@ -107,7 +107,11 @@ impl State {
                 format!("{total} surfaces; {} at most", context.limits.tree_surfaces),
             );
         }
-        self.surfaces.give_role(request, id, Role::Subsurface)?;
+        let refused = |detail: &str| {
+            let code = wl_subcompositor::Error::BadSurface.into();
+            request.violation(Rule::SurfaceRole, code, detail)
+        };
+        self.surfaces.give_role(request, id, Role::Subsurface, refused)?;
         if let Some(surface) = self.surfaces.get_mut(id) {
             surface.parent = Some(parent);
             surface.subsurface = Some(subsurface);

@@ -374,7 +374,7 @@ fn extreme_positioners() {
         client.passed(),
         [
             at("set_size(1048576,1)"),
-            at("set_anchor_rect(-1048576,1048576,0,1048576)"),
+            at("set_anchor_rect(-1048576,1048576,1,1048576)"),
             at("set_offset(-1048576,1048576)"),
             at("set_parent_size(1048576,0)"),
         ]

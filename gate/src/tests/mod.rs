@@ -5,6 +5,8 @@ mod budgets;
 mod commits;
 mod crashes;
 mod decode;
+mod drags;
+mod library;
 mod pools;
 mod properties;
 mod regions;

@@ -31,7 +31,7 @@ fn a_window_with_a_popup_and_a_clipboard() {
         .unwrap();
     assert_eq!(drain(&mut client.back).0, configure);
     client.event(xdg, "configure", &[U(77)]);
-    client.ok(xdg, "ack_configure", &[U(77)]);
+    client.ok(xdg, "ack_configure", &[U(1)]);
     let pool = client.ok(
         shm,
         "create_pool",
