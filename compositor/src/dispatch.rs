@@ -14,8 +14,8 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use tracing::error;
 use wayland_server::backend::ClientId;
 
-use crate::client::ClientKey;
-use crate::state::State;
+use crate::client::{ClientKey, Departure, LET_THROUGH, LibraryError};
+use crate::state::{Core, State};
 
 /// Clients that are served in one turn; the others keep their place in the kernel's queue.
 const CLIENTS: usize = 64;
@@ -52,8 +52,8 @@ impl Dispatcher {
     }
 
     /// A client is gone.
-    fn remove(&mut self, key: ClientKey) -> Option<ClientId> {
-        self.clients.remove(&key).map(|(_, id)| id)
+    fn remove(&mut self, key: ClientKey) -> Option<(VmName, ClientId)> {
+        self.clients.remove(&key)
     }
 
     fn ready(&self) -> Vec<(VmName, ClientId)> {
@@ -104,15 +104,39 @@ impl State {
 
     /// Forgets clients that are gone. The library closes the socket of one that was killed when it next has to do with it.
     pub fn forget_departed(&mut self) {
-        for key in self.core.departures.take() {
+        for Departure { key, error } in self.core.departures.take() {
             self.core.vms.disconnected(key);
             self.core.input.answering.went(key);
-            if let Some(id) = self.core.dispatcher.remove(key)
-                && let Some(mut display) = self.core.display.take()
-            {
+            let Some((vm, id)) = self.core.dispatcher.remove(key) else {
+                continue;
+            };
+            if let Some(error) = error {
+                self.core.ended_by_library(&vm, key, &error);
+            }
+            if let Some(mut display) = self.core.display.take() {
                 let _gone = display.backend().dispatch_single_client(self, id);
                 self.core.display = Some(display);
             }
         }
+    }
+}
+
+impl Core {
+    /// All that the library refuses is a rule of the gate, which takes a client apart in slices; here everybody waited.
+    fn ended_by_library(&mut self, vm: &VmName, client: ClientKey, why: &LibraryError) {
+        let Some(entry) = self.vms.get_mut(vm) else { return };
+        entry.load.ended_by_library = entry.load.ended_by_library.saturating_add(1);
+        let LibraryError {
+            interface,
+            object,
+            code,
+        } = why;
+        entry.log.log(
+            Instant::now(),
+            |more| error!(%vm, more, "more clients were refused or ended"),
+            || {
+                error!(%vm, client = client.0, interface, object, code, "{LET_THROUGH}");
+            },
+        );
     }
 }

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The only place where Wayland globals come into being, and the filter that every one of them has.
 //!
-//! Smithay creates a global, [`adopt`] takes it off the registry and puts it back behind [`Filtered`], which asks the
-//! policy for each client's VM. So a global that a library update adds is invisible until it is created here and
-//! listed in the policy.
+//! Smithay creates a global, [`adopt`] takes it off the registry and puts it back behind [`Filtered`], which asks what
+//! the policy allowed when a client came. So a global that a library update adds is invisible until it is created here
+//! and listed in the policy.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
 
-use calloop::timer::{TimeoutAction, Timer};
 use heraldry_config::{Config, VmName};
 use smithay::backend::renderer::pixman::PixmanRenderer;
 use smithay::wayland::compositor::CompositorState;
@@ -38,8 +37,9 @@ use crate::state::{Core, State};
 /// What presentation times count, as `clock_gettime` numbers it.
 const CLOCK_MONOTONIC: u32 = 1;
 
-/// How long a global that was taken off the registry may still be bound.
-const RETIREMENT: Duration = Duration::from_secs(5);
+/// Globals that were taken off the registry and may still be bound. A client that binds one which is gone would be ended
+/// by the library, however late it has read of the removal.
+const RETIRED: usize = 64;
 
 /// The configuration in force, readable from the registry filter, swapped whole on reload.
 #[derive(Debug, Clone)]
@@ -62,16 +62,6 @@ impl Policy {
     pub fn swap(&self, config: Config) {
         *self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(config);
     }
-
-    fn allows(&self, vm: &VmName, interface: &str) -> bool {
-        let config = self.config();
-        let verdict = config.vm(vm);
-        verdict.config().is_some_and(|vm| {
-            heraldry_config::policy::globals::verdict(vm, interface, u32::MAX)
-                .allowed
-                .is_some()
-        })
-    }
 }
 
 /// Smithay's protocol states; they live as long as the display.
@@ -89,13 +79,14 @@ pub struct Globals {
     pub primary_selection: PrimarySelectionState,
     /// `org_kde_kwin_server_decoration_manager`, which GTK asks instead of the xdg one.
     pub kde_decoration: KdeDecorationState,
+    retired: VecDeque<GlobalId>,
     _rest: Vec<GlobalId>,
 }
 
 impl Globals {
     /// Creates every global and puts each behind the filter.
     #[must_use]
-    pub fn new(display: &DisplayHandle, policy: &Policy) -> Self {
+    pub fn new(display: &DisplayHandle) -> Self {
         let compositor = CompositorState::new_v6::<State>(display);
         let formats = smithay::backend::renderer::ImportMemWl::shm_formats;
         // The formats that both renderers read; offering one that only GL has would tie clients to the backend.
@@ -141,7 +132,7 @@ impl Globals {
         globals.extend(outputs.xdg_output_manager_global());
         let rest = globals
             .into_iter()
-            .filter_map(|id| adopt(display, policy, id, None))
+            .filter_map(|id| adopt(display, id, None))
             .collect();
         Self {
             compositor,
@@ -150,6 +141,7 @@ impl Globals {
             data_device,
             primary_selection,
             kde_decoration,
+            retired: VecDeque::new(),
             _rest: rest,
         }
     }
@@ -161,22 +153,21 @@ impl Core {
         for screen in self.outputs.iter_mut() {
             if screen.global.is_none() {
                 let global = screen.output().create_global::<State>(&self.display_handle);
-                screen.global = adopt(&self.display_handle, &self.policy, global, None);
+                screen.global = adopt(&self.display_handle, global, None);
             }
         }
     }
 
-    /// Takes a global off the registry. It can still be bound for a while, because a client may be about to: that
-    /// would be our error, not its.
-    pub fn retire_global(&self, global: GlobalId) {
+    /// Takes a global off the registry. It can still be bound, because a client may be about to: that would be our
+    /// error, not its. The last ones stay for good.
+    pub fn retire_global(&mut self, global: GlobalId) {
         self.display_handle.disable_global::<State>(global.clone());
-        let timer = Timer::from_duration(RETIREMENT);
-        let armed = self.handle.insert_source(timer, move |_, (), state: &mut State| {
-            state.core.display_handle.remove_global::<State>(global.clone());
-            TimeoutAction::Drop
-        });
-        if let Err(error) = armed {
-            tracing::error!(%error, "a global that is off the registry stays in memory");
+        let retired = &mut self.globals.retired;
+        retired.push_back(global);
+        if retired.len() > RETIRED
+            && let Some(oldest) = retired.pop_front()
+        {
+            self.display_handle.remove_global::<State>(oldest);
         }
     }
 }
@@ -211,12 +202,7 @@ wayland_server::delegate_dispatch!(State: [ZxdgOutputManagerV1: ()] => OutputMan
 /// Puts `global` behind the filter. With an `owner`, no other VM sees it whatever the policy says.
 ///
 /// Returns the new identifier; `None` if the library no longer knows the old one.
-pub fn adopt(
-    display: &DisplayHandle,
-    policy: &Policy,
-    global: GlobalId,
-    owner: Option<VmName>,
-) -> Option<GlobalId> {
+pub fn adopt(display: &DisplayHandle, global: GlobalId, owner: Option<VmName>) -> Option<GlobalId> {
     let handle = display.backend_handle();
     let info = handle.global_info(global.clone()).ok()?;
     let inner = handle.get_global_handler::<State>(global.clone()).ok()?;
@@ -225,17 +211,15 @@ pub fn adopt(
         inner,
         interface: info.interface.name,
         owner,
-        policy: policy.clone(),
     };
     Some(handle.create_global::<State>(info.interface, info.version, Arc::new(filtered)))
 }
 
-/// A global as a VM's registry sees it: there only if the policy lists it.
+/// A global as a VM's registry sees it: there only if the policy listed it when the client came.
 struct Filtered {
     inner: Arc<dyn GlobalHandler<State>>,
     interface: &'static str,
     owner: Option<VmName>,
-    policy: Policy,
 }
 
 impl GlobalHandler<State> for Filtered {
@@ -245,7 +229,7 @@ impl GlobalHandler<State> for Filtered {
             return false;
         };
         self.owner.as_ref().is_none_or(|owner| *owner == client.vm)
-            && self.policy.allows(&client.vm, self.interface)
+            && client.globals.allowed(self.interface).is_some()
     }
 
     fn bind(

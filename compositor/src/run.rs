@@ -143,7 +143,7 @@ pub fn assemble(
     let (frame, thin) = insets(&render.style(1.0));
     let layout = Layout::new(outputs.areas(), frame, thin);
     let policy = Policy::new(config);
-    let globals = Globals::new(&display_handle, &policy);
+    let globals = Globals::new(&display_handle);
     let dispatcher = Dispatcher::new()?;
     watch_clients(handle, &dispatcher)?;
     let mut state = State {

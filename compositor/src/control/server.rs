@@ -341,6 +341,7 @@ fn vm_stats(core: &Core, vm: &Vm) -> VmStats {
         delayed_maps: vm.load.delayed_maps,
         dismissed_popups: vm.load.dismissed_popups,
         refused_connections: vm.load.refused_connections,
+        ended_by_library: vm.load.ended_by_library,
     }
 }
 

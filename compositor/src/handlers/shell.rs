@@ -88,10 +88,14 @@ impl XdgShellHandler for State {
             surface.send_popup_done();
             return;
         }
-        let Ok(mut grab) = self.core.popups.grab_popup(root, popup, &seat, serial) else {
+        let (Some(keyboard), Some(pointer)) = (seat.get_keyboard(), seat.get_pointer()) else {
             return;
         };
-        let (Some(keyboard), Some(pointer)) = (seat.get_keyboard(), seat.get_pointer()) else {
+        if !self.may_grab(&surface, &seat) {
+            surface.send_popup_done();
+            return;
+        }
+        let Ok(mut grab) = self.core.popups.grab_popup(root, popup, &seat, serial) else {
             return;
         };
         let stale = |held: bool, has: bool, previous: bool| held && !(has || previous);

@@ -163,9 +163,8 @@ impl State {
             .filter_map(|vm| Some((vm.seat.clone(), vm.popup_grab.take_if(|grab| which(grab))?)))
             .collect();
         for (seat, mut grab) in grabs {
-            if !grab.has_ended() {
-                grab.ungrab(PopupUngrabStrategy::All);
-            }
+            // Also of a window that is gone: the library would keep its menus, and end whoever opens the next.
+            grab.ungrab(PopupUngrabStrategy::All);
             if let Some(keyboard) = seat.get_keyboard() {
                 keyboard.unset_grab(self);
             }

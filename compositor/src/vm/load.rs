@@ -65,6 +65,8 @@ pub struct Load {
     pub dismissed_popups: u64,
     /// Connections that were refused.
     pub refused_connections: u64,
+    /// Clients that the library ended, which the gate should have.
+    pub ended_by_library: u64,
 }
 
 impl Load {

@@ -210,11 +210,12 @@ impl Core {
     /// Takes the compositor's end of a connection whose other end is the gate of `vm`.
     pub fn connect(&mut self, vm: &VmName, key: ClientKey, stream: UnixStream) -> Result<(), ConnectError> {
         self.admit(vm)?;
+        let globals = self.globals_of(vm);
         let mut display = self.display_handle.clone();
         let Some(entry) = self.vms.get_mut(vm) else {
             return Err(ConnectError::UnknownVm(vm.clone()));
         };
-        let data = ClientState::new(vm.clone(), key, self.departures.clone());
+        let data = ClientState::new(vm.clone(), key, globals, self.departures.clone());
         self.dispatcher
             .watch(&stream, key)
             .map_err(|source| ConnectError::Insert {
@@ -286,14 +287,9 @@ impl Core {
             }
         }
         seat.add_pointer();
-        let global = seat.global().and_then(|id| {
-            adopt(
-                &self.display_handle,
-                &self.policy,
-                id,
-                Some(settings.name.clone()),
-            )
-        });
+        let global = seat
+            .global()
+            .and_then(|id| adopt(&self.display_handle, id, Some(settings.name.clone())));
         self.vms.vms.insert(
             settings.name.clone(),
             Vm {

@@ -78,13 +78,14 @@ impl AsFd for HostMemory {
     }
 }
 
-/// Whether the first `size` bytes of `fd` can be mapped shared and readable.
+/// Whether the first `size` bytes of `fd` can be mapped shared, to be read and written, as the compositor's library does.
 ///
 /// On the device the result of mmap(2) is the only truth about the size of memory; fstat(2) says 0. For an ordinary file
 /// this is always true, so look at its size instead.
 #[must_use]
 pub fn memory_covers(fd: BorrowedFd<'_>, size: u64) -> bool {
-    usize::try_from(size).is_ok_and(|size| Mapping::new(fd, size, ProtFlags::READ).is_ok())
+    let prot = ProtFlags::READ | ProtFlags::WRITE;
+    usize::try_from(size).is_ok_and(|size| Mapping::new(fd, size, prot).is_ok())
 }
 
 #[cfg(test)]
@@ -117,5 +118,14 @@ mod tests {
         rustix::fs::ftruncate(&fd, 4096).unwrap();
         assert!(memory_covers(fd.as_fd(), 4096));
         assert!(!memory_covers(fd.as_fd(), 0));
+    }
+
+    #[test]
+    fn what_cannot_be_written_covers_nothing() {
+        let flags = rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::ALLOW_SEALING;
+        let fd = rustix::fs::memfd_create("test", flags).unwrap();
+        rustix::fs::ftruncate(&fd, 4096).unwrap();
+        rustix::fs::fcntl_add_seals(&fd, rustix::fs::SealFlags::WRITE).unwrap();
+        assert!(!memory_covers(fd.as_fd(), 4096));
     }
 }
