@@ -2,7 +2,7 @@
 //! `make soak`: random hostile sessions from eight VMs against the release build, and a ninth VM that works.
 //!
 //! Prints, every minute, what the processes use and how the honest client fares. Fails if anything dies, if the honest client
-//! loses an answer or a pixel, or if memory, descriptors or threads grow.
+//! loses an answer or a pixel, if memory, descriptors or threads grow, or if the library ends a client, which is the gate's.
 #![expect(
     clippy::print_stdout,
     clippy::expect_used,
@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use heraldry_compositor::client::LET_THROUGH;
 use heraldry_tests::client::raw::Raw;
 use heraldry_tests::client::raw::random::Dice;
 use heraldry_tests::colour::key::{CYAN, MAGENTA};
@@ -141,6 +142,8 @@ fn minute(number: u32, rig: &Rig, honest: &mut Visitor, window: &VisitorWindow, 
             .unwrap_or(0.0)
     };
     let (sum, [compositor, device, host]) = total(rig);
+    let ended: u64 = rig.stats().vms.iter().map(|vm| vm.ended_by_library).sum();
+    assert_eq!(ended, 0, "{LET_THROUGH}");
     println!(
         "{number:>6} {:>10} {:>12} {:>8.0} {:>9.0} {:>9.0} {:>9.0} {sum:>12} {:>12} {:>9}",
         done.sessions.load(Ordering::Relaxed),

@@ -24,6 +24,7 @@ mod stage;
 
 mod clipboard;
 mod descriptors;
+mod errors;
 mod input;
 mod labels;
 mod library;
@@ -63,6 +64,7 @@ macro_rules! themes {
 themes! {
     clipboard,
     descriptors,
+    errors,
     input,
     labels,
     library,

@@ -10,7 +10,7 @@ use heraldry_tests::client::raw::{Raw, Value, memory, pipe};
 use heraldry_tests::colour::key::MAGENTA;
 use rustix::fs::{FallocateFlags, SealFlags, fallocate, fcntl_add_seals, fcntl_get_seals, ftruncate};
 
-use super::attack::Expect::{Error, Lives, Rule};
+use super::attack::Expect::{Lives, Rule};
 use super::attack::{Attack, Row, row};
 
 pub(crate) const ROWS: &[Row] = &[
@@ -53,12 +53,12 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "A59c format that nobody offered",
         |a| format(a, 0x3432_5258),
-        Error("stride"),
+        Rule("buffer-format"),
     ),
     row(
         "A59d format of all ones",
         |a| format(a, u32::MAX),
-        Error("stride"),
+        Rule("buffer-format"),
     ),
     row(
         "A59e buffer of one byte more than its pool",

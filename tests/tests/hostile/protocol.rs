@@ -5,7 +5,7 @@ use heraldry_tests::client::raw::Arg::U;
 use heraldry_tests::client::raw::{Raw, encoded};
 use heraldry_tests::colour::key::MAGENTA;
 
-use super::attack::Expect::{Error, Left, Lives, Rule};
+use super::attack::Expect::{Left, Lives, Rule};
 use super::attack::{Attack, Row, row};
 
 pub(crate) const ROWS: &[Row] = &[
@@ -71,9 +71,13 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "A72b acknowledgement of a configure that never was",
         acknowledged_early,
-        Error(""),
+        Rule("unsent-configure"),
     ),
-    row("A72c every acknowledgement again", acknowledged_twice, Error("")),
+    row(
+        "A72c every acknowledgement again",
+        acknowledged_twice,
+        Rule("unsent-configure"),
+    ),
     row("A72d other sizes than asked for", disobeyed, Lives),
     row("A72e modes that change a thousand times", ping_pong, Lives),
     row("A72f pings that are never answered", no_pong, Lives),

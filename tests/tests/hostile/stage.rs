@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use heraldry_compositor::client::LET_THROUGH;
 use heraldry_compositor::control::protocol::Request;
 use heraldry_tests::client::raw::Raw;
 use heraldry_tests::colour::key::MAGENTA;
@@ -147,6 +148,25 @@ impl Stage {
             Err(panic) => faults.push(text_of(panic.as_ref())),
         }
         faults.extend(guarded(|| self.left_over()));
+        faults.extend(guarded(|| self.let_through()));
+        faults
+    }
+
+    /// Clients that the library ended: whatever it would refuse, the gate refuses before.
+    fn let_through(&self) -> Vec<String> {
+        let stats = self.rig.stats();
+        let counted = stats.vms.iter().filter(|vm| vm.ended_by_library > 0);
+        let mut faults: Vec<_> = counted
+            .map(|vm| format!("the library ended {} clients of {}", vm.ended_by_library, vm.name))
+            .collect();
+        if let Some(line) = self
+            .rig
+            .compositor_log()
+            .lines()
+            .find(|line| line.contains(LET_THROUGH))
+        {
+            faults.push(line.to_owned());
+        }
         faults
     }
 
@@ -301,6 +321,10 @@ pub(crate) fn run(theme: &str, rows: &[Row], quota: &str) {
             failed.push(format!("{}:\n    {}", row.name, faults.join("\n    ")));
             stage = Stage::start(quota);
         }
+    }
+    let faults = guarded(|| stage.let_through());
+    if !faults.is_empty() {
+        failed.push(format!("at the end:\n    {}", faults.join("\n    ")));
     }
     assert!(failed.is_empty(), "\n{}", failed.join("\n"));
 }
