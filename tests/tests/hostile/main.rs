@@ -28,6 +28,7 @@ mod errors;
 mod input;
 mod labels;
 mod library;
+mod lives;
 mod load;
 mod memory;
 mod objects;
@@ -68,6 +69,7 @@ themes! {
     input,
     labels,
     library,
+    lives,
     load,
     memory,
     objects,
