@@ -141,6 +141,7 @@ impl Core {
         screen: ScreenId,
         now: Duration,
     ) -> Option<OutputPresentationFeedback> {
+        self.note_view();
         self.pacer.sequence = self.pacer.sequence.saturating_add(1);
         let output = self.outputs.get(screen)?.output().clone();
         let mut feedback = OutputPresentationFeedback::new(&output);

@@ -40,7 +40,7 @@ impl Area {
 }
 
 /// A picture of the screen.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Pixels {
     width: i32,
     rgba: Vec<u8>,

@@ -9,7 +9,7 @@ pub mod winit;
 
 use std::time::Duration;
 
-use smithay::backend::input::{Axis, InputBackend, PointerAxisEvent};
+use smithay::backend::input::{Axis, InputBackend, PointerAxisEvent, TouchSlot};
 
 pub use screenshot::Picture;
 
@@ -99,4 +99,9 @@ fn scroll<B: InputBackend>(state: &mut State, event: &impl PointerAxisEvent<B>) 
             state.input(Event::Scroll(axis, event.source(), distance, v120));
         }
     }
+}
+
+/// A finger's number. Devices that know one finger only do not number it.
+fn finger(slot: TouchSlot) -> u32 {
+    u32::try_from(i32::from(slot)).unwrap_or(0)
 }

@@ -2,7 +2,7 @@
 //! A window of another compositor or an X server, drawn with GLES: for development.
 
 use smithay::backend::input::{
-    AbsolutePositionEvent, InputBackend, InputEvent, KeyboardKeyEvent, PointerButtonEvent,
+    AbsolutePositionEvent, InputBackend, InputEvent, KeyboardKeyEvent, PointerButtonEvent, TouchEvent,
 };
 use smithay::backend::renderer::damage::OutputDamageTracker;
 use smithay::backend::renderer::gles::{GlesRenderbuffer, GlesRenderer};
@@ -10,10 +10,9 @@ use smithay::backend::winit::{self as backend, WinitEvent, WinitEventLoop, Winit
 use smithay::reexports::winit::dpi::PhysicalSize;
 use smithay::reexports::winit::window::Window as WinitWindow;
 use smithay::utils::{Logical, Physical, Size, Transform};
-use tracing::warn;
 
 use super::{Picture, RenderError, screenshot};
-use crate::input::Event;
+use crate::input::{Event, Touch};
 use crate::outputs::{Screen, ScreenId, Setup};
 use crate::render::scene;
 use crate::state::{Core, State};
@@ -139,11 +138,24 @@ fn input<B: InputBackend>(state: &mut State, event: &InputEvent<B>) {
         InputEvent::PointerAxis { event } => {
             super::scroll(state, event);
         }
-        InputEvent::TouchDown { .. }
-        | InputEvent::TouchMotion { .. }
-        | InputEvent::TouchUp { .. }
-        | InputEvent::TouchCancel { .. }
-        | InputEvent::TouchFrame { .. } => warn!("touch is not supported by the nested backend"),
+        InputEvent::TouchDown { event } => {
+            // Only the first touch shows that there is something to touch.
+            state.core.offer_touch(true);
+            let at = event.position_transformed(size);
+            touch(state, Touch::Down(super::finger(event.slot()), at));
+        }
+        InputEvent::TouchMotion { event } => {
+            let at = event.position_transformed(size);
+            touch(state, Touch::Motion(super::finger(event.slot()), at));
+        }
+        InputEvent::TouchUp { event } => touch(state, Touch::Up(super::finger(event.slot()))),
+        InputEvent::TouchCancel { .. } => touch(state, Touch::Cancel),
         _ => {}
     }
+}
+
+/// Each event stands for itself: the window system sends no frames.
+fn touch(state: &mut State, touch: Touch) {
+    state.input(Event::Touch(touch));
+    state.input(Event::Touch(Touch::Frame));
 }

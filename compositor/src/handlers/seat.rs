@@ -8,13 +8,15 @@ use smithay::wayland::seat::{
     KeyboardUserData, PointerUserData, SeatGlobalData, SeatUserData, TouchUserData,
 };
 use smithay::wayland::tablet_manager::TabletSeatHandler;
+use wayland_server::backend::ClientId;
 use wayland_server::protocol::wl_keyboard::WlKeyboard;
 use wayland_server::protocol::wl_pointer::WlPointer;
-use wayland_server::protocol::wl_seat::WlSeat;
+use wayland_server::protocol::wl_seat::{self, WlSeat};
 use wayland_server::protocol::wl_surface::WlSurface;
 use wayland_server::protocol::wl_touch::WlTouch;
-use wayland_server::{Client, DataInit, DisplayHandle, GlobalDispatch, New, delegate_dispatch};
+use wayland_server::{Client, DataInit, Dispatch, DisplayHandle, GlobalDispatch, New, delegate_dispatch};
 
+use crate::client::ClientState;
 use crate::state::State;
 
 impl SeatHandler for State {
@@ -63,7 +65,36 @@ impl GlobalDispatch<WlSeat, SeatGlobalData<Self>> for State {
     }
 }
 
-delegate_dispatch!(State: [WlSeat: SeatUserData<State>] => SeatState<State>);
+/// Who asks for touches is told of them as such.
+impl Dispatch<WlSeat, SeatUserData<Self>> for State {
+    fn request(
+        state: &mut Self,
+        client: &Client,
+        resource: &WlSeat,
+        request: wl_seat::Request,
+        data: &SeatUserData<Self>,
+        handle: &DisplayHandle,
+        data_init: &mut DataInit<'_, Self>,
+    ) {
+        if let wl_seat::Request::GetTouch { .. } = &request
+            && state.core.input.touches.offered()
+            && let Some(client) = client.get_data::<ClientState>()
+            && let Some(vm) = state.core.vms.get_mut(&client.vm)
+        {
+            vm.touch_clients.insert(client.key);
+        }
+        <SeatState<Self> as Dispatch<WlSeat, SeatUserData<Self>, Self>>::request(
+            state, client, resource, request, data, handle, data_init,
+        );
+    }
+
+    fn destroyed(state: &mut Self, client: ClientId, resource: &WlSeat, data: &SeatUserData<Self>) {
+        <SeatState<Self> as Dispatch<WlSeat, SeatUserData<Self>, Self>>::destroyed(
+            state, client, resource, data,
+        );
+    }
+}
+
 delegate_dispatch!(State: [WlPointer: PointerUserData<State>] => SeatState<State>);
 delegate_dispatch!(State: [WlKeyboard: KeyboardUserData<State>] => SeatState<State>);
 delegate_dispatch!(State: [WlTouch: TouchUserData<State>] => SeatState<State>);

@@ -35,7 +35,7 @@ impl ClientDndGrabHandler for State {
         let Self { core, .. } = self;
         if let Some(vm) = core.vms.by_seat(&seat) {
             // Smithay asks only for the serial of a running grab, which a menu has without any button.
-            vm.unfounded_drag = !core.input.holds_button(&vm.name);
+            vm.unfounded_drag = !core.input.holds_button(&vm.name) && !core.input.touches.is_on(&vm.name);
             vm.drag_icon = icon;
             self.core.render.schedule();
         }

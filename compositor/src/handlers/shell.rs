@@ -214,24 +214,27 @@ impl XdgShellHandler for State {
 }
 
 impl State {
-    /// The window, if `serial` is the button press that its own VM's pointer holds right now on that client.
+    /// The window, if `serial` is the press of a button or finger that its own VM has right now on that client.
     fn pressed_window(
         &self,
         surface: &ToplevelSurface,
         seat: &wl_seat::WlSeat,
         serial: Serial,
     ) -> Option<WindowId> {
-        let pointer = Seat::<Self>::from_resource(seat)?.get_pointer()?;
-        if !pointer.has_grab(serial) {
-            return None;
-        }
-        let start = pointer.grab_start_data()?;
-        let (focus, _) = start.focus?;
-        // The press must still be held: a serial alone proves nothing of the present.
+        let seat = Seat::<Self>::from_resource(seat)?;
         let (vm, _) = self.core.identity(surface.wl_surface())?;
-        if !self.core.input.holds_button(&vm) {
-            return None;
-        }
+        // The press must still be held: a serial alone proves nothing of the present.
+        let pointer = seat.get_pointer()?;
+        let touch = seat.get_touch().filter(|touch| touch.has_grab(serial));
+        let focus = if pointer.has_grab(serial) && self.core.input.holds_button(&vm) {
+            pointer.grab_start_data()?.focus
+        } else {
+            touch
+                .filter(|_| self.core.input.touches.is_on(&vm))?
+                .grab_start_data()?
+                .focus
+        };
+        let (focus, _) = focus?;
         let same = focus.same_client_as(&surface.wl_surface().id());
         same.then(|| self.core.windows.by_surface(surface.wl_surface()))
             .flatten()

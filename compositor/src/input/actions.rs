@@ -89,10 +89,20 @@ impl State {
     /// Performs one effect.
     pub fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::TellPlace if matches!(self.core.input.drag, Drag::None) => self.deliver_motion(),
-            Effect::TellPlace => {}
-            Effect::StartMove(id) => self.start_drag(id, None),
-            Effect::StartResize(id, edges) => self.start_drag(id, Some(edges)),
+            Effect::TellPlace => {
+                self.tell_fingers();
+                if matches!(self.core.input.drag, Drag::None) {
+                    self.deliver_motion();
+                }
+            }
+            Effect::StartMove(id) => {
+                self.finger_takes_over(id);
+                self.start_drag(id, None);
+            }
+            Effect::StartResize(id, edges) => {
+                self.finger_takes_over(id);
+                self.start_drag(id, Some(edges));
+            }
             Effect::SetMode(id, mode) => {
                 self.core.windows.layout.set_mode(id, mode);
                 self.core.input.refresh_pointer = true;

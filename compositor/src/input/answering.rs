@@ -129,9 +129,9 @@ impl State {
         };
         let (key, behind) = (*key, answers.answered());
         let hovers = self.core.input.hover.as_ref();
-        if behind
-            && hovers.is_some_and(|(_, surface)| self.core.identity(surface).is_some_and(|(_, of)| of == key))
-        {
+        let hovers =
+            hovers.is_some_and(|(_, surface)| self.core.identity(surface).is_some_and(|(_, of)| of == key));
+        if behind && (hovers || self.core.has_finger_behind(key)) {
             self.core.input.effects.push(super::Effect::TellPlace);
         }
     }

@@ -9,6 +9,8 @@ pub mod answering;
 pub mod hit;
 mod keyboard;
 mod pointer;
+mod recent;
+mod touch;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,6 +23,7 @@ use smithay::utils::{Logical, Point, Rectangle};
 use wayland_server::protocol::wl_surface::WlSurface;
 
 pub use actions::Effect;
+pub use touch::Touch;
 
 use crate::layout::{Edges, WindowId};
 use crate::state::State;
@@ -36,6 +39,8 @@ pub enum Event {
     Button(u32, ButtonState),
     /// Scrolling: axis, distance in logical pixels, 120ths of a wheel click.
     Scroll(Axis, AxisSource, f64, Option<f64>),
+    /// Fingers.
+    Touch(Touch),
 }
 
 /// Who gets the release of a pressed key.
@@ -81,6 +86,8 @@ pub struct Input {
     pub pointer: Point<f64, Logical>,
     /// Whether a pointer has ever moved; the cursor is not drawn before.
     pub pointer_seen: bool,
+    /// Whether fingers were at work last; the cursor is not drawn then.
+    pub by_finger: bool,
     /// The window that has the keyboard.
     focus: Option<WindowId>,
     /// Windows in the order of their last focus, newest first.
@@ -107,6 +114,10 @@ pub struct Input {
     pub(crate) answering: answering::Answering,
     /// Windows that came or went since the last tick.
     changes: Vec<Change>,
+    /// The fingers that are down.
+    pub(crate) touches: touch::Touches,
+    /// What lay where before they came.
+    recent: recent::Recent,
 }
 
 impl Input {
@@ -117,6 +128,7 @@ impl Input {
             own: None,
             pointer: Point::default(),
             pointer_seen: false,
+            by_finger: false,
             focus: None,
             history: Vec::new(),
             switcher: None,
@@ -132,6 +144,8 @@ impl Input {
             effects: Vec::new(),
             answering: answering::Answering::default(),
             changes: Vec::new(),
+            touches: touch::Touches::default(),
+            recent: recent::Recent::default(),
         }
     }
 
@@ -205,10 +219,16 @@ impl State {
     /// Takes one event of a backend.
     pub fn input(&mut self, event: Event) {
         match event {
+            Event::Key(..) => {}
+            Event::Touch(_) => self.core.input.by_finger = true,
+            Event::Motion(_) | Event::Button(..) | Event::Scroll(..) => self.core.input.by_finger = false,
+        }
+        match event {
             Event::Key(code, state) => self.key(code, state),
             Event::Motion(to) => self.motion(to),
             Event::Button(button, state) => self.button(button, state),
             Event::Scroll(axis, source, distance, v120) => self.scroll(axis, source, distance, v120),
+            Event::Touch(touch) => self.touch(touch),
         }
     }
 }

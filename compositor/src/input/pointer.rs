@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use heraldry_config::VmName;
 use smithay::backend::input::{Axis, AxisSource, ButtonState};
 use smithay::input::pointer::{AxisFrame, ButtonEvent, MotionEvent};
 use smithay::utils::{Logical, Point, SERIAL_COUNTER};
@@ -14,7 +15,7 @@ use crate::layout::{Edges, Mode, WindowId};
 use crate::state::State;
 
 /// evdev codes.
-const BTN_LEFT: u32 = 0x110;
+pub(super) const BTN_LEFT: u32 = 0x110;
 const BTN_RIGHT: u32 = 0x111;
 
 /// Two presses within this time are a double click.
@@ -105,7 +106,7 @@ impl State {
     }
 
     /// Whether a motion goes out now. Where the pointer comes to another surface, it does.
-    fn is_told_now(&mut self, vm: &heraldry_config::VmName, to: Option<&WlSurface>) -> bool {
+    fn is_told_now(&mut self, vm: &VmName, to: Option<&WlSurface>) -> bool {
         let pointer = self.core.vms.get(vm).and_then(|vm| vm.seat.get_pointer());
         let Some(now) = pointer.and_then(|pointer| pointer.current_focus()) else {
             return true;
@@ -116,7 +117,7 @@ impl State {
         may || !stays
     }
 
-    fn send_motion(&mut self, vm: &heraldry_config::VmName, focus: Option<(WlSurface, Point<f64, Logical>)>) {
+    fn send_motion(&mut self, vm: &VmName, focus: Option<(WlSurface, Point<f64, Logical>)>) {
         let Some(pointer) = self.core.vms.get(vm).and_then(|vm| vm.seat.get_pointer()) else {
             return;
         };
@@ -225,8 +226,7 @@ impl State {
             return;
         }
         let popup = matches!(hit, Hit::Band(_, edges) if edges.is_empty());
-        let same_vm_grab = matches!(&hit, Hit::Content { vm, .. }
-            if self.core.vms.get(vm).is_some_and(|vm| vm.popup_grab.as_ref().is_some_and(|grab| !grab.has_ended())));
+        let same_vm_grab = matches!(&hit, Hit::Content { vm, .. } if self.has_popup_grab(vm));
         if !same_vm_grab && !popup {
             self.break_popup_grabs();
             self.perform(Effect::Focus(id));
@@ -251,6 +251,32 @@ impl State {
             Hit::Label(_) | Hit::Button(..) | Hit::Band(..) | Hit::Desktop => {
                 self.core.input.drag = Drag::Swallow
             }
+        }
+    }
+
+    fn has_popup_grab(&self, vm: &VmName) -> bool {
+        let grab = self.core.vms.get(vm).and_then(|vm| vm.popup_grab.as_ref());
+        grab.is_some_and(|grab| !grab.has_ended())
+    }
+
+    /// A finger or a pen comes down on a client's surface: menus of others close, the window gets the keyboard.
+    ///
+    /// For the pointer the library's grab decides which client's menu stays; here it is the one that is touched.
+    pub(super) fn approach(&mut self, id: WindowId, surface: Option<&WlSurface>) {
+        let own_menu = surface
+            .and_then(|surface| self.core.identity(surface))
+            .is_some_and(|(vm, client)| {
+                let holder = self
+                    .core
+                    .vms
+                    .get(&vm)
+                    .and_then(|vm| vm.seat.get_keyboard()?.current_focus());
+                let same = holder.and_then(|holder| self.core.identity(&holder));
+                self.has_popup_grab(&vm) && same.is_some_and(|(_, key)| key == client)
+            });
+        if !own_menu {
+            self.break_popup_grabs();
+            self.perform(Effect::Focus(id));
         }
     }
 
@@ -298,14 +324,22 @@ impl State {
             }
             Drag::None | Drag::Move(..) | Drag::Swallow => {}
         }
-        self.deliver_motion();
+        if self.core.input.by_finger {
+            // The pointer goes with the finger that was it: nothing stays lit below.
+            self.core.input.pointer_seen = false;
+            if let Some((vm, _)) = self.core.input.hover.take() {
+                self.send_motion(&vm, None);
+            }
+        } else {
+            self.deliver_motion();
+        }
         // The holder kept the pointer wherever it went; let go outside of it, it must be told.
         if let Some(vm) = owner.filter(|vm| self.core.input.hovered_vm() != Some(vm)) {
             self.send_motion(&vm, None);
         }
     }
 
-    fn send_button(&mut self, vm: &heraldry_config::VmName, button: u32, state: ButtonState) {
+    fn send_button(&mut self, vm: &VmName, button: u32, state: ButtonState) {
         let Some(pointer) = self.core.vms.get(vm).and_then(|vm| vm.seat.get_pointer()) else {
             return;
         };
@@ -351,19 +385,27 @@ impl State {
         let Some(window) = hit.window().and_then(|id| self.core.windows.get(id)) else {
             return false;
         };
-        let holder = self.core.input.focus.and_then(|id| self.core.windows.get(id));
-        if holder.is_some_and(|holder| holder.vm == window.vm) {
+        if self.has_keyboard(&window.vm) {
             return false;
         }
-        let guard = self
-            .core
-            .settings(&window.vm)
-            .map_or(DEFAULT_CLICK_GUARD, |vm| vm.rules.focus.click_guard);
+        let guard = self.click_guard(&window.vm);
         // Its window has just appeared, or its pixels came under a pointer that did not move: grown, or a popup.
         [window.mapped, self.core.input.under_since]
             .into_iter()
             .flatten()
             .any(|at| self.core.clock.now().saturating_sub(at) < guard)
+    }
+
+    /// Whether a window of this VM has the keyboard.
+    pub(super) fn has_keyboard(&self, vm: &VmName) -> bool {
+        let holder = self.core.input.focus.and_then(|id| self.core.windows.get(id));
+        holder.is_some_and(|holder| holder.vm == *vm)
+    }
+
+    /// How long a VM's window must have been somewhere before it gets a click there.
+    pub(super) fn click_guard(&self, vm: &VmName) -> Duration {
+        let settings = self.core.settings(vm);
+        settings.map_or(DEFAULT_CLICK_GUARD, |vm| vm.rules.focus.click_guard)
     }
 
     /// The corner or edge of a window nearest to the pointer, for resizing with the modifier.

@@ -135,7 +135,7 @@ where
 
     /// The pointer, from our own shapes.
     fn pointer(&mut self, core: &mut Core) {
-        if !core.input.pointer_seen {
+        if !core.input.pointer_seen || core.input.by_finger {
             return;
         }
         let Some(shape) = super::pointer::shape(core) else {

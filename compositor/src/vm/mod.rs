@@ -18,7 +18,7 @@ mod turns;
 mod watch;
 mod worker;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -60,6 +60,8 @@ pub struct Vm {
     pub cursor: CursorImageStatus,
     /// The picture of a running drag.
     pub drag_icon: Option<WlSurface>,
+    /// Clients that take touches; others get a finger as the pointer.
+    pub touch_clients: BTreeSet<ClientKey>,
     /// Connections that its gate is opening.
     pub opening: usize,
     /// Set when a drag began without a held button; the tick ends it.
@@ -173,6 +175,7 @@ impl Vms {
     /// Forgets a connection that has ended. May be called twice for one.
     pub fn disconnected(&mut self, key: ClientKey) {
         for vm in self.vms.values_mut() {
+            vm.touch_clients.remove(&key);
             if vm.clients.remove(&key).is_some() {
                 debug!(vm = %vm.name, client = key.0, left = vm.clients.len(), "client gone");
             }
@@ -287,6 +290,9 @@ impl Core {
             }
         }
         seat.add_pointer();
+        if self.input.touches.offered() {
+            seat.add_touch();
+        }
         let global = seat
             .global()
             .and_then(|id| adopt(&self.display_handle, id, Some(settings.name.clone())));
@@ -300,6 +306,7 @@ impl Core {
                 popup_grab: None,
                 cursor: CursorImageStatus::default_named(),
                 drag_icon: None,
+                touch_clients: BTreeSet::new(),
                 opening: 0,
                 unfounded_drag: false,
                 connections: 0,

@@ -12,3 +12,4 @@ mod pressure;
 mod quotas;
 mod registry;
 mod screens;
+mod touch;

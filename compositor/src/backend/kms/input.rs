@@ -1,30 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! From libinput's devices to the compositor's events.
 //!
-//! A pen moves the pointer and its tip is the left button. A finger does the same as long as it is alone: the rules for
-//! clicks, focus and the click guard hold for it as for a mouse.
+//! A pen moves the pointer and its tip is the left button. Fingers are passed on as such.
 
 use heraldry_config::{AccelProfile, InputSettings, Pointing};
 use smithay::backend::input::{
     AbsolutePositionEvent, ButtonState, InputEvent, KeyboardKeyEvent, PointerButtonEvent, PointerMotionEvent,
-    TabletToolTipEvent, TabletToolTipState, TouchEvent, TouchSlot,
+    TabletToolTipEvent, TabletToolTipState, TouchEvent,
 };
 use smithay::backend::libinput::LibinputInputBackend;
 use smithay::utils::{Logical, Point};
 use tracing::{debug, info};
 
-use crate::backend::Backend;
-use crate::input::Event;
+use crate::backend::{Backend, finger};
+use crate::input::{Event, Touch};
+use crate::outputs::Screen;
 use crate::state::State;
 
 /// evdev code of the left button.
 const BTN_LEFT: u32 = 0x110;
-
-/// The finger that is the pointer.
-#[derive(Debug, Default)]
-pub(super) struct Touches {
-    finger: Option<TouchSlot>,
-}
 
 /// Puts settings in force.
 pub(super) fn set_up(device: &mut ::input::Device, settings: &InputSettings) {
@@ -105,6 +99,15 @@ fn added(state: &mut State, mut device: ::input::Device) {
     if let Backend::Kms(kms) = &mut state.backend {
         kms.devices.push(device);
     }
+    offer(state);
+}
+
+/// Seats can be touched as long as there is a device for it.
+fn offer(state: &mut State) {
+    if let Backend::Kms(kms) = &state.backend {
+        let is_touch = |device: &::input::Device| device.has_capability(::input::DeviceCapability::Touch);
+        state.core.offer_touch(kms.devices.iter().any(is_touch));
+    }
 }
 
 /// Takes one event.
@@ -116,10 +119,10 @@ pub(super) fn handle(state: &mut State, event: InputEvent<LibinputInputBackend>)
             info!(device = device.sysname(), "input device gone");
             if let Backend::Kms(kms) = &mut state.backend {
                 kms.devices.retain(|other| *other != device);
-                kms.touch.finger = None;
             }
             // Its keys and buttons will never be released.
             state.release_input();
+            offer(state);
         }
         InputEvent::Keyboard { event } => state.input(Event::Key(event.key_code(), event.state())),
         InputEvent::PointerMotion { event } => {
@@ -136,30 +139,18 @@ pub(super) fn handle(state: &mut State, event: InputEvent<LibinputInputBackend>)
             click(state, pressed);
         }
         InputEvent::TouchDown { event } => {
-            if let Backend::Kms(kms) = &mut state.backend
-                && kms.touch.finger.is_none()
-            {
-                kms.touch.finger = Some(event.slot());
-                move_to(state, &event);
-                click(state, true);
-            }
+            let at = place(state, &event);
+            state.input(Event::Touch(Touch::Down(finger(event.slot()), at)));
         }
-        InputEvent::TouchMotion { event } if is_pointer(state, event.slot()) => move_to(state, &event),
-        InputEvent::TouchUp { event } if is_pointer(state, event.slot()) => lift(state),
-        InputEvent::TouchCancel { event } if is_pointer(state, event.slot()) => lift(state),
+        InputEvent::TouchMotion { event } => {
+            let at = place(state, &event);
+            state.input(Event::Touch(Touch::Motion(finger(event.slot()), at)));
+        }
+        InputEvent::TouchUp { event } => state.input(Event::Touch(Touch::Up(finger(event.slot())))),
+        InputEvent::TouchFrame { .. } => state.input(Event::Touch(Touch::Frame)),
+        InputEvent::TouchCancel { .. } => state.input(Event::Touch(Touch::Cancel)),
         other => debug!(event = ?std::mem::discriminant(&other), "an input event of no use here"),
     }
-}
-
-fn is_pointer(state: &State, slot: TouchSlot) -> bool {
-    matches!(&state.backend, Backend::Kms(kms) if kms.touch.finger == Some(slot))
-}
-
-fn lift(state: &mut State) {
-    if let Backend::Kms(kms) = &mut state.backend {
-        kms.touch.finger = None;
-    }
-    click(state, false);
 }
 
 fn click(state: &mut State, pressed: bool) {
@@ -171,12 +162,34 @@ fn click(state: &mut State, pressed: bool) {
     state.input(Event::Button(BTN_LEFT, button));
 }
 
-/// Absolute devices cover the first screen, as it stands and not as its picture is turned.
 fn move_to<E: AbsolutePositionEvent<LibinputInputBackend>>(state: &mut State, event: &E) {
-    let screen = state.core.outputs.first();
+    let to = place(state, event);
+    state.input(Event::Motion(to));
+}
+
+/// Where an absolute device points: it covers a screen, as it stands and not as its picture is turned.
+fn place<E: AbsolutePositionEvent<LibinputInputBackend>>(state: &State, event: &E) -> Point<f64, Logical> {
+    let device = event.device();
+    let built_in = device.has_capability(::input::DeviceCapability::Touch);
+    let screen = screen_of(state, device.output_name(), built_in);
     let (rect, transform) = (screen.rect(), screen.output().current_transform());
     let size = transform.invert().transform_size(rect.size);
     let at: Point<f64, Logical> =
         transform.transform_point_in(event.position_transformed(size), &size.to_f64());
-    state.input(Event::Motion(at + rect.loc.to_f64()));
+    at + rect.loc.to_f64()
+}
+
+/// The screen that a device covers: what udev says of it (`WL_OUTPUT`), for what is touched the panel that is built
+/// in, else the first.
+fn screen_of<'a>(state: &'a State, said: Option<&str>, built_in: bool) -> &'a Screen {
+    let outputs = &state.core.outputs;
+    let said = said.and_then(|said| outputs.iter().find(|screen| screen.connector() == Some(said)));
+    let panel = || {
+        let is_panel = |screen: &&Screen| {
+            let name = screen.connector().unwrap_or_default();
+            ["eDP", "LVDS", "DSI"].iter().any(|panel| name.starts_with(panel))
+        };
+        outputs.iter().find(is_panel).filter(|_| built_in)
+    };
+    said.or_else(panel).unwrap_or_else(|| outputs.first())
 }

@@ -89,7 +89,6 @@ pub struct Kms {
     card: Option<(u64, Card, RegistrationToken)>,
     libinput: Libinput,
     devices: Vec<::input::Device>,
-    touch: input::Touches,
     active: bool,
     /// Whether a frame was seen.
     seen: bool,
@@ -147,7 +146,6 @@ pub fn open(
         card: None,
         libinput: libinput.clone(),
         devices: Vec::new(),
-        touch: input::Touches::default(),
         active,
         seen: false,
     }));
