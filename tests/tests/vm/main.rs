@@ -9,4 +9,5 @@ mod image;
 mod rate;
 mod seat;
 mod session;
+mod touch;
 mod turned;

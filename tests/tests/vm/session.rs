@@ -93,7 +93,7 @@ pub(crate) fn start_still(machine: &mut Machine, vm: &str) {
 }
 
 /// The content of a VM's window as `ctl windows` has it: left, top, width, height; and whether it has the keyboard.
-fn window(machine: &mut Machine, vm: &str) -> Option<([i32; 4], bool)> {
+pub(crate) fn window(machine: &mut Machine, vm: &str) -> Option<([i32; 4], bool)> {
     let lines = windows(machine);
     let line = lines.iter().find(|line| line.contains(&format!(" {vm} ")))?;
     let place = line.split_whitespace().find(|word| word.contains('+'))?;
