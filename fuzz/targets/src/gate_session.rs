@@ -208,7 +208,7 @@ impl Rig {
         if desc.since > object.version && !odd {
             return Ok(true);
         }
-        let Some((args, mut fds)) = self.args(u, object, desc, odd)? else {
+        let Some((args, mut fds)) = self.args(u, (id, object), desc, odd)? else {
             return Ok(true);
         };
         let opcode = u16::try_from(opcode).unwrap_or(u16::MAX);
@@ -228,12 +228,17 @@ impl Rig {
     fn args(
         &self,
         u: &mut Unstructured<'_>,
-        object: Object,
+        (id, object): (u32, Object),
         desc: &MessageDesc,
         odd: bool,
     ) -> Result<Option<(Vec<Arg>, usize)>> {
         if object.interface.name == "wl_registry" {
             return self.bind(u);
+        }
+        if let ("xdg_surface", "ack_configure", false) = (object.interface.name, desc.name, odd)
+            && u.arbitrary::<u8>()? < 220
+        {
+            return self.acknowledgement(u, id);
         }
         let mut interfaces = desc.arg_interfaces.iter();
         let mut args = Vec::new();
@@ -254,6 +259,17 @@ impl Rig {
         }
         let fds = args.iter().filter(|arg| **arg == Arg::Fd).count();
         Ok(Some((args, fds)))
+    }
+
+    /// One of the last configures of a surface.
+    fn acknowledgement(&self, u: &mut Unstructured<'_>, id: u32) -> Result<Option<(Vec<Arg>, usize)>> {
+        let told = self.world.configures.iter().rev().filter(|(of, _)| *of == id);
+        let last: Vec<u32> = told.map(|(_, number)| *number).take(4).collect();
+        if last.is_empty() {
+            return Ok(None);
+        }
+        let number = last.get(u.choose_index(last.len())?).copied().unwrap_or(0);
+        Ok(Some((vec![Arg::Word(number)], 0)))
     }
 
     /// A live object of an interface, or 0 where that is allowed.
@@ -306,6 +322,10 @@ impl Rig {
                 return Ok(true);
             }
             _ => {}
+        }
+        // Only windows and popups are configured.
+        if object.interface.name == "xdg_surface" && !self.world.library.has_role_object(object.key) {
+            return Ok(true);
         }
         // A destroyed object that an event has destroyed before gets no events.
         if !object.live && desc.is_destructor {

@@ -2,6 +2,7 @@
 //! Wayland's wire format and objects a second time, independent of the gate's: what checks the gate may not be the gate.
 //! Only the protocols' generated tables are common to both.
 
+pub mod library;
 pub mod rules;
 pub mod world;
 

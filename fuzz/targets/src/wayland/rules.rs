@@ -52,19 +52,19 @@ impl std::fmt::Debug for Passed<'_> {
 }
 
 impl Passed<'_> {
-    fn word(&self, index: usize) -> u32 {
+    pub(super) fn word(&self, index: usize) -> u32 {
         match self.args.get(index) {
             Some(Arg::Word(word)) => *word,
             other => panic!("argument {index} is {other:?}"),
         }
     }
 
-    fn int(&self, index: usize) -> i32 {
+    pub(super) fn int(&self, index: usize) -> i32 {
         self.word(index).cast_signed()
     }
 
     /// The key of the object that an argument names; 0 if it names none.
-    fn key(&self, index: usize) -> u64 {
+    pub(super) fn key(&self, index: usize) -> u64 {
         self.objects.find(self.word(index)).map_or(0, |object| object.key)
     }
 
@@ -89,7 +89,7 @@ impl Passed<'_> {
         );
     }
 
-    fn is_live(&self, key: u64) -> bool {
+    pub(super) fn is_live(&self, key: u64) -> bool {
         self.objects
             .all()
             .any(|(_, object)| object.live && object.key == key)
@@ -232,7 +232,7 @@ impl Rules {
             ("xdg_positioner", "set_parent_size") => passed.at_least(0, [0, 1]),
             ("xdg_positioner", "set_anchor_rect") => {
                 passed.near(0, 2);
-                passed.at_least(0, [2, 3]);
+                passed.at_least(1, [2, 3]);
             }
             ("xdg_positioner", "set_offset") => passed.near(0, 2),
             _ => {}

@@ -15,6 +15,7 @@ use heraldry_gate::{
 use wayland_backend::protocol::{ANONYMOUS_INTERFACE, AllowNull, ArgumentType, MessageDesc, same_interface};
 use wayland_server::protocol::__interfaces::WL_DISPLAY_INTERFACE;
 
+use super::library::{Library, serial_of};
 use super::rules::{Passed, Rules};
 use super::{Arg, FIRST_SERVER_ID, GLOBALS, Objects, decode, encode, global, header};
 use crate::ledger::Ledger;
@@ -98,6 +99,10 @@ pub struct World {
     allowed: Globals,
     memory: u64,
     rules: Rules,
+    /// What the library knows.
+    pub library: Library,
+    /// The client's numbers of the configures that it heard of, with the object.
+    pub configures: Vec<(u32, u32)>,
     violation: Option<Violation>,
     /// Most bytes that leave the gate at once.
     chunk: usize,
@@ -134,6 +139,8 @@ impl World {
             allowed,
             memory,
             rules: Rules::default(),
+            library: Library::default(),
+            configures: Vec::new(),
             violation: None,
             chunk,
         }
@@ -368,14 +375,16 @@ impl World {
             self.objects.create(*new, interface, version, true);
             self.news.push(News::Created(*new));
         }
-        self.rules.judge(&Passed {
+        let passed = Passed {
             object,
             request: desc.name,
             args: &args,
             objects: &self.objects,
             limits: &self.limits,
             memory: self.memory,
-        });
+        };
+        self.rules.judge(&passed);
+        self.library.judge(&passed);
         if desc.is_destructor {
             self.objects.destroy(id);
             self.news.push(News::Destroyed(id));
@@ -439,6 +448,9 @@ impl World {
             .filter(|arg| **arg == Arg::Fd)
             .map(|_| self.ledger.descriptor())
             .collect();
+        if let ("xdg_surface", Some(serial)) = (object.interface.name, serial_of(args)) {
+            self.library.configures(object.key, serial);
+        }
         let mut out = Outbox::new();
         self.session.from_server(&bytes, &mut fds, &mut out)?;
         let (got, fds) = self.drain(&mut out);
@@ -491,6 +503,11 @@ impl World {
                 before == self.announced.len() || *name == next,
                 "names have a gap at {name}"
             );
+        }
+        match (object.interface.name, args.as_slice()) {
+            ("xdg_surface", [Arg::Word(number)]) => self.configures.push((id, *number)),
+            ("wl_shm", [Arg::Word(format)]) => self.library.tells_format(*format),
+            _ => {}
         }
         args.iter().filter(|arg| **arg == Arg::Fd).count()
     }
