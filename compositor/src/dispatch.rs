@@ -11,7 +11,7 @@ use std::time::Instant;
 use heraldry_config::VmName;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
-use tracing::error;
+use tracing::{error, warn};
 use wayland_server::backend::ClientId;
 
 use crate::client::{ClientKey, Departure, LET_THROUGH, LibraryError};
@@ -133,7 +133,7 @@ impl Core {
         } = why;
         entry.log.log(
             Instant::now(),
-            |more| error!(%vm, more, "more clients were refused or ended"),
+            |more| warn!(%vm, more, "more clients were refused or ended"),
             || {
                 error!(%vm, client = client.0, interface, object, code, "{LET_THROUGH}");
             },
