@@ -12,7 +12,6 @@ pub mod control;
 pub mod dispatch;
 pub mod globals;
 mod handlers;
-pub mod init;
 pub mod input;
 pub mod layout;
 pub mod notify;
@@ -22,8 +21,10 @@ pub mod render;
 pub mod run;
 pub mod sandbox;
 pub mod state;
-pub mod supervise;
 pub mod tick;
 pub mod vm;
 pub mod watchdog;
 pub mod windows;
+
+/// PID 1 of the compositor's VM, and who starts the compositor anew.
+pub use heraldry_init as init;

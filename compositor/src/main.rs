@@ -5,18 +5,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use heraldry_compositor::cli::{self, Cli};
-use heraldry_compositor::init;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
 fn main() -> ExitCode {
-    if init::is_init() {
-        return init::main();
-    }
     let cli = Cli::parse();
-    if cli.is_init() {
-        return init::main();
-    }
     // Smithay's own lines are developer facts; a filter that names it still shows them.
     let filter = match format!("smithay=warn,{}", cli.log).parse::<Targets>() {
         Ok(filter) => filter,

@@ -19,8 +19,7 @@ use rustix::time::{
 };
 use tracing::{error, warn};
 
-/// Length of the record: a VM's name, padded with zeros.
-pub const RECORD: usize = 32;
+use crate::init::supervise::RECORD;
 
 /// What the watchdog's thread may look at.
 #[derive(Debug, Default)]

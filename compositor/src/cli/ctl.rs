@@ -79,11 +79,11 @@ enum CtlCommand {
 /// What PID 1 is asked for instead of the compositor.
 #[derive(Debug, Clone, Copy, Subcommand)]
 enum MachineCommand {
-    /// Show the log of init and compositor (in a VM whose PID 1 is `heraldry init`).
+    /// Show the log of init and compositor (in a VM whose PID 1 is `heraldry-init`).
     Log,
-    /// Start the machine anew (in a VM whose PID 1 is `heraldry init`).
+    /// Start the machine anew (in a VM whose PID 1 is `heraldry-init`).
     Reboot,
-    /// Switch the machine off (in a VM whose PID 1 is `heraldry init`).
+    /// Switch the machine off (in a VM whose PID 1 is `heraldry-init`).
     PowerOff,
 }
 

@@ -12,10 +12,11 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use heraldry_config::VmName;
 use smithay::utils::{Physical, Size};
+use tracing::{info, warn};
 
 use self::ctl::{CtlArgs, ctl, default_control};
 use crate::backend::kms::{KmsOptions, RendererChoice, SessionChoice};
-use crate::init::confine::Confinement;
+use crate::init::supervise::{SuperviseError, supervise};
 use crate::run::{BackendChoice, Options};
 use crate::vm::dev_socket::DevSocket;
 
@@ -37,14 +38,6 @@ pub struct Cli {
     command: Command,
 }
 
-impl Cli {
-    /// Whether this is PID 1's command, which sets up its own log.
-    #[must_use]
-    pub fn is_init(&self) -> bool {
-        matches!(self.command, Command::Init)
-    }
-}
-
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the compositor.
@@ -52,12 +45,6 @@ enum Command {
     /// Run the compositor, and start it anew when it crashes. A VM that was being served at two crashes in a row starts
     /// paused.
     Supervise(RunArgs),
-    /// Be PID 1 of the compositor's VM: mounts, drivers, devices, the compositor. Takes its options from the kernel's
-    /// command line: heraldry.config=, heraldry.log=, heraldry.device=, heraldry.renderer=.
-    Init,
-    /// Give up user, groups and capabilities, then become PROGRAM. What `init` starts programs with.
-    #[command(hide = true)]
-    Confine(Confinement),
     /// Check a configuration: every error at once, with file, line and column.
     Check {
         /// The configuration.
@@ -159,15 +146,16 @@ pub fn main(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Run(args) => run(args),
         // The options are checked here, and go on as they were given.
-        Command::Supervise(_) => match crate::supervise::supervise(&given(std::env::args_os(), &cli.log)) {
-            Ok(code) => ExitCode::from(code),
-            Err(error) => fail(EXIT_INPUT, &chain(&error)),
-        },
-        Command::Init => crate::init::main(),
-        Command::Confine(confinement) => match crate::init::confine::confine(confinement) {
-            Ok(never) => match never {},
-            Err(error) => fail(EXIT_BUG, &chain(&error)),
-        },
+        Command::Supervise(_) => {
+            let args = given(std::env::args_os(), &cli.log);
+            match std::env::current_exe()
+                .map_err(SuperviseError::from)
+                .and_then(|exe| supervise(&exe, &args))
+            {
+                Ok(code) => ExitCode::from(code),
+                Err(error) => fail(EXIT_INPUT, &chain(&error)),
+            }
+        }
         Command::Check { file } => check(&file),
         Command::Effective { file, vm } => effective(&file, &vm),
         Command::Ctl(args) => ctl(args),
@@ -290,12 +278,16 @@ fn run(args: RunArgs) -> ExitCode {
         );
     };
     let (config, fallback) = match heraldry_config::load(&path) {
-        Ok(config) => (config, None),
+        Ok(config) => {
+            info!("configuration {}: {} VMs", path.display(), config.vms.len());
+            (config, None)
+        }
         Err(errors) => {
             let _closed = writeln!(std::io::stderr(), "{errors}");
             let Some(config) = heraldry_config::builtin::config().filter(|_| args.fallback_config) else {
                 return ExitCode::from(EXIT_INPUT);
             };
+            warn!("the configuration cannot be used: every VM will be refused until it is mended");
             (config, Some(broken_notice(&path, &errors)))
         }
     };

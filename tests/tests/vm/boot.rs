@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Starting, ending, and what is said when something is missing.
 
+use std::path::Path;
+
+use heraldry_tests::path::program;
 use heraldry_tests::vm::{Files, Setup, attempt, base, kernel};
 
 /// The shell alone: no emulated device, no clients.
@@ -13,12 +16,14 @@ fn init_starts_everything_in_order_and_the_machine_is_switched_off() {
         machine.wait_for("modules loaded");
         machine.wait_for("GPU /dev/dri/card0 (virtio");
         machine.wait_for("compositor started");
-        machine.wait_for("configuration /etc/heraldry/heraldry.kdl: ");
         let input = machine.wait_for("input: ");
         assert!(
             input.contains("Virtio Keyboard") && input.contains("Virtio Tablet"),
             "{input}"
         );
+        machine.until("the configuration is read", |machine| {
+            machine.said("configuration /etc/heraldry/heraldry.kdl: ")
+        });
         let mounts = machine.shell.run("cut -d' ' -f2,4 /proc/mounts");
         for (folder, flag) in [
             ("/proc", "noexec"),
@@ -45,7 +50,7 @@ fn init_starts_everything_in_order_and_the_machine_is_switched_off() {
         // Whoever is neither root nor the compositor gets nothing.
         let other = machine
             .shell
-            .try_run("heraldry confine --uid 1000 --gid 1000 -- heraldry ctl log");
+            .try_run("heraldry-init confine 1000 heraldry ctl log");
         assert_eq!(other.0, 1, "{}", other.1);
         machine.shell.run_last("ctl power-off");
         machine.wait_for("switching off (asked to)");
@@ -60,7 +65,7 @@ fn programs_are_confined_started_again_and_nobody_stays_behind() {
         machine.wait_for("host started");
         let status = machine
             .shell
-            .run("heraldry confine --uid 990 --gid 990 -- busybox cat /proc/self/status");
+            .run("heraldry-init confine 990 busybox cat /proc/self/status");
         for line in [
             "Uid:\t990\t990\t990\t990",
             "Gid:\t990\t990\t990\t990",
@@ -75,13 +80,13 @@ fn programs_are_confined_started_again_and_nobody_stays_behind() {
         }
         let limits = machine
             .shell
-            .run("heraldry confine --uid 990 --gid 990 -- busybox cat /proc/self/limits");
+            .run("heraldry-init confine 990 busybox cat /proc/self/limits");
         let core = limits.lines().find(|line| line.starts_with("Max core file size"));
         assert!(core.is_some_and(|line| line.contains(" 0 ")), "{limits}");
         // Who cannot give up everything starts nothing.
-        let kept = machine.shell.try_run(
-            "heraldry confine --uid 990 --gid 990 -- heraldry confine --uid 0 --gid 0 -- busybox id",
-        );
+        let kept = machine
+            .shell
+            .try_run("heraldry-init confine 990 heraldry-init confine 991 busybox id");
         assert_eq!(kept.0, 70, "{}", kept.1);
         assert!(kept.1.contains("the program is not started"), "{}", kept.1);
 
@@ -110,6 +115,19 @@ fn seconds(line: &str) -> f64 {
     time.and_then(|time| time.trim().parse().ok()).expect("a time")
 }
 
+/// The number behind `name` at the end of a line.
+fn milliseconds(line: &str, name: &str) -> f64 {
+    let number = line.rsplit_once(name).and_then(|(_, number)| number.parse().ok());
+    number.unwrap_or_else(|| panic!("{name} in {line:?}"))
+}
+
+/// How the programs were built: `debug`, or `release` as those of `make image`.
+fn build() -> String {
+    let folder = program("heraldry").parent().map(Path::to_owned);
+    let name = folder.and_then(|folder| Some(folder.file_name()?.to_string_lossy().into_owned()));
+    name.unwrap_or_default()
+}
+
 #[test]
 fn ctrl_alt_del_restarts_and_the_users_image_boots() {
     let setup = Setup {
@@ -118,20 +136,17 @@ fn ctrl_alt_del_restarts_and_the_users_image_boots() {
         ..Setup::default()
     };
     attempt(&setup, |machine| {
-        let init = machine.wait_for("heraldry init ");
+        let kernel = seconds(&machine.wait_for("heraldry init "));
         machine.wait_for("heraldry.no-such on the kernel command line is unknown");
+        let drivers = milliseconds(&machine.wait_for("modules loaded"), "ms=") / 1000.0;
         machine.wait_for("no virtio_wl device /dev/wl0");
-        let started = machine.wait_for("compositor started");
-        let first = machine.wait_for("first frame");
-        let (init, started) = (seconds(&init), seconds(&started));
-        let first = first
-            .rsplit_once("after_boot_ms=")
-            .and_then(|(_, ms)| ms.parse::<f64>().ok());
-        let first = first.expect("milliseconds") / 1000.0;
+        machine.wait_for("compositor started");
+        let first = milliseconds(&machine.wait_for("first frame"), "after_boot_ms=") / 1000.0;
         println!(
-            "first frame {first:.2} s after the kernel's start: kernel {init:.2}, devices {:.2}, compositor {:.2}",
-            started - init,
-            first - started
+            "first frame {first:.2} s after the kernel's start: kernel {kernel:.2}, its drivers {drivers:.2}, ours {:.2} \
+             ({} build)",
+            first - kernel - drivers,
+            build()
         );
         machine.wait_for("input: ");
         machine.qmp.chord(&["ctrl", "alt", "delete"]);

@@ -26,7 +26,7 @@ fn picture(machine: &mut Machine, renderer: &str) -> Pixels {
     machine.shell.start(
         renderer,
         &format!(
-            "exec heraldry confine --uid 990 --gid 990 -- busybox env XDG_RUNTIME_DIR=/run/heraldry \
+            "exec heraldry-init confine 990 busybox env XDG_RUNTIME_DIR=/run/heraldry \
              heraldry-sim --sockets heraldry-display={host}/display,heraldry-connection={host}/connection,__crosvm_memfd={host}/memfd \
              -- heraldry run --backend kms --session direct --renderer {renderer} --device /dev/wl0 \
              --config /etc/heraldry/heraldry.kdl --control /run/heraldry/heraldry.ctl"

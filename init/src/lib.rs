@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `heraldry init`: PID 1 of the compositor's VM.
+//! `heraldry-init`: PID 1 of the compositor's VM, and who starts the compositor anew.
 //!
-//! Mounts what programs expect, loads the drivers of the devices that are there, does the little of udevd that the
+//! A program of its own, with no library but C's: it starts in a tenth of the compositor's time, and what runs as root has
+//! little in it. PID 1 mounts what programs expect, loads the drivers of the devices that are there, does the little of udevd that the
 //! compositor needs, starts the compositor as a user without rights, and keeps it running. It never ends: what fails
 //! is told on the console, and the machine can still be restarted.
 //!
@@ -19,10 +20,9 @@ mod mounts;
 mod power;
 mod services;
 mod socket;
+pub mod supervise;
 mod udev;
 
-use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,24 +68,8 @@ enum InitError {
     Io(#[from] std::io::Error),
 }
 
-/// Whether the kernel started this program as `/init`, with arguments that are not meant for it.
-#[must_use]
-pub fn is_init() -> bool {
-    rustix::process::getpid().is_init()
-        && std::env::args_os()
-            .next()
-            .is_some_and(|name| PathBuf::from(name).file_name().is_some_and(|name| name == "init"))
-}
-
-/// Runs PID 1. Returns only if this is another process.
-#[must_use]
-pub fn main() -> ExitCode {
-    if !rustix::process::getpid().is_init() {
-        return crate::cli::fail_usage(
-            "init is what the kernel starts as PID 1 of a machine of its own; here use `heraldry run` or \
-             `heraldry supervise`",
-        );
-    }
+/// Runs PID 1, to the machine's end.
+pub fn main() -> ! {
     let failures = mounts::mount_all();
     let journal = Journal::open("/dev/console");
     let why = match std::panic::catch_unwind(|| run(&journal, &failures)) {
@@ -261,8 +245,6 @@ impl Init {
         }
         self.jobs.start_all();
         power::watch(&self.handle);
-        // After the start, which it would delay: the compositor reads it for itself.
-        self.check_config();
         self.after(INPUT_PATIENCE, |_| {
             let inputs = devices::inputs();
             if inputs.is_empty() {
@@ -295,20 +277,6 @@ impl Init {
                  virtio-gpu-pci, or a passed-through PCI device) and its driver to the image; the compositor starts as \
                  soon as it comes"
             );
-        }
-    }
-
-    /// Says what is wrong with the configuration. The compositor will refuse all VMs then, and show it.
-    fn check_config(&self) {
-        let path = &self.options.config;
-        match heraldry_config::load(path) {
-            Ok(config) => info!("configuration {}: {} VMs", path.display(), config.vms.len()),
-            Err(errors) => {
-                for line in errors.to_string().lines() {
-                    warn!("{line}");
-                }
-                warn!("the configuration cannot be used: every VM will be refused until it is mended");
-            }
         }
     }
 

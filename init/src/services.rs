@@ -68,9 +68,9 @@ pub(super) fn compositor(
     command.push(exe.into());
     command.extend(
         [
+            "supervise",
             "--log",
             &options.log,
-            "supervise",
             "--backend",
             "kms",
             "--session",
@@ -119,12 +119,10 @@ pub(super) struct Running {
 pub(super) fn start(exe: &Path, service: &Service) -> io::Result<(Running, OwnedFd)> {
     let (reader, writer) = io::pipe()?;
     let mut command = Command::new(exe);
-    command.args(["--log", "error", "confine"]);
-    if service.user != 0 {
-        let user = service.user.to_string();
-        command.args(["--uid", &user, "--gid", &user]);
-    }
-    command.arg("--").args(&service.command);
+    command
+        .arg("confine")
+        .arg(service.user.to_string())
+        .args(&service.command);
     command
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
@@ -178,10 +176,10 @@ mod tests {
             let words: Vec<_> = command.iter().map(|word| word.to_str().unwrap()).collect();
             words.join(" ")
         };
-        let exe = Path::new("/usr/bin/heraldry");
+        let exe = Path::new("/usr/bin/heraldry-init");
         assert_eq!(
             text(compositor(exe, &options, None, None)),
-            "/usr/bin/heraldry --log info supervise --backend kms --session direct --config \
+            "/usr/bin/heraldry-init supervise --log info --backend kms --session direct --config \
              /etc/heraldry/heraldry.kdl --fallback-config --seccomp"
         );
         options.renderer = Some("gles".to_owned());
@@ -193,7 +191,7 @@ mod tests {
             Some(&under),
         ));
         assert!(
-            command.starts_with("heraldry-sim -- /usr/bin/heraldry --log"),
+            command.starts_with("heraldry-sim -- /usr/bin/heraldry-init supervise --log"),
             "{command}"
         );
         assert!(

@@ -4,8 +4,9 @@
 //! [`Index`] is pure and reads what depmod writes; [`Loader`] gives the files to the kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::fs::{File, read_dir, read_to_string};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::system::{finit_module, uname};
@@ -13,8 +14,6 @@ use tracing::{debug, info, warn};
 
 /// Modules that are loaded whatever the devices say, one name a line.
 const LIST: &str = "/etc/heraldry/modules";
-/// Folders below `/sys/devices` are not nested deeper than this.
-const DEPTH: usize = 24;
 
 /// What is known about the modules of one kernel.
 #[derive(Debug, Default)]
@@ -125,13 +124,15 @@ pub(super) struct Loader {
     folder: PathBuf,
     index: Index,
     done: BTreeSet<PathBuf>,
+    /// How long the kernel took for them.
+    took: Duration,
 }
 
 impl Loader {
     /// For the running kernel. An image without modules is one whose kernel has everything built in.
     pub(super) fn new() -> Self {
         let folder = Path::new("/lib/modules").join(uname().release().to_string_lossy().as_ref());
-        let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
+        let read = |name: &str| read_to_string(folder.join(name)).unwrap_or_default();
         let index = Index::new(
             &read("modules.dep"),
             &read("modules.alias"),
@@ -141,12 +142,13 @@ impl Loader {
             folder,
             index,
             done: BTreeSet::new(),
+            took: Duration::ZERO,
         }
     }
 
     /// Loads what the list names and what the devices that are there ask for.
     pub(super) fn coldplug(&mut self) {
-        let list = std::fs::read_to_string(LIST).unwrap_or_default();
+        let list = read_to_string(LIST).unwrap_or_default();
         let named = list
             .lines()
             .map(|line| line.split('#').next().unwrap_or(line).trim());
@@ -156,16 +158,18 @@ impl Loader {
         // A driver makes devices of its own (a bus behind a bridge), which may need another: until nothing is new.
         loop {
             let before = self.done.len();
-            let mut aliases = BTreeSet::new();
-            collect_modaliases(Path::new("/sys/devices"), DEPTH, &mut aliases);
-            for alias in aliases {
+            for alias in modaliases() {
                 self.load_for(&alias);
             }
             if self.done.len() == before {
                 break;
             }
         }
-        info!(modules = self.done.len(), "modules loaded");
+        info!(
+            modules = self.done.len(),
+            ms = self.took.as_millis(),
+            "modules loaded"
+        );
     }
 
     /// Loads the drivers of a device.
@@ -190,7 +194,10 @@ impl Loader {
                 continue;
             }
             let path = self.folder.join(&file);
-            match insert(&path) {
+            let start = Instant::now();
+            let inserted = insert(&path);
+            self.took += start.elapsed();
+            match inserted {
                 Ok(()) => debug!("module {}", path.display()),
                 Err(why) => {
                     warn!("module {} cannot be loaded: {why}", path.display());
@@ -214,24 +221,19 @@ fn insert(path: &Path) -> Result<(), String> {
     }
 }
 
-fn collect_modaliases(folder: &Path, depth: usize, found: &mut BTreeSet<String>) {
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        // Links lead back up and into other trees.
-        let Ok(kind) = entry.file_type() else { continue };
-        if kind.is_dir() && depth > 0 {
-            collect_modaliases(&entry.path(), depth - 1, found);
-        } else if entry.file_name() == "modalias"
-            && let Ok(text) = std::fs::read_to_string(entry.path())
-        {
-            let text = text.trim_end();
-            if !text.is_empty() {
-                found.insert(text.to_owned());
-            }
-        }
-    }
+/// Modaliases of all devices. Each is on a bus but for input devices; the tree of all devices holds ten times as many
+/// folders.
+fn modaliases() -> BTreeSet<String> {
+    let devices = |folder: PathBuf| read_dir(folder).into_iter().flatten().flatten();
+    let buses = devices(PathBuf::from("/sys/bus")).map(|bus| bus.path().join("devices"));
+    let aliases = buses
+        .chain([PathBuf::from("/sys/class/input")])
+        .flat_map(devices)
+        .filter_map(|device| read_to_string(device.path().join("modalias")).ok());
+    aliases
+        .map(|alias| alias.trim_end().to_owned())
+        .filter(|alias| !alias.is_empty())
+        .collect()
 }
 
 #[cfg(test)]

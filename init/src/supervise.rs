@@ -9,6 +9,7 @@ use std::fs::File;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -18,8 +19,6 @@ use heraldry_config::VmName;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, Signal as Kill, kill_process};
 use tracing::{error, info, warn};
-
-use crate::watchdog::RECORD;
 
 /// Why the compositor cannot be supervised.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +34,8 @@ pub enum SuperviseError {
     Watch(String),
 }
 
+/// Length of the record: a VM's name, padded with zeros.
+pub const RECORD: usize = 32;
 /// A compositor that lived this long is not in a loop of crashes.
 const STABLE: Duration = Duration::from_secs(30);
 /// First and longest wait before the next start after a crash, but for the first one, which has no wait.
@@ -141,9 +142,8 @@ impl Supervisor {
     }
 }
 
-/// Runs `heraldry run` with `args` until it ends by itself. Returns its exit code.
-pub fn supervise(args: &[OsString]) -> Result<u8, SuperviseError> {
-    let program = std::env::current_exe()?;
+/// Runs `PROGRAM run` with `args` until it ends by itself. Returns its exit code.
+pub fn supervise(program: &Path, args: &[OsString]) -> Result<u8, SuperviseError> {
     let mut event_loop: EventLoop<'_, Supervisor> = EventLoop::try_new()?;
     let watched = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
     event_loop
@@ -164,7 +164,7 @@ pub fn supervise(args: &[OsString]) -> Result<u8, SuperviseError> {
         let record =
             File::from(memfd_create("heraldry-served", MemfdFlags::empty()).map_err(std::io::Error::from)?);
         record.set_len(u64::try_from(RECORD).unwrap_or(0))?;
-        let mut command = Command::new(&program);
+        let mut command = Command::new(program);
         // systemd asks for signs of life from whom it started; the compositor gives them.
         command.env_remove("WATCHDOG_PID");
         command.arg("run").args(args).arg("--served-record");

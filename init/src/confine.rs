@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `heraldry confine`: gives up everything that a program does not need, then becomes that program.
+//! `heraldry-init confine`: gives up everything that a program does not need, then becomes that program.
 //!
 //! A step between init and a program rather than something that init does between fork and exec: here there is one
 //! thread, and what fails can be told. Whatever fails, the program is not started.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -15,20 +16,6 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities, set_capabilities_secure_bits, set_no_new_privs,
     set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
-
-/// What is given up.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub struct Confinement {
-    /// Run as this user, with no other group and no capability.
-    #[arg(long, value_name = "UID", requires = "gid")]
-    pub uid: Option<u32>,
-    /// Run as this group.
-    #[arg(long, value_name = "GID", requires = "uid")]
-    pub gid: Option<u32>,
-    /// The program and its arguments.
-    #[arg(last = true, required = true, value_name = "PROGRAM")]
-    pub program: Vec<OsString>,
-}
 
 /// Why a program was not started.
 #[derive(Debug, thiserror::Error)]
@@ -65,21 +52,22 @@ fn must<E: Into<std::io::Error>>(step: &'static str, result: Result<(), E>) -> R
     })
 }
 
-/// Becomes the program; returns only if that failed.
-pub fn confine(confinement: Confinement) -> Result<std::convert::Infallible, ConfineError> {
+/// Becomes the program, as this user, with the group of the same number alone and without capabilities; user 0 stays who it
+/// is. Returns only if that failed.
+pub fn confine(user: u32, program: &[OsString]) -> Result<Infallible, ConfineError> {
     // What the compositor holds of the VMs is not to be written to a file, whatever becomes of it.
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),
     };
     must("cannot forbid core dumps", setrlimit(Resource::Core, none))?;
-    if let (Some(uid), Some(gid)) = (confinement.uid, confinement.gid) {
-        become_user(uid, gid)?;
+    if user != 0 {
+        become_user(user, user)?;
     }
     must("cannot forbid new privileges", set_no_new_privs(true))?;
     // Init reads signals by descriptor and blocks them for that; a program starts with none blocked.
     must("cannot unblock signals", SigSet::empty().thread_set_mask())?;
-    let (program, args) = confinement.program.split_first().ok_or(ConfineError::NoProgram)?;
+    let (program, args) = program.split_first().ok_or(ConfineError::NoProgram)?;
     let source = Command::new(program).args(args).exec();
     Err(ConfineError::Exec {
         program: program.clone(),
@@ -180,7 +168,7 @@ mod tests {
 
     #[test]
     fn nothing_is_started_without_a_program() {
-        let error = confine(Confinement::default()).unwrap_err();
+        let error = confine(0, &[]).unwrap_err();
         assert!(matches!(error, ConfineError::NoProgram), "{error}");
     }
 }

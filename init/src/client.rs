@@ -46,7 +46,7 @@ impl Request {
 pub enum RequestError {
     /// Another init, or none.
     #[error(
-        "`heraldry init` does not run here ({SOCKET} is not there). Use what does: for the log `journalctl -u heraldry`, \
+        "`heraldry-init` does not run here ({SOCKET} is not there). Use what does: for the log `journalctl -u heraldry`, \
          for the machine `systemctl reboot` or `systemctl poweroff`, or your init's equivalents"
     )]
     OtherInit,

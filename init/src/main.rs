@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The binary: which of its three tasks it is started for, and the exit status.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use heraldry_init::{confine, supervise};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
+
+const USAGE: &str = "heraldry-init is what the kernel starts as PID 1 of the compositor's VM, without arguments that it would \
+                     read: its options are on the kernel's command line. What it starts by itself:\n\
+                     \x20 heraldry-init confine USER PROGRAM ARGUMENTS...   become PROGRAM, as USER without rights\n\
+                     \x20 heraldry-init supervise OPTIONS...                as `heraldry supervise`\n\
+                     Elsewhere use `heraldry run` or `heraldry supervise`";
+/// The system refused something.
+const EXIT_SYSTEM: u8 = 1;
+/// The command line is wrong.
+const EXIT_USAGE: u8 = 2;
+/// A program could not be confined, so it was not started.
+const EXIT_BUG: u8 = 70;
+
+fn main() -> ExitCode {
+    // The kernel's arguments are words of its command line that it did not know.
+    if rustix::process::getpid().is_init() {
+        heraldry_init::main();
+    }
+    let mut args = std::env::args_os().skip(1);
+    let task = args.next().unwrap_or_default();
+    let args: Vec<OsString> = args.collect();
+    match (task.to_str(), args.as_slice()) {
+        (Some("confine"), [user, program @ ..]) if !program.is_empty() => {
+            let Some(user) = user.to_str().and_then(|user| user.parse().ok()) else {
+                return fail(EXIT_USAGE, &format!("{user:?} is no number of a user"));
+            };
+            match confine::confine(user, program) {
+                Ok(never) => match never {},
+                Err(error) => fail(EXIT_BUG, &told(&error)),
+            }
+        }
+        (Some("supervise"), options) => supervise(options),
+        _ => fail(EXIT_USAGE, USAGE),
+    }
+}
+
+fn supervise(options: &[OsString]) -> ExitCode {
+    let filter = match log(options).parse::<Targets>() {
+        Ok(filter) => filter,
+        Err(error) => return fail(EXIT_USAGE, &format!("--log: {error}")),
+    };
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    tracing_subscriber::registry().with(lines).with(filter).init();
+    let outcome = std::env::current_exe()
+        .map(beside)
+        .map_err(supervise::SuperviseError::from)
+        .and_then(|compositor| supervise::supervise(&compositor, options));
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => fail(EXIT_SYSTEM, &told(&error)),
+    }
+}
+
+/// The compositor is in the same folder.
+fn beside(exe: PathBuf) -> PathBuf {
+    exe.with_file_name("heraldry")
+}
+
+/// The log filter among the options, which all go on to the compositor.
+fn log(options: &[OsString]) -> String {
+    let mut options = options.iter().map(|option| option.to_string_lossy());
+    let mut log = None;
+    while let Some(option) = options.next() {
+        if option == "--log" {
+            log = options.next().map(Into::into);
+        } else if let Some(value) = option.strip_prefix("--log=") {
+            log = Some(value.to_owned());
+        }
+    }
+    log.unwrap_or_else(|| "info".to_owned())
+}
+
+/// An error and its cause.
+fn told(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+fn fail(code: u8, message: &str) -> ExitCode {
+    let _closed = writeln!(std::io::stderr(), "heraldry-init: {message}");
+    ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_filter_is_found_wherever_it_stands() {
+        let log = |line: &str| log(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(log("--seccomp --log debug --paused work"), "debug");
+        assert_eq!(log("--log=warn"), "warn");
+        assert_eq!(log("--config --log"), "info");
+    }
+}
