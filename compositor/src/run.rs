@@ -127,7 +127,7 @@ pub enum RunError {
     Io(#[from] std::io::Error),
 }
 
-/// The compositor's parts, without transports and control socket: also what tests start from.
+/// The compositor's parts, without input, transports and control socket: also what tests start from.
 pub fn assemble(
     handle: &LoopHandle<'static, State>,
     config: Config,
@@ -176,7 +176,6 @@ pub fn assemble(
         },
     };
     state.core.publish_outputs();
-    state.init_input();
     Ok(state)
 }
 
@@ -250,6 +249,10 @@ pub fn run(options: Options) -> Result<(), RunError> {
         state.core.fallback_notice = Some(why);
     }
     open_backend(&handle, &mut state, options.backend, options.kms)?;
+    // A picture before anything that it does not need. Events wait for the loop, so nothing is lost by that.
+    state.tick();
+    state.init_input();
+    crate::backend::kms::open_input(&handle, &mut state)?;
     let _control = options
         .control
         .as_deref()

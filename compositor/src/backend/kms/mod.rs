@@ -126,7 +126,7 @@ fn watch<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> KmsError
     move |error| KmsError::Watch(what, error.to_string())
 }
 
-/// Opens session, devices and screens.
+/// Opens session, graphics device and screens.
 pub fn open(
     handle: &LoopHandle<'static, State>,
     state: &mut State,
@@ -135,39 +135,59 @@ pub fn open(
     let (seat, notifier) = Seat::open(options.session)?;
     let name = seat.seat();
     let udev = UdevBackend::new(&name).map_err(KmsError::Udev)?;
-    let mut libinput = Libinput::new_with_udev(LibinputSessionInterface::from(seat.clone()));
-    libinput
-        .udev_assign_seat(&name)
-        .map_err(|()| KmsError::Input(name.clone()))?;
+    let libinput = Libinput::new_with_udev(LibinputSessionInterface::from(seat.clone()));
     let active = seat.is_active();
     state.backend = Backend::Kms(Box::new(Kms {
         seat,
         renderer: options.renderer,
         card: None,
-        libinput: libinput.clone(),
+        libinput,
         devices: Vec::new(),
         active,
         seen: false,
     }));
-    let primary = primary_gpu(&name).map_err(KmsError::Udev)?;
-    let (id, path) = udev
-        .device_list()
-        .find(|(_, path)| primary.as_deref().is_none_or(|primary| primary == *path))
-        .map(|(id, path)| (id, path.to_owned()))
-        .ok_or(KmsError::NoCard)?;
+    let (id, path) = choose(&udev, &name)?;
     state.open_card(id, &path)?;
     handle
         .insert_source(udev, |event, (), state| state.udev(event))
         .map_err(watch("graphics devices"))?;
+    if let Some(notifier) = notifier {
+        watch_session(handle, notifier)?;
+    }
+    Ok(())
+}
+
+/// The graphics device to use. With several, which one the firmware used takes another look at all of them.
+fn choose(udev: &UdevBackend, seat: &str) -> Result<(u64, PathBuf), KmsError> {
+    let owned = |(id, path): (u64, &Path)| (id, path.to_owned());
+    let mut devices = udev.device_list();
+    let (first, second) = (devices.next(), devices.next());
+    if second.is_none() {
+        return first.map(owned).ok_or(KmsError::NoCard);
+    }
+    let primary = primary_gpu(seat).map_err(KmsError::Udev)?;
+    udev.device_list()
+        .find(|(_, path)| primary.as_deref().is_none_or(|primary| primary == *path))
+        .map(owned)
+        .ok_or(KmsError::NoCard)
+}
+
+/// Opens the input devices, once there is a picture; other backends bring theirs.
+pub fn open_input(handle: &LoopHandle<'static, State>, state: &mut State) -> Result<(), KmsError> {
+    let Some(kms) = state.kms() else {
+        return Ok(());
+    };
+    let name = kms.seat.seat();
+    let mut libinput = kms.libinput.clone();
+    libinput
+        .udev_assign_seat(&name)
+        .map_err(|()| KmsError::Input(name))?;
     input::greet(state, &mut libinput);
     handle
         .insert_source(LibinputInputBackend::new(libinput), |event, (), state| {
             input::handle(state, event);
         })
         .map_err(watch("input devices"))?;
-    if let Some(notifier) = notifier {
-        watch_session(handle, notifier)?;
-    }
     Ok(())
 }
 
@@ -348,7 +368,7 @@ impl State {
         if let Some(kms) = self.kms()
             && !std::mem::replace(&mut kms.seen, true)
         {
-            info!(after_boot_ms = now.as_millis(), "first frame");
+            info!(after_boot_ms = at.as_millis(), "first frame");
         }
         let sequence = metadata.map_or(0, |metadata| u64::from(metadata.sequence));
         self.with_card(|_, card| {
