@@ -120,7 +120,7 @@ impl Life<'_> {
             0 | 1 if s.xdg == 0 || self.odd() => {
                 s.xdg = self.raw.send(base, "get_xdg_surface", &[New, U(s.id)]);
             }
-            0 | 1 | 2 if s.xdg != 0 && (s.object == 0 || self.odd()) => {
+            0..=2 if s.xdg != 0 && (s.object == 0 || self.odd()) => {
                 let parents = self.surfaces.iter().filter(|p| p.object != 0 && p.id != s.id);
                 let parents: Vec<u32> = parents.map(|p| p.xdg).collect();
                 let parent = self.dice.one(&parents);
