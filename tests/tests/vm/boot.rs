@@ -148,7 +148,7 @@ fn ctrl_alt_del_restarts_and_the_users_image_boots() {
             first - kernel - drivers,
             build()
         );
-        machine.wait_for("input: ");
+        machine.until("input devices are there", |machine| machine.said("input: "));
         machine.qmp.chord(&["ctrl", "alt", "delete"]);
         machine.wait_for("restarting (Ctrl-Alt-Del)");
         machine.wait_for_end();
