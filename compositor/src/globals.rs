@@ -22,6 +22,7 @@ use smithay::wayland::shell::xdg::XdgShellState;
 use smithay::wayland::shell::xdg::decoration::XdgDecorationState;
 use smithay::wayland::shm::ShmState;
 use smithay::wayland::single_pixel_buffer::SinglePixelBufferState;
+use smithay::wayland::tablet_manager::TabletManagerState;
 use smithay::wayland::viewporter::ViewporterState;
 use wayland_protocols::xdg::shell::server::xdg_toplevel::WmCapabilities;
 use wayland_protocols::xdg::xdg_output::zv1::server::zxdg_output_manager_v1::ZxdgOutputManagerV1;
@@ -112,6 +113,7 @@ impl Globals {
         let fractional = FractionalScaleManagerState::new::<State>(display);
         let single_pixel = SinglePixelBufferState::new::<State>(display);
         let cursor_shape = CursorShapeManagerState::new::<State>(display);
+        let tablets = TabletManagerState::new::<State>(display);
         let presentation = PresentationState::new::<State>(display, CLOCK_MONOTONIC);
 
         let mut globals = vec![
@@ -127,6 +129,7 @@ impl Globals {
             fractional.global(),
             single_pixel.global(),
             cursor_shape.global(),
+            tablets.global(),
             presentation.global(),
         ];
         globals.extend(outputs.xdg_output_manager_global());

@@ -223,6 +223,11 @@ impl<S: Services> Session<S> {
                 self.serials.keyboard_at = window(1);
                 self.serials.keyboard_at
             }
+            (_, Cause::PEN_ENTER) => {
+                self.serials.pen_at = window(2);
+                self.serials.pen_at
+            }
+            (_, Cause::PEN) => self.serials.pen_at,
             (_, Cause::BUTTON) => self.serials.pointer_at,
             (_, Cause::KEY) => self.serials.keyboard_at,
             // An end of a touch names no surface.

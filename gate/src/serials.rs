@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use wayland_protocols::wp::cursor_shape::v1::server::wp_cursor_shape_device_v1;
 use wayland_protocols::wp::primary_selection::zv1::server::zwp_primary_selection_device_v1;
+use wayland_protocols::wp::tablet::zv2::server::zwp_tablet_tool_v2;
 use wayland_protocols::xdg::shell::server::{xdg_popup, xdg_surface, xdg_toplevel, xdg_wm_base};
 use wayland_server::protocol::{wl_data_device, wl_data_offer, wl_keyboard, wl_pointer, wl_touch};
 
@@ -43,10 +44,16 @@ impl Cause {
     pub(crate) const CONFIGURE: Self = Self(1 << 6);
     /// A sign of life was asked for.
     pub(crate) const PING: Self = Self(1 << 7);
+    /// A pen came over a surface.
+    pub(crate) const PEN_ENTER: Self = Self(1 << 8);
+    /// A pen's tip or button was pressed, or a button released.
+    pub(crate) const PEN: Self = Self(1 << 9);
     /// Nothing that any request may name.
     pub(crate) const OTHER: Self = Self(0);
     /// What a user does.
-    pub(crate) const PRESS: Self = Self(Self::BUTTON.0 | Self::KEY.0 | Self::TOUCH.0);
+    pub(crate) const PRESS: Self = Self(Self::POINTED.0 | Self::KEY.0);
+    /// What they do at a place.
+    pub(crate) const POINTED: Self = Self(Self::BUTTON.0 | Self::TOUCH.0 | Self::PEN.0);
 
     const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -118,9 +125,10 @@ pub(crate) struct Serials {
     now: Duration,
     /// When the client was last told what the user does.
     pressed: Option<Duration>,
-    /// The window that pointer and keyboard are in.
+    /// The window that pointer, keyboard and pen are in.
     pub(crate) pointer_at: Place,
     pub(crate) keyboard_at: Place,
+    pub(crate) pen_at: Place,
 }
 
 impl Serials {
@@ -216,6 +224,11 @@ pub(crate) fn of_event(interface: &str, opcode: u16) -> Option<Cause> {
         ("wl_pointer", wl_pointer::EVT_ENTER_OPCODE) => Cause::POINTER_ENTER,
         ("wl_pointer", wl_pointer::EVT_BUTTON_OPCODE) => Cause::BUTTON,
         ("wl_touch", wl_touch::EVT_DOWN_OPCODE | wl_touch::EVT_UP_OPCODE) => Cause::TOUCH,
+        ("zwp_tablet_tool_v2", zwp_tablet_tool_v2::EVT_PROXIMITY_IN_OPCODE) => Cause::PEN_ENTER,
+        (
+            "zwp_tablet_tool_v2",
+            zwp_tablet_tool_v2::EVT_DOWN_OPCODE | zwp_tablet_tool_v2::EVT_BUTTON_OPCODE,
+        ) => Cause::PEN,
         ("wl_data_device", wl_data_device::EVT_ENTER_OPCODE) => Cause::DRAG_ENTER,
         ("xdg_surface", xdg_surface::EVT_CONFIGURE_OPCODE) => Cause::CONFIGURE,
         ("xdg_wm_base", xdg_wm_base::EVT_PING_OPCODE) => Cause::PING,
@@ -241,7 +254,10 @@ pub(crate) fn of_request(interface: &str, opcode: u16) -> Option<Claim> {
     Some(match (interface, opcode) {
         ("wl_pointer", wl_pointer::REQ_SET_CURSOR_OPCODE)
         | ("wp_cursor_shape_device_v1", wp_cursor_shape_device_v1::REQ_SET_SHAPE_OPCODE) => {
-            claim(0, Cause::POINTER_ENTER, ClaimOf::Any)
+            claim(0, Cause::POINTER_ENTER.or(Cause::PEN_ENTER), ClaimOf::Any)
+        }
+        ("zwp_tablet_tool_v2", zwp_tablet_tool_v2::REQ_SET_CURSOR_OPCODE) => {
+            claim(0, Cause::PEN_ENTER, ClaimOf::Any)
         }
         ("wl_data_offer", wl_data_offer::REQ_ACCEPT_OPCODE) => claim(0, Cause::DRAG_ENTER, ClaimOf::Any),
         ("xdg_surface", xdg_surface::REQ_ACK_CONFIGURE_OPCODE) => claim(0, Cause::CONFIGURE, ClaimOf::Itself),
@@ -260,11 +276,11 @@ pub(crate) fn of_request(interface: &str, opcode: u16) -> Option<Claim> {
             xdg_toplevel::REQ_SHOW_WINDOW_MENU_OPCODE
             | xdg_toplevel::REQ_MOVE_OPCODE
             | xdg_toplevel::REQ_RESIZE_OPCODE,
-        ) => fresh(1, Cause::BUTTON.or(Cause::TOUCH), ClaimOf::ItsWindow),
+        ) => fresh(1, Cause::POINTED, ClaimOf::ItsWindow),
         ("xdg_popup", xdg_popup::REQ_GRAB_OPCODE) => fresh(1, Cause::PRESS, ClaimOf::ItsWindow),
         ("wl_data_device", wl_data_device::REQ_START_DRAG_OPCODE) => Claim {
             drops: true,
-            ..fresh(3, Cause::BUTTON.or(Cause::TOUCH), ClaimOf::WindowOfArgument(1))
+            ..fresh(3, Cause::POINTED, ClaimOf::WindowOfArgument(1))
         },
         _ => return None,
     })

@@ -11,6 +11,7 @@ use wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_dmabuf_v1::ZwpLi
 use wayland_protocols::wp::presentation_time::server::wp_presentation::WpPresentation;
 use wayland_protocols::wp::primary_selection::zv1::server::zwp_primary_selection_device_manager_v1::ZwpPrimarySelectionDeviceManagerV1;
 use wayland_protocols::wp::single_pixel_buffer::v1::server::wp_single_pixel_buffer_manager_v1::WpSinglePixelBufferManagerV1;
+use wayland_protocols::wp::tablet::zv2::server::zwp_tablet_manager_v2::ZwpTabletManagerV2;
 use wayland_protocols::wp::viewporter::server::wp_viewporter::WpViewporter;
 use wayland_protocols::xdg::decoration::zv1::server::zxdg_decoration_manager_v1::ZxdgDecorationManagerV1;
 use wayland_protocols::xdg::shell::server::xdg_wm_base::XdgWmBase;
@@ -47,6 +48,7 @@ pub(crate) const GLOBALS: &[fn() -> &'static Interface] = &[
     XdgWmBase::interface,
     ZwpLinuxDmabufV1::interface,
     ZwpPrimarySelectionDeviceManagerV1::interface,
+    ZwpTabletManagerV2::interface,
     ZxdgDecorationManagerV1::interface,
     ZxdgOutputManagerV1::interface,
 ];
@@ -100,6 +102,7 @@ kinds! {
     Buffer = "wl_buffer",
     Pointer = "wl_pointer",
     Keyboard = "wl_keyboard",
+    TabletTool = "zwp_tablet_tool_v2",
     DataDeviceManager = "wl_data_device_manager",
     DataDevice = "wl_data_device",
     DataOffer = "wl_data_offer",

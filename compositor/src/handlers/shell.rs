@@ -214,7 +214,7 @@ impl XdgShellHandler for State {
 }
 
 impl State {
-    /// The window, if `serial` is the press of a button or finger that its own VM has right now on that client.
+    /// The window, if `serial` is the press of a button, finger or pen that its own VM has right now on that client.
     fn pressed_window(
         &self,
         surface: &ToplevelSurface,
@@ -227,14 +227,13 @@ impl State {
         let pointer = seat.get_pointer()?;
         let touch = seat.get_touch().filter(|touch| touch.has_grab(serial));
         let focus = if pointer.has_grab(serial) && self.core.input.holds_button(&vm) {
-            pointer.grab_start_data()?.focus
+            pointer.grab_start_data()?.focus?.0
+        } else if let Some(pressed) = self.core.input.pens.pressed_on(serial) {
+            pressed.clone()
         } else {
-            touch
-                .filter(|_| self.core.input.touches.is_on(&vm))?
-                .grab_start_data()?
-                .focus
+            let touch = touch.filter(|_| self.core.input.touches.is_on(&vm))?;
+            touch.grab_start_data()?.focus?.0
         };
-        let (focus, _) = focus?;
         let same = focus.same_client_as(&surface.wl_surface().id());
         same.then(|| self.core.windows.by_surface(surface.wl_surface()))
             .flatten()

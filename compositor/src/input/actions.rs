@@ -97,10 +97,12 @@ impl State {
             }
             Effect::StartMove(id) => {
                 self.finger_takes_over(id);
+                self.pen_takes_over(id);
                 self.start_drag(id, None);
             }
             Effect::StartResize(id, edges) => {
                 self.finger_takes_over(id);
+                self.pen_takes_over(id);
                 self.start_drag(id, Some(edges));
             }
             Effect::SetMode(id, mode) => {

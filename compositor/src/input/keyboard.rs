@@ -47,13 +47,14 @@ impl State {
         }
     }
 
-    /// Lets go of all keys, buttons and fingers: the device that pressed them is gone, or somebody else has it now.
+    /// Lets go of all keys, buttons, fingers and pens: the device that pressed them is gone, or somebody else has it now.
     pub(crate) fn release_input(&mut self) {
         let keys: Vec<_> = self.core.input.keys.keys().copied().collect();
         for key in keys {
             self.key(Keycode::new(key), KeyState::Released);
         }
         self.cancel_touches();
+        self.pen_away();
         let buttons: Vec<_> = self.core.input.buttons.keys().copied().collect();
         for button in buttons {
             self.input(super::Event::Button(button, ButtonState::Released));

@@ -8,6 +8,7 @@ mod actions;
 pub mod answering;
 pub mod hit;
 mod keyboard;
+mod pen;
 mod pointer;
 mod recent;
 mod touch;
@@ -23,6 +24,7 @@ use smithay::utils::{Logical, Point, Rectangle};
 use wayland_server::protocol::wl_surface::WlSurface;
 
 pub use actions::Effect;
+pub use pen::{Axes, Pen, Stroke, Tool};
 pub use touch::Touch;
 
 use crate::layout::{Edges, WindowId};
@@ -41,6 +43,8 @@ pub enum Event {
     Scroll(Axis, AxisSource, f64, Option<f64>),
     /// Fingers.
     Touch(Touch),
+    /// A pen.
+    Pen(Pen),
 }
 
 /// Who gets the release of a pressed key.
@@ -116,6 +120,8 @@ pub struct Input {
     changes: Vec<Change>,
     /// The fingers that are down.
     pub(crate) touches: touch::Touches,
+    /// The pen that is near.
+    pub(crate) pens: pen::Pens,
     /// What lay where before they came.
     recent: recent::Recent,
 }
@@ -145,6 +151,7 @@ impl Input {
             answering: answering::Answering::default(),
             changes: Vec::new(),
             touches: touch::Touches::default(),
+            pens: pen::Pens::default(),
             recent: recent::Recent::default(),
         }
     }
@@ -221,7 +228,11 @@ impl State {
         match event {
             Event::Key(..) => {}
             Event::Touch(_) => self.core.input.by_finger = true,
-            Event::Motion(_) | Event::Button(..) | Event::Scroll(..) => self.core.input.by_finger = false,
+            Event::Pen(_) => self.core.input.by_finger = false,
+            Event::Motion(_) | Event::Button(..) | Event::Scroll(..) => {
+                self.core.input.by_finger = false;
+                self.mouse_comes();
+            }
         }
         match event {
             Event::Key(code, state) => self.key(code, state),
@@ -229,6 +240,7 @@ impl State {
             Event::Button(button, state) => self.button(button, state),
             Event::Scroll(axis, source, distance, v120) => self.scroll(axis, source, distance, v120),
             Event::Touch(touch) => self.touch(touch),
+            Event::Pen(pen) => self.pen(pen),
         }
     }
 }

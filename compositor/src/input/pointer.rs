@@ -16,7 +16,8 @@ use crate::state::State;
 
 /// evdev codes.
 pub(super) const BTN_LEFT: u32 = 0x110;
-const BTN_RIGHT: u32 = 0x111;
+pub(super) const BTN_RIGHT: u32 = 0x111;
+pub(super) const BTN_MIDDLE: u32 = 0x112;
 
 /// Two presses within this time are a double click.
 const DOUBLE_CLICK: Duration = Duration::from_millis(400);
@@ -27,12 +28,7 @@ const DEFAULT_CLICK_GUARD: Duration = Duration::from_millis(300);
 impl State {
     pub(super) fn motion(&mut self, to: Point<f64, Logical>) {
         let to = self.core.outputs.nearest(to);
-        self.core.input.pointer = to;
-        self.core.input.pointer_seen = true;
-        // What the user moved the pointer to is what the user wants.
-        self.core.input.under = self.core.owner_at(to);
-        self.core.input.under_since = None;
-        self.core.render.schedule();
+        self.pointer_is_at(to);
         match self.core.input.drag {
             Drag::Move(id, offset) => {
                 self.core.windows.layout.move_to(id, (to - offset).to_i32_round());
@@ -60,6 +56,28 @@ impl State {
         }
     }
 
+    /// The user moved the pointer, or what stands for it, to a place. What is there is what the user wants.
+    pub(super) fn pointer_is_at(&mut self, to: Point<f64, Logical>) {
+        self.core.input.pointer = to;
+        self.core.input.pointer_seen = true;
+        self.core.input.under = self.core.owner_at(to);
+        self.core.input.under_since = None;
+        self.core.render.schedule();
+    }
+
+    /// Whether the pointer does nothing: no button is held, nothing is dragged, and none will be.
+    pub(super) fn pointer_is_free(&self) -> bool {
+        let nothing = matches!(self.core.input.drag, Drag::None) && self.core.input.buttons.is_empty();
+        nothing && !self.move_modifier_held()
+    }
+
+    /// The client under the pointer loses it.
+    pub(super) fn leave_pointer(&mut self) {
+        if let Some((vm, _)) = self.core.input.hover.take() {
+            self.send_motion(&vm, None);
+        }
+    }
+
     /// Sends the pointer's place to the client under it, leaves the others.
     pub(super) fn deliver_motion(&mut self) {
         self.place_pointer(false);
@@ -68,6 +86,9 @@ impl State {
     /// The same; a client that does not answer may be told later.
     fn place_pointer(&mut self, may_wait: bool) {
         self.hover_frame();
+        if self.core.input.pens.is_near_client() {
+            return;
+        }
         let at = self.core.input.pointer;
         let hit = self.core.hit(at);
         let (mut vm, mut focus) = match hit {
@@ -327,9 +348,7 @@ impl State {
         if self.core.input.by_finger {
             // The pointer goes with the finger that was it: nothing stays lit below.
             self.core.input.pointer_seen = false;
-            if let Some((vm, _)) = self.core.input.hover.take() {
-                self.send_motion(&vm, None);
-            }
+            self.leave_pointer();
         } else {
             self.deliver_motion();
         }
@@ -381,7 +400,7 @@ impl State {
     }
 
     /// A window of another VM that appeared under the pointer a moment ago gets no click yet.
-    fn too_fresh(&self, hit: &Hit) -> bool {
+    pub(super) fn too_fresh(&self, hit: &Hit) -> bool {
         let Some(window) = hit.window().and_then(|id| self.core.windows.get(id)) else {
             return false;
         };

@@ -61,6 +61,9 @@ pub(super) fn shape(core: &Core) -> Option<Shape> {
             resize(edges)
         });
     }
+    if core.input.pens.is_near_client() {
+        return Some(Shape::Cross);
+    }
     match core.hit(core.input.pointer) {
         Hit::Band(_, edges) if !edges.is_empty() => Some(resize(edges)),
         Hit::Button(..) => Some(Shape::Hand),

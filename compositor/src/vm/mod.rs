@@ -62,6 +62,8 @@ pub struct Vm {
     pub drag_icon: Option<WlSurface>,
     /// Clients that take touches; others get a finger as the pointer.
     pub touch_clients: BTreeSet<ClientKey>,
+    /// Clients that take tablets' pens.
+    pub pen_clients: BTreeSet<ClientKey>,
     /// Connections that its gate is opening.
     pub opening: usize,
     /// Set when a drag began without a held button; the tick ends it.
@@ -176,6 +178,7 @@ impl Vms {
     pub fn disconnected(&mut self, key: ClientKey) {
         for vm in self.vms.values_mut() {
             vm.touch_clients.remove(&key);
+            vm.pen_clients.remove(&key);
             if vm.clients.remove(&key).is_some() {
                 debug!(vm = %vm.name, client = key.0, left = vm.clients.len(), "client gone");
             }
@@ -293,6 +296,7 @@ impl Core {
         if self.input.touches.offered() {
             seat.add_touch();
         }
+        self.give_tablet(&seat);
         let global = seat
             .global()
             .and_then(|id| adopt(&self.display_handle, id, Some(settings.name.clone())));
@@ -307,6 +311,7 @@ impl Core {
                 cursor: CursorImageStatus::default_named(),
                 drag_icon: None,
                 touch_clients: BTreeSet::new(),
+                pen_clients: BTreeSet::new(),
                 opening: 0,
                 unfounded_drag: false,
                 connections: 0,

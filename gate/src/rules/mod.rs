@@ -222,6 +222,7 @@ impl State {
             Kind::ShmPool => self.pool(request, context),
             Kind::Buffer => Ok(self.buffer(request)),
             Kind::Pointer => self.pointer(request),
+            Kind::TabletTool => self.tablet_tool(request),
             Kind::DataDevice => self.data_device(request),
             Kind::DataOffer => self.offer(request),
             Kind::DataSource | Kind::PrimarySource => self.source(request, context),

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use wayland_protocols::wp::tablet::zv2::server::zwp_tablet_tool_v2;
 use wayland_server::protocol::{wl_compositor, wl_data_device, wl_pointer, wl_surface};
 
 use crate::budget::Budget;
@@ -313,8 +314,20 @@ impl State {
         if request.opcode != wl_pointer::REQ_SET_CURSOR_OPCODE {
             return Ok(Action::Pass);
         }
-        let refused =
-            |detail: &str| request.violation(Rule::SurfaceRole, wl_pointer::Error::Role.into(), detail);
+        self.cursor(request, wl_pointer::Error::Role.into())
+    }
+
+    /// `zwp_tablet_tool_v2.set_cursor`.
+    pub(super) fn tablet_tool(&mut self, request: &Request<'_>) -> Result<Action, Violation> {
+        if request.opcode != zwp_tablet_tool_v2::REQ_SET_CURSOR_OPCODE {
+            return Ok(Action::Pass);
+        }
+        self.cursor(request, zwp_tablet_tool_v2::Error::Role.into())
+    }
+
+    /// A serial, a surface that becomes a cursor, and its hot spot.
+    fn cursor(&mut self, request: &Request<'_>, code: u32) -> Result<Action, Violation> {
+        let refused = |detail: &str| request.violation(Rule::SurfaceRole, code, detail);
         self.surfaces
             .give_role(request, request.args.uint(1), Role::Cursor, refused)?;
         Ok(sizes::place(request, 2))

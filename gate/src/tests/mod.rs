@@ -7,6 +7,7 @@ mod crashes;
 mod decode;
 mod drags;
 mod library;
+mod pens;
 mod pools;
 mod properties;
 mod regions;

@@ -23,6 +23,7 @@ const GLOBALS: &[(&str, u32)] = &[
     ("wp_viewporter", 1),
     ("xdg_wm_base", 6),
     ("zwp_primary_selection_device_manager_v1", 1),
+    ("zwp_tablet_manager_v2", 1),
     ("zxdg_decoration_manager_v1", 1),
     ("zxdg_output_manager_v1", 3),
 ];

@@ -7,6 +7,7 @@ mod clipboard;
 mod configures;
 mod focus;
 mod frames;
+mod pen;
 mod pixels;
 mod pressure;
 mod quotas;

@@ -1,24 +1,22 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! From libinput's devices to the compositor's events.
 //!
-//! A pen moves the pointer and its tip is the left button. Fingers are passed on as such.
+//! Positions of absolute devices become places on the desktop; what fingers and pens mean is decided in `crate::input`.
 
 use heraldry_config::{AccelProfile, InputSettings, Pointing};
 use smithay::backend::input::{
-    AbsolutePositionEvent, ButtonState, InputEvent, KeyboardKeyEvent, PointerButtonEvent, PointerMotionEvent,
-    TabletToolTipEvent, TabletToolTipState, TouchEvent,
+    AbsolutePositionEvent, InputEvent, KeyboardKeyEvent, PointerButtonEvent, PointerMotionEvent,
+    ProximityState, TabletToolButtonEvent, TabletToolEvent, TabletToolProximityEvent, TabletToolTipEvent,
+    TabletToolTipState, TouchEvent,
 };
 use smithay::backend::libinput::LibinputInputBackend;
 use smithay::utils::{Logical, Point};
 use tracing::{debug, info};
 
 use crate::backend::{Backend, finger};
-use crate::input::{Event, Touch};
+use crate::input::{Axes, Event, Pen, Stroke, Tool, Touch};
 use crate::outputs::Screen;
 use crate::state::State;
-
-/// evdev code of the left button.
-const BTN_LEFT: u32 = 0x110;
 
 /// Puts settings in force.
 pub(super) fn set_up(device: &mut ::input::Device, settings: &InputSettings) {
@@ -102,11 +100,12 @@ fn added(state: &mut State, mut device: ::input::Device) {
     offer(state);
 }
 
-/// Seats can be touched as long as there is a device for it.
+/// Seats can be touched and drawn on as long as there is a device for it.
 fn offer(state: &mut State) {
     if let Backend::Kms(kms) = &state.backend {
-        let is_touch = |device: &::input::Device| device.has_capability(::input::DeviceCapability::Touch);
-        state.core.offer_touch(kms.devices.iter().any(is_touch));
+        let any = |capability| kms.devices.iter().any(|device| device.has_capability(capability));
+        state.core.offer_touch(any(::input::DeviceCapability::Touch));
+        state.core.offer_pen(any(::input::DeviceCapability::TabletTool));
     }
 }
 
@@ -132,11 +131,21 @@ pub(super) fn handle(state: &mut State, event: InputEvent<LibinputInputBackend>)
         InputEvent::PointerMotionAbsolute { event } => move_to(state, &event),
         InputEvent::PointerButton { event } => state.input(Event::Button(event.button_code(), event.state())),
         InputEvent::PointerAxis { event } => crate::backend::scroll(state, &event),
-        InputEvent::TabletToolAxis { event } => move_to(state, &event),
-        InputEvent::TabletToolTip { event } => {
-            move_to(state, &event);
-            let pressed = TabletToolTipEvent::tip_state(&event) == TabletToolTipState::Down;
-            click(state, pressed);
+        InputEvent::TabletToolAxis { event } => pen(state, &event, Stroke::Hover),
+        InputEvent::TabletToolProximity { event } => match event.state() {
+            ProximityState::In => pen(state, &event, Stroke::Hover),
+            ProximityState::Out => pen(state, &event, Stroke::Away),
+        },
+        InputEvent::TabletToolTip { event } => match TabletToolTipEvent::tip_state(&event) {
+            TabletToolTipState::Down => pen(state, &event, Stroke::Down),
+            TabletToolTipState::Up => pen(state, &event, Stroke::Up),
+        },
+        InputEvent::TabletToolButton { event } => {
+            let stroke = Stroke::Button(
+                TabletToolButtonEvent::button(&event),
+                TabletToolButtonEvent::button_state(&event),
+            );
+            pen(state, &event, stroke);
         }
         InputEvent::TouchDown { event } => {
             let at = place(state, &event);
@@ -153,13 +162,28 @@ pub(super) fn handle(state: &mut State, event: InputEvent<LibinputInputBackend>)
     }
 }
 
-fn click(state: &mut State, pressed: bool) {
-    let button = if pressed {
-        ButtonState::Pressed
-    } else {
-        ButtonState::Released
+fn pen<E: TabletToolEvent<LibinputInputBackend>>(state: &mut State, event: &E, stroke: Stroke) {
+    let tool = event.tool();
+    let axes = Axes {
+        pressure: event.pressure_has_changed().then(|| event.pressure()),
+        distance: event.distance_has_changed().then(|| event.distance()),
+        tilt: event.tilt_has_changed().then(|| event.tilt()),
+        rotation: event.rotation_has_changed().then(|| event.rotation()),
+        slider: event.slider_has_changed().then(|| event.slider_position()),
+        wheel: event
+            .wheel_has_changed()
+            .then(|| (event.wheel_delta(), event.wheel_delta_discrete())),
     };
-    state.input(Event::Button(BTN_LEFT, button));
+    let pen = Pen {
+        tool: Tool {
+            kind: tool.tool_type,
+            capabilities: tool.capabilities,
+        },
+        at: place(state, event),
+        axes,
+        stroke,
+    };
+    state.input(Event::Pen(pen));
 }
 
 fn move_to<E: AbsolutePositionEvent<LibinputInputBackend>>(state: &mut State, event: &E) {
