@@ -21,6 +21,8 @@ pub(super) struct GateLimits {
     pub(super) session: heraldry_gate::Limits,
     /// Clipboard copies at one time; each holds two descriptors for as long as its source likes.
     pub(super) transfers: usize,
+    /// Bytes that may wait for a client that does not read.
+    pub(super) unread: usize,
     /// Log lines a second that the VM's clients can cause.
     pub(super) log_lines: u32,
     /// Bytes a turn.
@@ -61,6 +63,7 @@ impl GateLimits {
                 ..heraldry_gate::Limits::default()
             },
             transfers: size(limits.transfers),
+            unread: size(limits.unread_kib.saturating_mul(1024)),
             log_lines: word(limits.log_lines),
             turn_bytes: size(limits.turn_bytes),
         }

@@ -235,8 +235,9 @@ impl Core {
                     vm: vm.clone(),
                     source,
                 })?;
-        let unread = usize::try_from(entry.limits.unread_kib.saturating_mul(1024));
-        client.set_max_buffer_size(&self.display_handle, unread.unwrap_or(usize::MAX));
+        // The gate reads at once, counts what the client does not, and takes it apart in slices; this is the last resort.
+        let most = usize::try_from(entry.limits.unread_kib.saturating_mul(4 * 1024));
+        client.set_max_buffer_size(&self.display_handle, most.unwrap_or(usize::MAX));
         let id = client.id();
         entry.clients.insert(key, client);
         self.dispatcher.insert(key, vm.clone(), id);

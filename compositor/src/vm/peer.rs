@@ -33,8 +33,8 @@ use crate::client::ClientKey;
 const MAX_FDS: usize = 28;
 /// Bytes taken from a socket at once.
 const CHUNK: usize = 16 * 1024;
-/// Events that wait for a client that does not read; beyond, the compositor's end is not read either.
-const MAX_DOWN: usize = 64 * 1024;
+/// Descriptors that wait for a client that does not read.
+const MAX_DOWN_FDS: usize = 256;
 
 /// Where the client's bytes come from and go to.
 enum Link {
@@ -51,6 +51,8 @@ pub(super) struct Opening<'a> {
     pub(super) device: Option<&'a Device>,
     pub(super) host: Option<Line>,
     pub(super) limits: Limits,
+    /// Bytes that may wait for a client that does not read.
+    pub(super) unread: usize,
     pub(super) budgets: Arc<Budgets>,
     /// What its registry may show.
     pub(super) globals: Globals,
@@ -95,6 +97,9 @@ pub(super) enum PeerEnd {
     /// The client broke a rule.
     #[error("{0}")]
     Violation(Violation),
+    /// More waits for the client than it may leave unread.
+    #[error("it does not read what it is sent")]
+    Unread,
     /// The compositor's own bytes made no sense, or could not be passed on.
     #[error("{0}")]
     Server(ServerFault),
@@ -117,7 +122,7 @@ impl PeerEnd {
                 |more| warn!(%vm, more, "more clients broke rules"),
                 || warn!(%vm, client, "client ended: {violation}"),
             ),
-            Self::Link(_) => services.log(
+            Self::Link(_) | Self::Unread => services.log(
                 |more| warn!(%vm, more, "more connections ended"),
                 || warn!(%vm, client, end = %self, "connection ended"),
             ),
@@ -144,6 +149,7 @@ pub(super) struct Peer {
     up: Outbox,
     down: Outbox,
     down_fds: VecDeque<OwnedFd>,
+    unread: usize,
     /// What was received and not yet given to the session.
     intake: Intake,
     /// Who is to be told what was worked off, and of which connection.
@@ -181,6 +187,7 @@ impl Peer {
             up: Outbox::new(),
             down: Outbox::new(),
             down_fds: VecDeque::new(),
+            unread: opening.unread,
             intake: Intake::default(),
             credit,
             ended: false,
@@ -264,7 +271,8 @@ impl Peer {
 
     pub(super) fn stream_interest(&self) -> EventFlags {
         let mut flags = EventFlags::empty();
-        flags.set(EventFlags::IN, self.down.len() < MAX_DOWN);
+        // Always read: what waited in the library would have it end the client, all at once.
+        flags.insert(EventFlags::IN);
         flags.set(EventFlags::OUT, !self.up.is_empty());
         flags
     }
@@ -345,8 +353,7 @@ impl Peer {
         flags: EventFlags,
         allowance: &mut Allowance,
     ) -> Result<(), PeerEnd> {
-        if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) && self.down.len() < MAX_DOWN
-        {
+        if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
             let mut bytes = vec![0; CHUNK];
             let n = match receive(self.stream.as_fd(), &mut bytes, &mut self.down_fds) {
                 Ok(n) => n,
@@ -369,6 +376,9 @@ impl Peer {
                     .from_server(&bytes, &mut self.down_fds, &mut self.down)
                     .map_err(PeerEnd::Server)?;
                 self.flush_down()?;
+                if self.down.len() > self.unread || self.down.descriptors() > MAX_DOWN_FDS {
+                    return Err(PeerEnd::Unread);
+                }
             }
         }
         if flags.contains(EventFlags::OUT) {

@@ -220,6 +220,7 @@ impl Worker {
             device: self.transport.device.as_deref(),
             host: self.transport.host.clone(),
             limits: self.limits.session,
+            unread: self.limits.unread,
             budgets: Arc::clone(&self.turns.budgets),
             globals,
             services: self.services.clone(),

@@ -58,8 +58,10 @@ fn a_client_of_a_development_socket_that_never_reads_ends_or_waits_alone() {
         ..Options::default()
     });
     let mut bystander = rig.visitor("vault");
-    // It waits.
-    flood_without_reading(&rig, "work", Duration::from_millis(300), &mut bystander);
+    flood_without_reading(&rig, "work", Duration::from_secs(30), &mut bystander);
+    until("it is said why", || {
+        rig.compositor_log().contains("it does not read what it is sent")
+    });
 }
 
 #[test]
