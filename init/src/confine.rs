@@ -52,9 +52,9 @@ fn must<E: Into<std::io::Error>>(step: &'static str, result: Result<(), E>) -> R
     })
 }
 
-/// Becomes the program, as this user, with the group of the same number alone and without capabilities; user 0 stays who it
-/// is. Returns only if that failed.
-pub fn confine(user: u32, program: &[OsString]) -> Result<Infallible, ConfineError> {
+/// Gives up what a program of this user does not need: from now on it has the group of the same number alone and no
+/// capabilities. User 0 stays who it is.
+pub fn give_up(user: u32) -> Result<(), ConfineError> {
     // What the compositor holds of the VMs is not to be written to a file, whatever becomes of it.
     let none = Rlimit {
         current: Some(0),
@@ -66,7 +66,11 @@ pub fn confine(user: u32, program: &[OsString]) -> Result<Infallible, ConfineErr
     }
     must("cannot forbid new privileges", set_no_new_privs(true))?;
     // Init reads signals by descriptor and blocks them for that; a program starts with none blocked.
-    must("cannot unblock signals", SigSet::empty().thread_set_mask())?;
+    must("cannot unblock signals", SigSet::empty().thread_set_mask())
+}
+
+/// Becomes the program; returns only if that failed.
+pub fn become_program(program: &[OsString]) -> Result<Infallible, ConfineError> {
     let (program, args) = program.split_first().ok_or(ConfineError::NoProgram)?;
     let source = Command::new(program).args(args).exec();
     Err(ConfineError::Exec {
@@ -168,7 +172,7 @@ mod tests {
 
     #[test]
     fn nothing_is_started_without_a_program() {
-        let error = confine(0, &[]).unwrap_err();
+        let error = become_program(&[]).unwrap_err();
         assert!(matches!(error, ConfineError::NoProgram), "{error}");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use heraldry_init::{confine, supervise};
@@ -27,21 +27,35 @@ fn main() -> ExitCode {
     if rustix::process::getpid().is_init() {
         heraldry_init::main();
     }
-    let mut args = std::env::args_os().skip(1);
-    let task = args.next().unwrap_or_default();
-    let args: Vec<OsString> = args.collect();
-    match (task.to_str(), args.as_slice()) {
-        (Some("confine"), [user, program @ ..]) if !program.is_empty() => {
-            let Some(user) = user.to_str().and_then(|user| user.parse().ok()) else {
-                return fail(EXIT_USAGE, &format!("{user:?} is no number of a user"));
-            };
-            match confine::confine(user, program) {
-                Ok(never) => match never {},
-                Err(error) => fail(EXIT_BUG, &told(&error)),
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    perform(&args)
+}
+
+fn perform(args: &[OsString]) -> ExitCode {
+    match args {
+        [task, user, program @ ..] if task == "confine" && !program.is_empty() => {
+            match user.to_str().and_then(|user| user.parse().ok()) {
+                Some(user) => confined(user, program),
+                None => fail(EXIT_USAGE, &format!("{user:?} is no number of a user")),
             }
         }
-        (Some("supervise"), options) => supervise(options),
+        [task, options @ ..] if task == "supervise" => supervise(options),
         _ => fail(EXIT_USAGE, USAGE),
+    }
+}
+
+/// Goes on as a program with no more rights than it needs. This program need not be started once more for that.
+fn confined(user: u32, program: &[OsString]) -> ExitCode {
+    if let Err(error) = confine::give_up(user) {
+        return fail(EXIT_BUG, &told(&error));
+    }
+    let this = std::env::current_exe().ok();
+    match program {
+        [name, args @ ..] if this.is_some_and(|this| this == Path::new(name)) => perform(args),
+        _ => match confine::become_program(program) {
+            Ok(never) => match never {},
+            Err(error) => fail(EXIT_BUG, &told(&error)),
+        },
     }
 }
 

@@ -59,6 +59,24 @@ fn init_starts_everything_in_order_and_the_machine_is_switched_off() {
     });
 }
 
+/// In the `/proc/PID/status` of so many processes: each has given up everything.
+fn assert_confined(status: &str, processes: usize) {
+    for line in [
+        "Uid:\t990\t990\t990\t990",
+        "Gid:\t990\t990\t990\t990",
+        "Groups:\t ",
+        "CapInh:\t0000000000000000",
+        "CapPrm:\t0000000000000000",
+        "CapEff:\t0000000000000000",
+        "CapBnd:\t0000000000000000",
+        "CapAmb:\t0000000000000000",
+        "NoNewPrivs:\t1",
+    ] {
+        let found = status.lines().filter(|found| *found == line).count();
+        assert_eq!(found, processes, "{line}: {status}");
+    }
+}
+
 #[test]
 fn programs_are_confined_started_again_and_nobody_stays_behind() {
     attempt(&Setup::default(), |machine| {
@@ -66,18 +84,11 @@ fn programs_are_confined_started_again_and_nobody_stays_behind() {
         let status = machine
             .shell
             .run("heraldry-init confine 990 busybox cat /proc/self/status");
-        for line in [
-            "Uid:\t990\t990\t990\t990",
-            "Gid:\t990\t990\t990\t990",
-            "Groups:\t ",
-            "CapPrm:\t0000000000000000",
-            "CapBnd:\t0000000000000000",
-            "CapAmb:\t0000000000000000",
-            "NoNewPrivs:\t1",
-            "SigBlk:\t0000000000000000",
-        ] {
-            assert!(status.lines().any(|found| found == line), "{line}: {status}");
-        }
+        assert_confined(&status, 1);
+        assert!(
+            status.lines().any(|line| line == "SigBlk:\t0000000000000000"),
+            "{status}"
+        );
         let limits = machine
             .shell
             .run("heraldry-init confine 990 busybox cat /proc/self/limits");
@@ -179,6 +190,11 @@ fn without_a_configuration_or_with_a_broken_one_the_console_says_so() {
                 machine.wait_for(words);
             }
             machine.wait_for("every VM will be refused");
+            // The compositor and its supervisor, as users have them.
+            let status = machine.shell.run(
+                "for p in $(busybox pidof heraldry heraldry-init); do [ $p = 1 ] || cat /proc/$p/status; done",
+            );
+            assert_confined(&status, 2);
             machine.shell.run_last("ctl reboot");
             machine.wait_for_end();
         });
