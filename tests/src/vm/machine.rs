@@ -5,6 +5,7 @@
     reason = "why a test was skipped or failed is for whoever reads its output"
 )]
 
+use std::io::Write as _;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::ExitStatusExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -215,6 +216,22 @@ impl Machine {
         self.qmp.screendump(head, &scratch)
     }
 
+    /// A picture that lies in the machine, as a PNG.
+    #[track_caller]
+    pub fn fetch_picture(&mut self, path: &str) -> Pixels {
+        let text = self.shell.run(&format!("base64 {path} | tr -d '\\n'"));
+        let scratch = self.dir.path().join("fetched.png");
+        let mut decode = Command::new("base64");
+        decode.arg("-d").stdin(Stdio::piped());
+        decode.stdout(std::fs::File::create(&scratch).expect("a file"));
+        let mut decoding = decode.spawn().expect("base64");
+        if let Some(mut stdin) = decoding.stdin.take() {
+            stdin.write_all(text.as_bytes()).expect("base64 reads");
+        }
+        assert!(decoding.wait().expect("base64 ends").success());
+        Pixels::load(&scratch)
+    }
+
     /// Saves what the first output shows, as a PNG.
     pub fn save_screen(&mut self, path: &Path) {
         let _pixels = self.qmp.screendump(0, path);
@@ -386,9 +403,10 @@ fn command(setup: &Setup, dir: &Path, initrd: &Path) -> Command {
         .arg(&setup.image.kernel)
         .arg("-initrd")
         .arg(initrd);
-    command
-        .arg("-append")
-        .arg(format!("console=ttyS0 quiet panic=-1 {}", setup.append));
+    command.arg("-append").arg(format!(
+        "console=ttyS0 quiet panic=-1 cryptomgr.notests {}",
+        setup.append
+    ));
     let log = std::fs::File::create(dir.join("qemu.log")).expect("a log file");
     command
         .stdin(Stdio::null())

@@ -6,6 +6,7 @@ mod boot;
 mod gles;
 mod hotplug;
 mod image;
+mod lost;
 mod rate;
 mod seat;
 mod session;

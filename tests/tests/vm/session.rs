@@ -43,7 +43,7 @@ pub(crate) fn settled(machine: &mut Machine) -> heraldry_tests::colour::Pixels {
     }
 }
 
-fn counters(machine: &mut Machine) -> (u64, u64) {
+pub(crate) fn counters(machine: &mut Machine) -> (u64, u64) {
     let stats: serde_json::Value =
         serde_json::from_str(&machine.shell.run("ctl --json stats")).expect("counters");
     let frames = stats

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A screen with a mode, a scale and a turn of its own, from the configuration.
 
-use heraldry_tests::colour::Pixels;
 use heraldry_tests::path::CONFIG;
 use heraldry_tests::vm::{Files, Setup, attempt};
 
@@ -27,17 +26,7 @@ fn a_screen_is_set_up_as_the_configuration_says() {
         wait_for_windows(machine, 1);
         let screen = settled(machine);
         machine.shell.run("ctl screenshot /run/heraldry/upright.png");
-        let upright = machine
-            .shell
-            .run("base64 /run/heraldry/upright.png | tr -d '\\n'");
-        let path = machine.file("upright.png");
-        let mut decode = std::process::Command::new("base64");
-        decode.arg("-d").stdin(std::process::Stdio::piped());
-        decode.stdout(std::fs::File::create(&path).unwrap());
-        let mut decoding = decode.spawn().unwrap();
-        std::io::Write::write_all(&mut decoding.stdin.take().unwrap(), upright.as_bytes()).unwrap();
-        assert!(decoding.wait().unwrap().success());
-        let upright = Pixels::load(&path);
+        let upright = machine.fetch_picture("/run/heraldry/upright.png");
         // What is upright for somebody who has turned the screen: its left edge is below for who has not.
         let wrong = screen
             .iter()

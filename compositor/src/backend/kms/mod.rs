@@ -2,7 +2,7 @@
 //! Real screens and real input devices: the compositor's VM.
 //!
 //! [`card`] knows the graphics device and its screens, [`paint`] the two ways to draw, [`pace`] when, [`modes`] which
-//! mode on which pipe; [`input`] translates libinput's events, [`session`] opens devices. What waits for a device that
+//! mode on which pipe; [`input`] translates libinput's events, [`session`] opens devices, [`sleep`] notices that the machine slept. What waits for a device that
 //! is gone keeps waiting: the compositor goes on without screens, without input, or without both.
 
 mod card;
@@ -11,6 +11,7 @@ mod modes;
 mod pace;
 mod paint;
 mod session;
+mod sleep;
 mod sys;
 
 use std::path::{Path, PathBuf};
@@ -151,6 +152,7 @@ pub fn open(
     handle
         .insert_source(udev, |event, (), state| state.udev(event))
         .map_err(watch("graphics devices"))?;
+    sleep::watch_sleep(handle)?;
     if let Some(notifier) = notifier {
         watch_session(handle, notifier)?;
     }
@@ -255,8 +257,11 @@ impl State {
             UdevEvent::Changed { device_id } if current == Some(device_id) => self.with_card(Self::scan),
             UdevEvent::Removed { device_id } if current == Some(device_id) => {
                 warn!("the graphics device is gone; waiting for one");
+                self.with_card(|_, card| card.device.pause());
                 self.close_card();
             }
+            // The same device's node for rendering alone comes a moment before the one that screens are set with.
+            UdevEvent::Added { path, .. } if !is_card(&path) => {}
             UdevEvent::Added { device_id, path } if current.is_none() => {
                 if let Err(error) = self.open_card(device_id, &path) {
                     warn!(
@@ -385,6 +390,12 @@ impl State {
             }
         });
     }
+}
+
+/// Whether a node of a graphics device is one that screens are set with.
+fn is_card(path: &Path) -> bool {
+    let name = path.file_name().and_then(std::ffi::OsStr::to_str);
+    name.is_some_and(|name| name.starts_with("card"))
 }
 
 fn watch_card(
