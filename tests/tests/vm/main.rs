@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod boot;
+mod evemu;
 mod gles;
 mod hotplug;
 mod image;
