@@ -146,8 +146,8 @@ impl WorkerHandle {
     }
 
     /// The main loop has finished a turn in which this VM was not served.
-    pub(super) fn next_unserved_turn(&self) {
-        if self.turns.next_unserved() {
+    pub(super) fn next_unserved_turn(&self, spent: Duration, target: Duration) {
+        if self.turns.next_unserved(spent, target) {
             self.bell.ring();
         }
     }

@@ -154,14 +154,14 @@ impl State {
             let Some(worker) = self.core.link.worker(&vm.name) else {
                 continue;
             };
+            let target = Duration::from_micros(vm.limits.turn_us);
             let pressed = if vm.paused.is_some() {
-                worker.next_unserved_turn();
+                worker.next_unserved_turn(spent, target);
                 false
             } else if vm.load.held {
                 worker.is_waiting()
             } else {
                 let most = usize::try_from(vm.limits.turn_bytes).unwrap_or(usize::MAX);
-                let target = Duration::from_micros(vm.limits.turn_us);
                 worker.next_turn(spent, target, most).exhausted
             };
             marks_changed |= vm.load.press(now, pressed);

@@ -15,8 +15,12 @@ use heraldry_gate::Budgets;
 /// The least credit: a few messages, so that every client gets somewhere.
 const LEAST: usize = 256;
 
-/// Objects of clients that have left which are destroyed in one turn.
-const GOODBYES: usize = 256;
+/// Objects of clients that have left which are destroyed in the first turn of a goodbye. How many there are in the next
+/// follows the time too: a region is gone at once, but of pointers the library searches a list of all, for each.
+const GOODBYES: usize = 32;
+
+/// The least and the most in a turn.
+const GOODBYES_BETWEEN: (usize, usize) = (4, 256);
 
 /// What main thread and gate of a VM share.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub(super) struct Turns {
     used_up: AtomicBool,
     /// Clients have left, and what they had is still being destroyed.
     leaving: AtomicBool,
+    /// Objects that may be destroyed in a turn.
+    goodbyes: AtomicUsize,
     credit: AtomicUsize,
     paused: AtomicBool,
     /// Turns that the VM has used up.
@@ -52,6 +58,7 @@ impl Turns {
             awaited: AtomicBool::new(false),
             used_up: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
+            goodbyes: AtomicUsize::new(GOODBYES),
             credit: AtomicUsize::new(most),
             paused: AtomicBool::new(false),
             exhausted: AtomicU64::new(0),
@@ -67,6 +74,7 @@ impl Turns {
         let credit = self.credit.load(Ordering::Relaxed);
         self.credit
             .store(adapted(credit, spent, target, most, exhausted), Ordering::Relaxed);
+        self.pace_goodbyes(spent, target);
         if exhausted {
             self.exhausted.fetch_add(1, Ordering::Relaxed);
         }
@@ -75,8 +83,18 @@ impl Turns {
 
     /// Main thread: a turn is over in which the VM was not served. What its clients left behind is taken apart all the
     /// same. True if the gate must be woken.
-    pub(super) fn next_unserved(&self) -> bool {
+    pub(super) fn next_unserved(&self, spent: Duration, target: Duration) -> bool {
+        self.pace_goodbyes(spent, target);
         self.leaving.load(Ordering::SeqCst) && self.begin()
+    }
+
+    fn pace_goodbyes(&self, spent: Duration, target: Duration) {
+        let next = if self.leaving.load(Ordering::SeqCst) {
+            paced(self.goodbyes.load(Ordering::Relaxed), spent, target)
+        } else {
+            GOODBYES
+        };
+        self.goodbyes.store(next, Ordering::Relaxed);
     }
 
     /// The next turn begins. True if the gate waits for it.
@@ -118,6 +136,21 @@ fn adapted(credit: usize, spent: Duration, target: Duration, most: usize, exhaus
     usize::try_from(next).unwrap_or(most).clamp(LEAST.min(most), most)
 }
 
+/// How many objects are destroyed in the next turn.
+fn paced(goodbyes: usize, spent: Duration, target: Duration) -> usize {
+    let (spent, target) = (spent.as_micros().max(1), target.as_micros().max(1));
+    let next = if spent > target {
+        let goodbyes = u128::try_from(goodbyes).unwrap_or(0);
+        usize::try_from(goodbyes * target / spent).unwrap_or(0)
+    } else if spent * 2 < target {
+        goodbyes * 2
+    } else {
+        goodbyes
+    };
+    let (least, most) = GOODBYES_BETWEEN;
+    next.clamp(least, most)
+}
+
 /// What is left of a turn, on the gate's side.
 #[derive(Debug)]
 pub(super) struct Allowance {
@@ -142,7 +175,7 @@ impl Allowance {
         let turn = self.turns.count.load(Ordering::SeqCst);
         if turn != self.turn {
             self.turn = turn;
-            self.goodbyes = GOODBYES;
+            self.goodbyes = self.turns.goodbyes.load(Ordering::Relaxed);
             self.left = if self.turns.paused.load(Ordering::SeqCst) {
                 0
             } else {
@@ -202,6 +235,15 @@ mod tests {
     }
 
     #[test]
+    fn a_goodbye_that_takes_long_takes_small_steps() {
+        let after = |goodbyes, micros| paced(goodbyes, Duration::from_micros(micros), TARGET);
+        assert_eq!(after(32, 3000), 4);
+        assert_eq!(after(32, 600), 16);
+        assert_eq!(after(32, 200), 32);
+        assert_eq!([after(32, 10), after(200, 10)], [64, 256]);
+    }
+
+    #[test]
     fn no_wake_up_is_lost() {
         const ROUNDS: usize = 50_000;
         let turns = Turns::new(Budgets::new(&heraldry_gate::Limits::default()), 1000);
@@ -251,10 +293,10 @@ mod tests {
         turns.pause(true);
         allowance.refresh();
         allowance.say_goodbye(GOODBYES);
-        assert!(!turns.next_unserved(), "nobody has left");
+        assert!(!turns.next_unserved(TARGET, TARGET), "nobody has left");
         turns.set_leaving(true);
         assert!(allowance.wait());
-        assert!(turns.next_unserved());
+        assert!(turns.next_unserved(TARGET, TARGET));
         allowance.refresh();
         assert_eq!((allowance.left(), allowance.goodbyes()), (0, GOODBYES));
     }
