@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Input: which VM a key or a click goes to.
+//! Input: which VM a key, a click, a finger or a pen goes to.
 //!
-//! Backends translate their events to [`Event`]; [`keyboard`] and [`pointer`] decide. Focus across VMs moves by the
-//! user's action only; a key goes to the VM that had the keyboard when it was pressed, up to its release.
+//! Backends translate their events to [`Event`]; [`keyboard`], [`pointer`], [`touch`] and [`pen`] decide. Focus across VMs moves
+//! by the user's action only; a key goes to the VM that had the keyboard when it was pressed, up to its release.
 
 mod actions;
 pub mod answering;

@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use heraldry_tests::vm::{Machine, Setup, attempt};
-
 use serde_json::json;
 
 use super::session::{settled, setup, start_still, wait_for_windows};

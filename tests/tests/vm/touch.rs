@@ -107,6 +107,7 @@ fn fingers_draw_in_a_client_and_move_its_window() {
         // Over a client that knows only pointers a finger is one.
         start_still(machine, "personal");
         wait_for_windows(machine, 2);
+        // The click guard: a window that has just come gets no tap.
         machine.shell.run("sleep 1");
         let ([x, y, w, h], has_keyboard) = place(machine, "personal");
         assert!(!has_keyboard);
@@ -125,6 +126,7 @@ fn a_pen_points_taps_and_moves_windows() {
         start_still(machine, "personal");
         wait_for_windows(machine, 2);
         let node = TABLET.plug(machine);
+        // The click guard: a window that has just come gets no tap.
         machine.shell.run("sleep 1");
         for vm in ["work", "personal", "work"] {
             let ([x, y, w, h], has_keyboard) = place(machine, vm);
