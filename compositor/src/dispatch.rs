@@ -14,6 +14,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use tracing::{error, warn};
 use wayland_server::backend::ClientId;
 
+use crate::booking::Work;
 use crate::client::{ClientKey, Departure, LET_THROUGH, LibraryError};
 use crate::state::{Core, State};
 
@@ -90,15 +91,13 @@ impl State {
         let spent = |vm: &VmName| self.core.vms.get(vm).map(|vm| vm.load.last_turn);
         ready.sort_by_cached_key(|(vm, _)| spent(vm));
         for (vm, id) in ready {
-            self.core.heart.serves(Some(&vm));
-            let start = Instant::now();
-            // An error is the end of this client, which the library sees to.
-            let _its_own = display.backend().dispatch_single_client(self, id);
-            if let Some(vm) = self.core.vms.get_mut(&vm) {
-                vm.load.spent += start.elapsed();
-            }
+            self.core.heart.begin();
+            let books = self.core.books.clone();
+            books.book(&vm, Work::Requests, || {
+                // An error is the end of this client, which the library sees to.
+                let _its_own = display.backend().dispatch_single_client(self, id);
+            });
         }
-        self.core.heart.serves(None);
         self.core.display = Some(display);
     }
 
@@ -114,7 +113,10 @@ impl State {
                 self.core.ended_by_library(&vm, key, &error);
             }
             if let Some(mut display) = self.core.display.take() {
-                let _gone = display.backend().dispatch_single_client(self, id);
+                let books = self.core.books.clone();
+                books.book(&vm, Work::Requests, || {
+                    let _gone = display.backend().dispatch_single_client(self, id);
+                });
                 self.core.display = Some(display);
             }
         }

@@ -5,6 +5,7 @@
 //! [`render::scene`] (how a client's pixels get on the screen, and that there is no other way).
 
 pub mod backend;
+pub mod booking;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -18,6 +18,7 @@ use wayland_server::Display;
 
 use crate::backend::kms::KmsOptions;
 use crate::backend::{Backend, headless::Headless, winit};
+use crate::booking::Booking;
 use crate::client::Departures;
 use crate::clock::Clock;
 use crate::control;
@@ -168,6 +169,7 @@ pub fn assemble(
             dispatcher,
             refused_unknown: RateLimited::new(5),
             heart: Heart::default(),
+            books: Booking::default(),
             maps_due: None,
             marks_armed: false,
             config_path: None,
@@ -231,7 +233,8 @@ pub fn run(options: Options) -> Result<(), RunError> {
     let mut state = assemble(&handle, config, size, scale, Clock::system())?;
     state.core.config_path = options.config_path;
     let watchdog = state.core.policy.config().watchdog;
-    state.core.heart = Heart::start(watchdog, options.served_record.as_deref())?;
+    state.core.books = Booking::with_record(options.served_record.as_deref())?;
+    state.core.heart = Heart::start(watchdog, &state.core.books)?;
     if options.served_record.is_some() {
         // A compositor whose supervisor was killed would be one that nobody can stop or replace.
         let signal = Some(rustix::process::Signal::TERM);

@@ -11,6 +11,7 @@ use smithay::input::SeatState;
 use wayland_server::{Display, DisplayHandle};
 
 use crate::backend::Backend;
+use crate::booking::Booking;
 use crate::client::Departures;
 use crate::clock::Clock;
 use crate::dispatch::Dispatcher;
@@ -69,6 +70,8 @@ pub struct Core {
     pub dispatcher: Dispatcher,
     /// Whether the loop turns.
     pub heart: Heart,
+    /// For whom it works.
+    pub books: Booking,
     /// Log lines that connections of VMs cause which are not known.
     pub refused_unknown: RateLimited,
     /// Transports to the VMs.

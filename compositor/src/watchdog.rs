@@ -5,28 +5,25 @@
 //! `heraldry supervise` the VM being served is also written to a record that outlives a crash, and a turn without end is
 //! ended by abort.
 
-use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use heraldry_config::{VmName, Watchdog};
+use heraldry_config::Watchdog;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 use tracing::{error, warn};
 
-use crate::init::supervise::RECORD;
+use crate::booking::{Booking, Serving};
 
 /// What the watchdog's thread may look at.
 #[derive(Debug, Default)]
 struct Shared {
     /// Which turn it is: odd while it runs, even while the main loop rests.
     turn: AtomicU64,
-    serving: Mutex<Option<VmName>>,
+    serving: Serving,
 }
 
 /// The main thread's side. Without a timer it beats for nobody.
@@ -36,8 +33,6 @@ pub struct Heart {
     timer: Option<Arc<OwnedFd>>,
     warn: Duration,
     wound: bool,
-    record: Option<File>,
-    recorded: bool,
 }
 
 fn settings(first: Duration) -> Itimerspec {
@@ -52,14 +47,14 @@ fn settings(first: Duration) -> Itimerspec {
 }
 
 impl Heart {
-    /// A heart that is watched. `record` is the file that a supervisor reads after a crash.
-    pub fn start(limits: Watchdog, record: Option<&Path>) -> std::io::Result<Self> {
+    /// A heart that is watched. If a supervisor reads along in `books`, a turn without end is ended by abort.
+    pub fn start(limits: Watchdog, books: &Booking) -> std::io::Result<Self> {
         let timer = Arc::new(timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?);
-        let shared = Arc::new(Shared::default());
-        let record = record
-            .map(|path| File::options().write(true).open(path))
-            .transpose()?;
-        let supervised = record.is_some();
+        let shared = Arc::new(Shared {
+            serving: books.serving(),
+            ..Shared::default()
+        });
+        let supervised = books.is_recorded();
         let (own_timer, own_shared) = (Arc::clone(&timer), Arc::clone(&shared));
         std::thread::Builder::new()
             .name("watchdog".to_owned())
@@ -69,8 +64,6 @@ impl Heart {
             timer: Some(timer),
             warn: limits.warn,
             wound: false,
-            record,
-            recorded: false,
         })
     }
 
@@ -90,31 +83,6 @@ impl Heart {
             let _unwatched = timerfd_settime(timer, TimerfdTimerFlags::empty(), &settings(Duration::ZERO));
             self.shared.turn.fetch_add(1, Ordering::SeqCst);
             self.wound = false;
-        }
-    }
-
-    /// From now on a VM is served, or none.
-    pub fn serves(&mut self, vm: Option<&VmName>) {
-        if self.timer.is_none() {
-            return;
-        }
-        self.begin();
-        let mut serving = self.shared.serving.lock().unwrap_or_else(PoisonError::into_inner);
-        if serving.as_ref() == vm {
-            return;
-        }
-        *serving = vm.cloned();
-        if let Some(record) = &self.record {
-            let mut text = [0; RECORD];
-            if let Some(vm) = vm {
-                for (byte, from) in text.iter_mut().zip(vm.as_str().bytes()) {
-                    *byte = from;
-                }
-            }
-            let written = record.write_all_at(&text, 0);
-            if written.is_err() && !std::mem::replace(&mut self.recorded, true) {
-                warn!("the record for the supervisor cannot be written");
-            }
         }
     }
 }
@@ -149,21 +117,15 @@ fn watch(timer: &OwnedFd, shared: &Shared, limits: Watchdog, supervised: bool) {
             continue;
         }
         let turn = shared.turn.load(Ordering::SeqCst);
-        let vm = || {
-            let serving = shared.serving.lock().unwrap_or_else(PoisonError::into_inner);
-            serving
-                .as_ref()
-                .map_or_else(|| "none".to_owned(), ToString::to_string)
-        };
         let finding = look(turn, warned);
         if finding == Finding::Rests {
             continue;
         }
         if finding == Finding::Stuck {
-            error!(serving = vm(), after = ?limits.abort, "the main loop is stuck; the compositor starts anew");
+            error!(serving = %shared.serving, after = ?limits.abort, "the main loop is stuck; the compositor starts anew");
             std::process::abort();
         }
-        warn!(serving = vm(), after = ?limits.warn, "the main loop does not come back");
+        warn!(serving = %shared.serving, after = ?limits.warn, "the main loop does not come back");
         if supervised {
             warned = Some(turn);
             // The main thread stops the timer if it comes back after all; if it just has, the next look finds that it rests.
@@ -191,7 +153,7 @@ mod tests {
             warn: Duration::from_secs(60),
             abort: Duration::from_secs(60),
         };
-        let mut heart = Heart::start(limits, None).unwrap();
+        let mut heart = Heart::start(limits, &Booking::default()).unwrap();
         let turn = |heart: &Heart| heart.shared.turn.load(Ordering::SeqCst);
         heart.begin();
         heart.begin();
@@ -199,7 +161,7 @@ mod tests {
         heart.rest();
         heart.rest();
         assert_eq!(turn(&heart), 2);
-        heart.serves(None);
+        heart.begin();
         assert_eq!(turn(&heart), 3);
     }
 }

@@ -135,6 +135,12 @@ limits! {
         "The most that a VM may send in a turn, however cheap it is.";
     upload_mib "upload-mib-per-frame" = 64 in 1..4096 "MiB a frame":
         "Only the newest content is shown, so a VM that commits more waits for the next frame.";
+    composed_megapixels "composed-megapixels" = 24 in 1..10000 "million weighted pixels a frame":
+        "Scaled, turned and translucent content is composed within this; the rest follows in the next frames.";
+    picture_mib "picture-mib" = 128 in 8..16384 "MiB of composed pictures":
+        "Content that cannot be copied to the screen as it is is composed into a picture; without memory it is the plate.";
+    texture_mib "texture-mib" = 512 in 8..65536 "MiB of textures":
+        "GL copies the buffer of each surface, also where many show the same one.";
     unread_kib "unread-kib" = 1024 in 16..16384 "KiB a client":
         "Events for a client that does not read; a fast mouse fills 4 KiB in half a second.";
     serial_seconds "serial-seconds" = 60 in 1..3600 "seconds":
@@ -161,6 +167,9 @@ impl Limits {
             descriptors: 512,
             pools: 128,
             upload_mib: 16,
+            composed_megapixels: 12,
+            picture_mib: 64,
+            texture_mib: 128,
             maps_per_second: 4,
             connections_per_second: 8,
             ..Self::default()

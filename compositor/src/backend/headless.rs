@@ -73,6 +73,12 @@ impl Headless {
         Ok(damaged)
     }
 
+    /// What the screen shows: all that was drawn so far, one frame's changes on top of the other's.
+    pub(super) fn shown(&mut self) -> Result<Picture, RenderError> {
+        let target = self.renderer.bind(&mut self.image)?;
+        screenshot::read_back(&mut self.renderer, &target, self.size)
+    }
+
     pub(super) fn screenshot(&mut self, core: &mut Core, screen: ScreenId) -> Result<Picture, RenderError> {
         screenshot::of::<_, Image<'static, 'static>>(&mut self.renderer, core, screen)
     }

@@ -76,6 +76,14 @@ impl Backend {
         }
     }
 
+    /// What a screen in memory shows, as frame after frame has left it; nothing is drawn for this.
+    pub fn shown(&mut self) -> Result<Picture, RenderError> {
+        match self {
+            Self::Headless(headless) => headless.shown(),
+            Self::Blind | Self::Winit(_) | Self::Kms(_) => Err(RenderError::NoBackend),
+        }
+    }
+
     /// Its name, as the command line has it.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -5,14 +5,13 @@ use std::io::Write;
 
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::damage::OutputDamageTracker;
-use smithay::backend::renderer::{
-    Bind, Color32F, ExportMem, ImportAll, ImportMem, Offscreen, Renderer, Texture,
-};
+use smithay::backend::renderer::{Bind, Color32F, ExportMem, Offscreen};
 use smithay::utils::{Buffer, Physical, Rectangle, Size, Transform};
 
 use super::RenderError;
 use crate::outputs::ScreenId;
 use crate::render::elements::SceneElement;
+use crate::render::painter::Painter;
 use crate::render::scene;
 use crate::state::Core;
 
@@ -41,8 +40,7 @@ impl Picture {
 /// Draws a screen into a buffer of its own and reads it back.
 pub(super) fn of<R, T>(renderer: &mut R, core: &mut Core, screen: ScreenId) -> Result<Picture, RenderError>
 where
-    R: Renderer + ImportAll + ImportMem + Offscreen<T> + Bind<T> + ExportMem,
-    R::TextureId: Texture + Clone + Send + 'static,
+    R: Painter + Offscreen<T> + Bind<T> + ExportMem,
     RenderError: From<R::Error>,
 {
     let (size, scale) = core
@@ -62,8 +60,7 @@ fn capture<R, T>(
     background: Color32F,
 ) -> Result<Picture, RenderError>
 where
-    R: Renderer + ImportAll + ImportMem + Offscreen<T> + Bind<T> + ExportMem,
-    R::TextureId: Texture + Clone + Send + 'static,
+    R: Painter + Offscreen<T> + Bind<T> + ExportMem,
     RenderError: From<R::Error>,
 {
     let buffer_size = Size::<i32, Buffer>::from((size.w, size.h));
@@ -73,7 +70,20 @@ where
     tracker
         .render_output(renderer, &mut target, 0, elements, background)
         .map_err(|error| RenderError::Damage(error.to_string()))?;
-    let mapping = renderer.copy_framebuffer(&target, Rectangle::from_size(buffer_size), Fourcc::Abgr8888)?;
+    read_back(renderer, &target, size)
+}
+
+/// What is on a target.
+pub(super) fn read_back<R: ExportMem>(
+    renderer: &mut R,
+    target: &R::Framebuffer<'_>,
+    size: Size<i32, Physical>,
+) -> Result<Picture, RenderError>
+where
+    RenderError: From<R::Error>,
+{
+    let whole = Rectangle::from_size(Size::<i32, Buffer>::from((size.w, size.h)));
+    let mapping = renderer.copy_framebuffer(target, whole, Fourcc::Abgr8888)?;
     let bytes = renderer.map_texture(&mapping)?;
     let (width, height) = (
         u32::try_from(size.w).unwrap_or(0),

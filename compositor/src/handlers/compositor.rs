@@ -23,7 +23,7 @@ use wayland_server::Client;
 use wayland_server::protocol::wl_buffer::WlBuffer;
 use wayland_server::protocol::wl_surface::WlSurface;
 
-use super::lenient::drop_sources_outside;
+use super::lenient::disarm;
 use crate::client::ClientState;
 use crate::layout::WindowId;
 use crate::render::geometry::popups;
@@ -50,7 +50,7 @@ impl CompositorHandler for State {
     }
 
     fn commit(&mut self, surface: &WlSurface) {
-        drop_sources_outside(surface);
+        disarm(surface);
         self.count_upload(surface);
         on_commit_buffer_handler::<Self>(surface);
         self.core.render.schedule();

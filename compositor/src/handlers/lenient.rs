@@ -34,11 +34,12 @@ fn size_to_be(states: &SurfaceData) -> Option<Size<i32, Logical>> {
     }
 }
 
-/// A viewport's source outside the buffer is none: the whole buffer is shown. To be called before the commit of `surface`
-/// is taken over, which looks at its whole tree.
+/// To be called before the commit of `surface` is taken over, which looks at its whole tree.
 ///
-/// When the two meet depends on which surfaces of a tree wait for which, so the gate leaves it to us.
-pub(super) fn drop_sources_outside(surface: &WlSurface) {
+/// A viewport's source outside the buffer is none: the whole buffer is shown. When the two meet depends on which surfaces
+/// of a tree wait for which, so the gate leaves it to us. Opaque regions are dropped: nobody believes them, and Smithay
+/// would cut each rectangle with all others.
+pub(super) fn disarm(surface: &WlSurface) {
     if is_sync_subsurface(surface) {
         return;
     }
@@ -47,6 +48,11 @@ pub(super) fn drop_sources_outside(surface: &WlSurface) {
         (),
         |_, _, ()| TraversalAction::DoChildren(()),
         |_, states, ()| {
+            states
+                .cached_state
+                .get::<SurfaceAttributes>()
+                .current()
+                .opaque_region = None;
             let Some(size) = size_to_be(states) else { return };
             let mut cached = states.cached_state.get::<ViewportCachedState>();
             let viewport = cached.current();

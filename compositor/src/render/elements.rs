@@ -1,31 +1,28 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Elements of the scene that Smithay has not: a bitmap at an exact physical rectangle.
 
+use smithay::backend::renderer::Renderer;
 use smithay::backend::renderer::element::memory::MemoryRenderBufferRenderElement;
-use smithay::backend::renderer::element::solid::SolidColorRenderElement;
-use smithay::backend::renderer::element::surface::WaylandSurfaceRenderElement;
-use smithay::backend::renderer::element::utils::CropRenderElement;
 use smithay::backend::renderer::element::{Element, Id, Kind, RenderElement, UnderlyingStorage};
-use smithay::backend::renderer::utils::{CommitCounter, DamageSet, OpaqueRegions};
-use smithay::backend::renderer::{ImportAll, ImportMem, Renderer};
+use smithay::backend::renderer::utils::{CommitCounter, DamageSet};
 use smithay::utils::{Buffer, Physical, Rectangle, Scale, Transform};
+
+use super::content::Content;
+use super::painter::Painter;
 
 smithay::backend::renderer::element::render_elements! {
     /// Everything that a scene consists of.
-    pub SceneElement<R> where R: ImportAll + ImportMem;
+    pub SceneElement<R> where R: Painter;
     /// A part of a frame, or the cursor.
     Bitmap=Exact<MemoryRenderBufferRenderElement<R>>,
-    /// The opaque plate under a content.
-    Plate=SolidColorRenderElement,
-    /// A client's surface, clipped to its content rectangle.
-    Content=CropRenderElement<WaylandSurfaceRenderElement<R>>,
+    /// What a client shows in its content rectangle, on an opaque plate.
+    Content=Content<R>,
 }
 
-impl<R: Renderer + ImportAll + ImportMem> std::fmt::Debug for SceneElement<R> {
+impl<R: Painter> std::fmt::Debug for SceneElement<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Bitmap(_) => "Bitmap",
-            Self::Plate(_) => "Plate",
             Self::Content(_) => "Content",
             Self::_GenericCatcher(_) => "",
         })
@@ -37,13 +34,12 @@ impl<R: Renderer + ImportAll + ImportMem> std::fmt::Debug for SceneElement<R> {
 pub struct Exact<E> {
     inner: E,
     rect: Rectangle<i32, Physical>,
-    opaque: bool,
 }
 
 impl<E: Element> Exact<E> {
     /// Shows all of `inner` at `rect`.
-    pub fn new(inner: E, rect: Rectangle<i32, Physical>, opaque: bool) -> Self {
-        Self { inner, rect, opaque }
+    pub fn new(inner: E, rect: Rectangle<i32, Physical>) -> Self {
+        Self { inner, rect }
     }
 }
 
@@ -73,14 +69,6 @@ impl<E: Element> Element for Exact<E> {
             DamageSet::default()
         } else {
             DamageSet::from_slice(&[Rectangle::from_size(self.rect.size)])
-        }
-    }
-
-    fn opaque_regions(&self, _scale: Scale<f64>) -> OpaqueRegions<i32, Physical> {
-        if self.opaque {
-            OpaqueRegions::from_slice(&[Rectangle::from_size(self.rect.size)])
-        } else {
-            OpaqueRegions::default()
         }
     }
 

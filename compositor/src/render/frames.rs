@@ -3,10 +3,10 @@
 
 use heraldry_decorations::{Arms, Badge, Button, FrameKind, FrameSpec, Side, Style, TitleRule};
 use smithay::backend::allocator::Fourcc;
-use smithay::backend::renderer::element::Id;
 use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
-use smithay::backend::renderer::utils::CommitCounter;
 use smithay::utils::{Buffer, Physical, Rectangle, Size, Transform};
+
+use super::content::ContentCache;
 
 /// Everything that a frame's pixels depend on.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,26 +23,13 @@ struct Key {
     content: (u32, u32),
 }
 
-/// The bitmaps of one frame and the identity of the plate under its content.
-#[derive(Debug)]
+/// The bitmaps of one frame, and what is remembered of the content in it.
+#[derive(Debug, Default)]
 pub struct FrameCache {
     key: Option<Key>,
     sides: Vec<(Side, MemoryRenderBuffer, Rectangle<i32, Physical>)>,
-    plate: Id,
-    plate_commit: CommitCounter,
-    plate_size: (u32, u32),
-}
-
-impl Default for FrameCache {
-    fn default() -> Self {
-        Self {
-            key: None,
-            sides: Vec::new(),
-            plate: Id::new(),
-            plate_commit: CommitCounter::default(),
-            plate_size: (0, 0),
-        }
-    }
+    /// The content.
+    pub content: ContentCache,
 }
 
 impl FrameCache {
@@ -62,10 +49,6 @@ impl FrameCache {
         };
         if self.key.as_ref() == Some(&key) {
             return;
-        }
-        if self.plate_size != spec.content || self.key.as_ref().is_none_or(|old| old.arms != key.arms) {
-            self.plate_commit.increment();
-            self.plate_size = spec.content;
         }
         // A title, a badge or a lit button only changes the label.
         let label_only = self.key.as_ref().is_some_and(|old| {
@@ -128,11 +111,5 @@ impl FrameCache {
     /// The bitmaps with their places relative to the frame's corner.
     pub fn sides(&self) -> impl Iterator<Item = (&MemoryRenderBuffer, Rectangle<i32, Physical>)> {
         self.sides.iter().map(|(_, buffer, rect)| (buffer, *rect))
-    }
-
-    /// Identity and version of the plate, for damage tracking.
-    #[must_use]
-    pub fn plate(&self) -> (Id, CommitCounter) {
-        (self.plate.clone(), self.plate_commit)
     }
 }

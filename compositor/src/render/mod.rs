@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! From windows to pixels. [`scene`] builds the one list of elements that every backend draws; [`frames`] keeps the
-//! frames' bitmaps; [`geometry`] says where things are, for drawing and for clicks alike.
+//! frames' bitmaps, [`content`] what is inside of them; [`piece`] is where a client's numbers are checked; [`geometry`]
+//! says where things are, for drawing and for clicks alike.
 
+pub mod content;
+mod damage;
 pub mod elements;
 pub mod frames;
 pub mod geometry;
+pub mod painter;
 pub mod per_scale;
+mod picture;
+pub mod piece;
 mod pointer;
 pub mod scene;
+mod sys;
+mod textures;
 
 use std::collections::HashMap;
 
@@ -22,6 +30,7 @@ use wayland_server::backend::ObjectId;
 use self::frames::FrameCache;
 use self::per_scale::PerScale;
 use self::pointer::Pointers;
+use self::textures::Textures;
 
 /// A notice and its bitmaps.
 #[derive(Debug)]
@@ -44,6 +53,8 @@ pub struct Render {
     notice: Option<Notice>,
     /// Pictures of the pointer.
     pointer: Pointers,
+    /// Memory that the renderer has for clients' buffers.
+    textures: Textures,
     dirty: bool,
 }
 
@@ -63,6 +74,7 @@ impl Render {
             notices: Vec::new(),
             notice: None,
             pointer: Pointers::default(),
+            textures: Textures::default(),
             dirty: true,
         };
         render.apply(appearance);

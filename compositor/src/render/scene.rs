@@ -6,25 +6,26 @@
 
 use std::collections::HashMap;
 
+use heraldry_config::VmName;
 use heraldry_decorations::{Arms, FrameKind, FrameSpec, Style};
 use smithay::backend::renderer::element::Kind;
 use smithay::backend::renderer::element::memory::{MemoryRenderBuffer, MemoryRenderBufferRenderElement};
-use smithay::backend::renderer::element::solid::SolidColorRenderElement;
-use smithay::backend::renderer::element::surface::{
-    WaylandSurfaceRenderElement, render_elements_from_surface_tree,
-};
-use smithay::backend::renderer::element::utils::CropRenderElement;
-use smithay::backend::renderer::{Color32F, ImportAll, ImportMem, Renderer, Texture};
 use smithay::utils::{Logical, Physical, Point, Rectangle};
 use tracing::warn;
 use wayland_server::Resource;
 use wayland_server::backend::ObjectId;
 use wayland_server::protocol::wl_surface::WlSurface;
 
+use super::content::{Account, Place};
 use super::elements::{Exact, SceneElement};
 use super::frames::FrameCache;
 use super::geometry::{self, frame_kind, outer, pixels, unsigned};
+use super::painter::Painter;
 use super::per_scale::PerScale;
+use super::picture::Purse;
+use super::piece::gather;
+use super::textures::Textures;
+use crate::booking::{Booking, Work};
 use crate::layout::{Mode, WindowId};
 use crate::outputs::ScreenId;
 use crate::state::Core;
@@ -33,15 +34,11 @@ use crate::windows::effective_geometry;
 /// A drag icon is shown at most this large, logical pixels.
 const MAX_DRAG_ICON: i32 = 128;
 
-/// Colour of the plate: what shows where a client has drawn nothing.
-const PLATE: Color32F = Color32F::new(0.10, 0.11, 0.12, 1.0);
+/// Frames in front that are looked at to leave out what they cover.
+const COVERS: usize = 64;
 
 /// Builds the scene of one screen; empty if there is none of that name.
-pub fn build<R>(renderer: &mut R, core: &mut Core, screen: ScreenId) -> Vec<SceneElement<R>>
-where
-    R: Renderer + ImportAll + ImportMem,
-    R::TextureId: Texture + Clone + Send + 'static,
-{
+pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) -> Vec<SceneElement<R>> {
     let Some((rect, scale)) = core
         .outputs
         .get(screen)
@@ -49,11 +46,17 @@ where
     else {
         return Vec::new();
     };
+    let mut textures = std::mem::take(&mut core.render.textures);
+    textures.sweep();
     let mut builder = Builder {
         renderer,
         screen: rect,
         style: core.render.style(scale),
         elements: Vec::new(),
+        covers: Vec::new(),
+        books: core.books.clone(),
+        budgets: budgets(core),
+        textures,
     };
     let mut popup_frames = std::mem::take(&mut core.render.popups);
     let mut kept = HashMap::new();
@@ -69,34 +72,74 @@ where
         let arms = core.arms(&vm);
         for popup in geometry::popups(core, id) {
             let mut cache = popup_frames.remove(&popup.surface.id()).unwrap_or_default();
-            builder.framed(
-                &mut cache,
-                &popup_spec(&arms),
-                popup.rect,
-                &popup.surface,
-                popup.origin,
-            );
+            let shown = Framed {
+                vm: &vm,
+                content: popup.rect,
+                surface: &popup.surface,
+                origin: popup.origin,
+            };
+            builder.framed(&mut cache, &popup_spec(&arms), &shown);
             kept.insert(popup.surface.id(), cache);
         }
         builder.window(core, id, &arms);
     }
     core.render.popups = kept;
-    builder.elements
+    let Builder {
+        elements,
+        budgets,
+        textures,
+        ..
+    } = builder;
+    core.render.textures = textures;
+    for (vm, budget) in budgets {
+        if budget.purse.is_empty() {
+            core.drawing_waits(&vm);
+        }
+    }
+    elements
 }
 
-struct Builder<'a, R: Renderer + ImportAll + ImportMem> {
+/// What each VM may spend on this frame.
+struct Budget {
+    purse: Purse,
+    /// Bytes of textures.
+    texture_bytes: u64,
+}
+
+fn budgets(core: &Core) -> HashMap<VmName, Budget> {
+    let budget = |vm: &crate::vm::Vm| Budget {
+        purse: Purse::new(vm.limits.composed_megapixels, vm.limits.picture_mib),
+        texture_bytes: vm.limits.texture_mib.saturating_mul(1 << 20),
+    };
+    core.vms.iter().map(|vm| (vm.name.clone(), budget(vm))).collect()
+}
+
+/// A piece of a client on the desktop.
+struct Framed<'a> {
+    /// Whose it is.
+    vm: &'a VmName,
+    /// The rectangle that shows it.
+    content: Rectangle<i32, Logical>,
+    /// The root of its surfaces.
+    surface: &'a WlSurface,
+    /// Where the root's own corner is.
+    origin: Point<i32, Logical>,
+}
+
+struct Builder<'a, R: Painter> {
     renderer: &'a mut R,
     /// Where the screen is on the desktop.
     screen: Rectangle<i32, Logical>,
     style: Style,
     elements: Vec<SceneElement<R>>,
+    /// Outer rectangles of what is in front.
+    covers: Vec<Rectangle<i32, Physical>>,
+    books: Booking,
+    budgets: HashMap<VmName, Budget>,
+    textures: Textures,
 }
 
-impl<R> Builder<'_, R>
-where
-    R: Renderer + ImportAll + ImportMem,
-    R::TextureId: Texture + Clone + Send + 'static,
-{
+impl<R: Painter> Builder<'_, R> {
     fn window(&mut self, core: &mut Core, id: WindowId, arms: &Arms) {
         let focused = core.input.focus() == Some(id);
         let mode = core.windows.layout.mode(id).unwrap_or_default();
@@ -122,14 +165,13 @@ where
             badge,
             content: (0, 0),
         };
-        let surface = window.toplevel.wl_surface().clone();
-        self.framed(
-            &mut cache,
-            &spec,
+        let shown = Framed {
+            vm: &window.vm,
             content,
-            &surface,
-            content.loc - window.geometry.loc,
-        );
+            surface: window.toplevel.wl_surface(),
+            origin: content.loc - window.geometry.loc,
+        };
+        self.framed(&mut cache, &spec, &shown);
         window.frame = cache;
     }
 
@@ -176,7 +218,7 @@ where
         match element {
             Ok(element) => self
                 .elements
-                .push(SceneElement::Bitmap(Exact::new(element, rect, false))),
+                .push(SceneElement::Bitmap(Exact::new(element, rect))),
             Err(error) => warn!(%error, "cannot upload a picture of ours"),
         }
     }
@@ -202,14 +244,13 @@ where
             let at = core.input.pointer.to_i32_round() + Point::from((12, 12));
             let size = (bounds.size.w.min(MAX_DRAG_ICON), bounds.size.h.min(MAX_DRAG_ICON));
             let mut cache = frames.remove(&icon.id()).unwrap_or_default();
-            let rect = Rectangle::new(at, size.into());
-            self.framed(
-                &mut cache,
-                &popup_spec(&core.arms(&vm.name)),
-                rect,
-                icon,
-                at - bounds.loc,
-            );
+            let shown = Framed {
+                vm: &vm.name,
+                content: Rectangle::new(at, size.into()),
+                surface: icon,
+                origin: at - bounds.loc,
+            };
+            self.framed(&mut cache, &popup_spec(&core.arms(&vm.name)), &shown);
             kept.insert(icon.id(), cache);
         }
     }
@@ -220,25 +261,22 @@ where
     }
 
     /// The only way a client's pixels get on the screen: frame in front, content clipped, plate below.
-    fn framed(
-        &mut self,
-        cache: &mut PerScale<FrameCache>,
-        spec: &FrameSpec<'_>,
-        content: Rectangle<i32, Logical>,
-        surface: &WlSurface,
-        origin: Point<i32, Logical>,
-    ) {
+    fn framed(&mut self, cache: &mut PerScale<FrameCache>, spec: &FrameSpec<'_>, shown: &Framed<'_>) {
         let scale = self.style.scale;
-        let inner = pixels(self.local(content), scale);
+        let inner = pixels(self.local(shown.content), scale);
+        let outer = outer(inner, self.style.insets(spec.kind));
+        if !self.is_seen(outer) {
+            return;
+        }
         let spec = FrameSpec {
             content: unsigned(inner.size),
             ..spec.clone()
         };
         let cache = cache.at(scale);
-        cache.update(&self.style, &spec);
-        let corner = outer(inner, self.style.insets(spec.kind)).loc;
+        let books = self.books.clone();
+        books.book(shown.vm, Work::Drawing, || cache.update(&self.style, &spec));
         for (buffer, rect) in cache.sides() {
-            let rect = Rectangle::new(rect.loc + corner, rect.size);
+            let rect = Rectangle::new(rect.loc + outer.loc, rect.size);
             let element = MemoryRenderBufferRenderElement::from_buffer(
                 self.renderer,
                 rect.loc.to_f64(),
@@ -251,7 +289,7 @@ where
             match element {
                 Ok(element) => self
                     .elements
-                    .push(SceneElement::Bitmap(Exact::new(element, rect, true))),
+                    .push(SceneElement::Bitmap(Exact::new(element, rect))),
                 Err(error) => {
                     // Without its frame nothing of this client may be shown.
                     warn!(error = %error, "cannot upload a frame; its window is not drawn");
@@ -259,30 +297,66 @@ where
                 }
             }
         }
-        self.content(surface, origin, inner);
-        let (id, commit) = cache.plate();
-        self.elements
-            .push(SceneElement::Plate(SolidColorRenderElement::new(
-                id,
-                inner,
-                commit,
-                PLATE,
-                Kind::Unspecified,
-            )));
+        self.content(cache, shown, inner, outer);
+        if self.covers.len() < COVERS {
+            self.covers.push(outer);
+        }
     }
 
-    fn content(&mut self, surface: &WlSurface, origin: Point<i32, Logical>, clip: Rectangle<i32, Physical>) {
+    /// Whether anything of a rectangle is on this screen and not behind what is in front of it.
+    fn is_seen(&self, rect: Rectangle<i32, Physical>) -> bool {
+        let screen = pixels(Rectangle::from_size(self.screen.size), self.style.scale);
+        let Some(rect) = rect.intersection(screen) else {
+            return false;
+        };
+        let covers = self.covers.iter().filter(|cover| cover.overlaps(rect)).copied();
+        !Rectangle::subtract_rects_many_in_place(vec![rect], covers).is_empty()
+    }
+
+    fn content(
+        &mut self,
+        cache: &mut FrameCache,
+        shown: &Framed<'_>,
+        inner: Rectangle<i32, Physical>,
+        outer: Rectangle<i32, Physical>,
+    ) {
         let scale = self.style.scale;
-        let local = origin - self.screen.loc;
-        let at: Point<i32, Physical> = local.to_f64().to_physical(scale).to_i32_round();
-        let elements: Vec<WaylandSurfaceRenderElement<R>> =
-            render_elements_from_surface_tree(self.renderer, surface, at, scale, 1.0, Kind::Unspecified);
-        self.elements.extend(
-            elements
-                .into_iter()
-                .filter_map(|element| CropRenderElement::from_element(element, scale, clip))
-                .map(SceneElement::Content),
-        );
+        let local = shown.origin - self.screen.loc;
+        let corner: Point<i32, Physical> = local.to_f64().to_physical(scale).to_i32_round();
+        let Self {
+            renderer,
+            books,
+            budgets,
+            textures,
+            ..
+        } = self;
+        // Whose content it is is known, so there is a budget; without one nothing would be shown.
+        let Some(budget) = budgets.get_mut(shown.vm) else {
+            return;
+        };
+        let limit = budget.texture_bytes;
+        let pieces = books.book(shown.vm, Work::Drawing, || {
+            gather(
+                &mut **renderer,
+                shown.surface,
+                corner - inner.loc,
+                scale,
+                inner.size,
+                |surface, bytes| textures.may_have(shown.vm, surface, bytes, limit),
+            )
+        });
+        let account = Account {
+            vm: shown.vm,
+            books,
+            purse: &mut budget.purse,
+        };
+        let place = Place {
+            rect: inner,
+            outer,
+            scale,
+        };
+        let content = cache.content.update(&mut **renderer, pieces, place, account);
+        self.elements.push(SceneElement::Content(content));
     }
 }
 

@@ -9,6 +9,7 @@ use heraldry_config::VmName;
 use heraldry_decorations::Badge;
 use tracing::{debug, error};
 
+use crate::booking::Spent;
 use crate::state::{Core, State};
 
 /// A VM that pressed for so long without a pause of [`PAUSE`] is marked as throttled.
@@ -46,9 +47,10 @@ impl Bucket {
 /// The load of one VM.
 #[derive(Debug, Clone, Default)]
 pub struct Load {
-    /// Time of the main thread in this turn, and in the last.
-    pub spent: Duration,
+    /// Time of the main thread that its requests took in the last turn.
     pub(crate) last_turn: Duration,
+    /// Time of the main thread that drawing it has taken, ever.
+    pub drawing: Duration,
     /// Bytes of new content since the last frame.
     pub uploaded: u64,
     /// It has committed more than a frame's worth, and waits for the frame.
@@ -59,6 +61,10 @@ pub struct Load {
     pub throttled: bool,
     /// Frames that it had to wait for.
     pub held_frames: u64,
+    /// A part of its windows had to wait for the next frame.
+    drawing_waits: bool,
+    /// Frames in which that was so.
+    pub partial_frames: u64,
     /// Windows that appeared later than their client wanted.
     pub delayed_maps: u64,
     /// Popups that were closed because too much was covered.
@@ -111,6 +117,15 @@ impl Core {
         }
     }
 
+    /// A VM's windows cost more to compose than it may spend in a frame: the rest is composed in the next.
+    pub fn drawing_waits(&mut self, vm: &VmName) {
+        let Some(vm) = self.vms.get_mut(vm) else { return };
+        if vm.paused.is_none() && !std::mem::replace(&mut vm.load.drawing_waits, true) {
+            vm.load.partial_frames = vm.load.partial_frames.saturating_add(1);
+        }
+        self.render.schedule();
+    }
+
     /// What a VM's labels say of its state.
     #[must_use]
     pub fn badge(&self, vm: &VmName) -> Option<Badge> {
@@ -149,8 +164,12 @@ impl State {
         let mut marks_changed = false;
         let mut marked = false;
         for vm in self.core.vms.iter_mut() {
-            let spent = std::mem::take(&mut vm.load.spent);
+            let Spent {
+                requests: spent,
+                drawing,
+            } = self.core.books.take(&vm.name);
             vm.load.last_turn = spent;
+            vm.load.drawing = vm.load.drawing.saturating_add(drawing);
             let Some(worker) = self.core.link.worker(&vm.name) else {
                 continue;
             };
@@ -164,7 +183,8 @@ impl State {
                 let most = usize::try_from(vm.limits.turn_bytes).unwrap_or(usize::MAX);
                 worker.next_turn(spent, target, most).exhausted
             };
-            marks_changed |= vm.load.press(now, pressed);
+            let waits = std::mem::take(&mut vm.load.drawing_waits);
+            marks_changed |= vm.load.press(now, pressed || waits);
             marked |= vm.load.throttled;
         }
         if marks_changed {

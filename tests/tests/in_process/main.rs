@@ -5,6 +5,7 @@
 mod answering;
 mod clipboard;
 mod configures;
+mod drawing;
 mod focus;
 mod frames;
 mod pen;

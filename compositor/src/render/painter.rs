@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the scene needs of a renderer beyond Smithay's traits: pictures that are drawn once and shown often.
+
+use smithay::backend::allocator::Fourcc;
+use smithay::backend::renderer::gles::{GlesRenderer, GlesTexture};
+use smithay::backend::renderer::pixman::{PixmanRenderer, PixmanTexture};
+use smithay::backend::renderer::{
+    Bind, Frame as _, ImportAll, ImportMem, Offscreen, Renderer, RendererSuper, Texture,
+};
+use smithay::reexports::pixman::Image;
+use smithay::utils::{Buffer, Physical, Point, Rectangle, Size, Transform};
+
+use super::piece::{Piece, paint};
+use super::sys;
+
+/// Pictures have no alpha: what is composed lies on an opaque plate.
+const OPAQUE: Fourcc = Fourcc::Xrgb8888;
+
+/// A renderer that the scene can be drawn with.
+pub trait Painter:
+    Renderer + ImportAll + ImportMem + RendererSuper<TextureId: Texture + Clone + Send + 'static>
+{
+    /// Something to draw on, off the screen.
+    type Picture: std::fmt::Debug + 'static;
+
+    /// Whether a client's buffer is copied into memory of the renderer's own. If not, it is read where it is.
+    const COPIES: bool;
+
+    /// An off-screen picture; what is on it is undefined.
+    fn picture(&mut self, size: Size<i32, Physical>) -> Result<Self::Picture, Self::Error>;
+
+    /// What is on a picture, to be drawn somewhere.
+    fn texture(picture: &Self::Picture) -> Self::TextureId;
+
+    /// Paints pieces on their plate into a part of a picture. `corner` is where the content's corner lies on the picture.
+    fn paint(
+        &mut self,
+        picture: &mut Self::Picture,
+        pieces: &[Piece<Self>],
+        corner: Point<i32, Physical>,
+        part: Rectangle<i32, Physical>,
+    ) -> Result<(), Self::Error>
+    where
+        Self: Sized;
+
+    /// Copies the upper left part of one picture to a place on another.
+    fn copy(
+        &mut self,
+        from: &Self::Picture,
+        to: &mut Self::Picture,
+        place: Rectangle<i32, Physical>,
+    ) -> Result<(), Self::Error>;
+}
+
+fn buffer_size(size: Size<i32, Physical>) -> Size<i32, Buffer> {
+    (size.w.max(1), size.h.max(1)).into()
+}
+
+fn extent(target: &impl Texture) -> Size<i32, Physical> {
+    let side = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
+    (side(target.width()), side(target.height())).into()
+}
+
+fn paint_on<R, T>(
+    renderer: &mut R,
+    target: &mut T,
+    pieces: &[Piece<R>],
+    corner: Point<i32, Physical>,
+    part: Rectangle<i32, Physical>,
+) -> Result<(), R::Error>
+where
+    R: Painter + Bind<T>,
+{
+    let mut bound = renderer.bind(target)?;
+    let size = extent(&bound);
+    let mut frame = renderer.render(&mut bound, size, Transform::Normal)?;
+    let local = Rectangle::new(part.loc - corner, part.size);
+    paint::<R>(&mut frame, pieces, corner, &[local]);
+    frame.finish().map(drop)
+}
+
+fn copy_on<R, T>(
+    renderer: &mut R,
+    texture: &R::TextureId,
+    target: &mut T,
+    place: Rectangle<i32, Physical>,
+) -> Result<(), R::Error>
+where
+    R: Renderer + Bind<T>,
+{
+    let mut bound = renderer.bind(target)?;
+    let size = extent(&bound);
+    let mut frame = renderer.render(&mut bound, size, Transform::Normal)?;
+    let whole = Rectangle::from_size(place.size);
+    let source = Rectangle::from_size((place.size.w, place.size.h).into()).to_f64();
+    frame.render_texture_from_to(texture, source, place, &[whole], &[], Transform::Normal, 1.0)?;
+    frame.finish().map(drop)
+}
+
+impl Painter for PixmanRenderer {
+    type Picture = Image<'static, 'static>;
+
+    const COPIES: bool = false;
+
+    fn picture(&mut self, size: Size<i32, Physical>) -> Result<Self::Picture, Self::Error> {
+        self.create_buffer(OPAQUE, buffer_size(size))
+    }
+
+    fn texture(picture: &Self::Picture) -> PixmanTexture {
+        PixmanTexture::from(sys::share(picture))
+    }
+
+    fn paint(
+        &mut self,
+        picture: &mut Self::Picture,
+        pieces: &[Piece<Self>],
+        corner: Point<i32, Physical>,
+        part: Rectangle<i32, Physical>,
+    ) -> Result<(), Self::Error> {
+        paint_on(self, picture, pieces, corner, part)
+    }
+
+    fn copy(
+        &mut self,
+        from: &Self::Picture,
+        to: &mut Self::Picture,
+        place: Rectangle<i32, Physical>,
+    ) -> Result<(), Self::Error> {
+        copy_on(self, &Self::texture(from), to, place)
+    }
+}
+
+impl Painter for GlesRenderer {
+    type Picture = GlesTexture;
+
+    const COPIES: bool = true;
+
+    fn picture(&mut self, size: Size<i32, Physical>) -> Result<Self::Picture, Self::Error> {
+        // GL draws on Xbgr wherever it draws at all.
+        self.create_buffer(Fourcc::Xbgr8888, buffer_size(size))
+            .or_else(|_| self.create_buffer(Fourcc::Abgr8888, buffer_size(size)))
+    }
+
+    fn texture(picture: &Self::Picture) -> GlesTexture {
+        picture.clone()
+    }
+
+    fn paint(
+        &mut self,
+        picture: &mut Self::Picture,
+        pieces: &[Piece<Self>],
+        corner: Point<i32, Physical>,
+        part: Rectangle<i32, Physical>,
+    ) -> Result<(), Self::Error> {
+        paint_on(self, picture, pieces, corner, part)
+    }
+
+    fn copy(
+        &mut self,
+        from: &Self::Picture,
+        to: &mut Self::Picture,
+        place: Rectangle<i32, Physical>,
+    ) -> Result<(), Self::Error> {
+        copy_on(self, from, to, place)
+    }
+}

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A content composed once and shown often, and what a VM may spend on composing.
+//!
+//! A picture is made of tiles. Those whose pieces changed are composed again, one after the other, until the VM's purse
+//! for this frame is empty; the rest follows in the next frames. A VM whose windows cost more than that sees them change
+//! later, and nobody else sees anything.
+
+use std::any::Any;
+
+use smithay::backend::renderer::ContextId;
+use smithay::utils::{Physical, Point, Rectangle, Size};
+use tracing::debug;
+
+use super::painter::Painter;
+use super::piece::Piece;
+
+/// Tiles of a picture that is cheap to compose, physical pixels.
+const LARGE: (i32, i32) = (256, 128);
+/// Tiles of dearer ones, by what a pixel of the picture costs on average.
+const SMALLER: [(u64, (i32, i32)); 3] = [(512, (64, 8)), (128, (128, 16)), (32, (256, 32))];
+
+/// What a VM may still spend in this frame.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Purse {
+    /// Weighted pixels.
+    pixels: u64,
+    /// Bytes of pictures.
+    bytes: u64,
+    /// Something was left undone.
+    empty: bool,
+}
+
+impl Purse {
+    /// `megapixels` weighted pixels to compose, `mebibytes` of pictures to keep.
+    pub(super) fn new(megapixels: u64, mebibytes: u64) -> Self {
+        Self {
+            pixels: megapixels.saturating_mul(1_000_000),
+            bytes: mebibytes.saturating_mul(1 << 20),
+            empty: false,
+        }
+    }
+
+    /// Whether the VM wanted more than it may.
+    pub(super) fn is_empty(&self) -> bool {
+        self.empty
+    }
+
+    /// Whether there is memory for a picture.
+    pub(super) fn room_for(&mut self, size: Size<i32, Physical>) -> bool {
+        let room = bytes(size) <= self.bytes;
+        self.empty |= !room;
+        room
+    }
+
+    /// A picture is kept.
+    pub(super) fn keep(&mut self, size: Size<i32, Physical>) {
+        self.bytes = self.bytes.saturating_sub(bytes(size));
+    }
+
+    /// Takes so many weighted pixels. The last one may take more than there are, so that each frame gets somewhere.
+    fn pay(&mut self, cost: u64) -> bool {
+        if self.pixels == 0 {
+            self.empty = true;
+            return false;
+        }
+        self.pixels = self.pixels.saturating_sub(cost);
+        true
+    }
+}
+
+fn bytes(size: Size<i32, Physical>) -> u64 {
+    let side = |value: i32| u64::try_from(value).unwrap_or(0);
+    side(size.w).saturating_mul(side(size.h)).saturating_mul(4)
+}
+
+/// The tiles of a picture.
+#[derive(Debug)]
+struct Tiles {
+    size: Size<i32, Physical>,
+    tile: (i32, i32),
+    columns: usize,
+    /// Which must be composed again, row by row.
+    dirty: Vec<bool>,
+    /// Where the last frame stopped.
+    next: usize,
+}
+
+impl Tiles {
+    fn new(size: Size<i32, Physical>, tile: (i32, i32)) -> Self {
+        let count = |whole: i32, part: i32| usize::try_from((whole.max(1) + part - 1) / part).unwrap_or(1);
+        let columns = count(size.w, tile.0);
+        Self {
+            size,
+            tile,
+            columns,
+            dirty: vec![true; columns.saturating_mul(count(size.h, tile.1))],
+            next: 0,
+        }
+    }
+
+    fn rect(&self, index: usize) -> Rectangle<i32, Physical> {
+        let at = |index: usize, part: i32| i32::try_from(index).unwrap_or(i32::MAX).saturating_mul(part);
+        let (column, row) = (index % self.columns.max(1), index / self.columns.max(1));
+        let loc = Point::from((at(column, self.tile.0), at(row, self.tile.1)));
+        let rect = Rectangle::new(loc, self.tile.into());
+        rect.intersection(Rectangle::from_size(self.size))
+            .unwrap_or_default()
+    }
+
+    fn soil(&mut self, rect: Rectangle<i32, Physical>) {
+        let Some(rect) = rect.intersection(Rectangle::from_size(self.size)) else {
+            return;
+        };
+        let index = |at: i32, part: i32| usize::try_from(at / part).unwrap_or(0);
+        let end = rect.loc + rect.size;
+        for row in index(rect.loc.y, self.tile.1)..=index((end.y - 1).max(0), self.tile.1) {
+            for column in index(rect.loc.x, self.tile.0)..=index((end.x - 1).max(0), self.tile.0) {
+                if let Some(dirty) = self.dirty.get_mut(row * self.columns + column) {
+                    *dirty = true;
+                }
+            }
+        }
+    }
+
+    /// The dirty tile whose turn it is.
+    fn turn(&self) -> Option<usize> {
+        let (before, after) = self.dirty.split_at_checked(self.next)?;
+        let dirty = |dirty: &bool| *dirty;
+        let later = after.iter().position(dirty).map(|at| at + self.next);
+        later.or_else(|| before.iter().position(dirty))
+    }
+
+    fn clean(&mut self, index: usize) {
+        if let Some(dirty) = self.dirty.get_mut(index) {
+            *dirty = false;
+        }
+        self.next = (index + 1) % self.dirty.len().max(1);
+    }
+}
+
+/// A composed content.
+#[derive(Debug)]
+pub(super) struct Picture {
+    /// The renderer's picture, and which renderer's it is.
+    inner: Box<dyn Any>,
+    context: Box<dyn Any>,
+    tiles: Tiles,
+}
+
+/// Tiles for pieces that cost so much.
+fn tile_for<R: Painter>(pieces: &[Piece<R>], size: Size<i32, Physical>) -> (i32, i32) {
+    let cost = pieces
+        .iter()
+        .map(|piece| piece.cost(Rectangle::from_size(size)))
+        .fold(0, u64::saturating_add);
+    let depth = cost / (bytes(size) / 4).max(1);
+    SMALLER
+        .iter()
+        .find(|(from, _)| depth >= *from)
+        .map_or(LARGE, |(_, tile)| *tile)
+}
+
+impl Picture {
+    /// An empty picture, all of it to be composed; `None` if the renderer has no memory for it.
+    pub(super) fn new<R: Painter>(renderer: &mut R, size: Size<i32, Physical>) -> Option<Self> {
+        let mut inner = renderer
+            .picture(size)
+            .inspect_err(|error| debug!(%error, "no memory for a picture"))
+            .ok()?;
+        let whole = Rectangle::from_size(size);
+        // Until its tiles are composed it is the plate.
+        renderer.paint(&mut inner, &[], Point::default(), whole).ok()?;
+        Some(Self {
+            inner: Box::new(inner),
+            context: Box::new(renderer.context_id()),
+            tiles: Tiles::new(size, LARGE),
+        })
+    }
+
+    /// Whether it is this renderer's and has this size.
+    pub(super) fn is_for<R: Painter>(&self, renderer: &R, size: Size<i32, Physical>) -> bool {
+        let context = self.context.downcast_ref::<ContextId<R::TextureId>>();
+        self.tiles.size == size && context == Some(&renderer.context_id())
+    }
+
+    /// What a renderer draws it from.
+    pub(super) fn texture<R: Painter>(&self) -> Option<R::TextureId> {
+        self.inner.downcast_ref::<R::Picture>().map(R::texture)
+    }
+
+    /// Takes note of what has changed.
+    pub(super) fn soil<R: Painter>(&mut self, pieces: &[Piece<R>], damage: &[Rectangle<i32, Physical>]) {
+        let tile = tile_for(pieces, self.tiles.size);
+        if self.tiles.tile != tile {
+            self.tiles = Tiles::new(self.tiles.size, tile);
+        }
+        for rect in damage {
+            self.tiles.soil(*rect);
+        }
+    }
+
+    /// Composes dirty tiles as long as there is something in the purse. Returns what has changed on the picture.
+    pub(super) fn compose<R: Painter>(
+        &mut self,
+        renderer: &mut R,
+        pieces: &[Piece<R>],
+        purse: &mut Purse,
+    ) -> Vec<Rectangle<i32, Physical>> {
+        let mut changed = Vec::new();
+        let Some(inner) = self.inner.downcast_mut::<R::Picture>() else {
+            return changed;
+        };
+        // Pieces that Pixman cannot place from the picture's corner can be placed from a tile's.
+        let mut scratch = None;
+        if !pieces.iter().all(Piece::fits) {
+            scratch = renderer.picture(self.tiles.tile.into()).ok();
+        }
+        while let Some(index) = self.tiles.turn() {
+            let tile = self.tiles.rect(index);
+            let cost = pieces
+                .iter()
+                .map(|piece| piece.cost(tile))
+                .fold(bytes(tile.size) / 4, u64::saturating_add);
+            if !purse.pay(cost) {
+                break;
+            }
+            let composed = match &mut scratch {
+                None => renderer.paint(inner, pieces, Point::default(), tile),
+                Some(scratch) => {
+                    let corner = Point::default() - tile.loc;
+                    renderer
+                        .paint(scratch, pieces, corner, Rectangle::from_size(tile.size))
+                        .and_then(|()| renderer.copy(scratch, inner, tile))
+                }
+            };
+            if let Err(error) = composed {
+                debug!(%error, "a tile is not composed");
+            }
+            self.tiles.clean(index);
+            super::damage::push(&mut changed, tile);
+        }
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_cover_a_picture_and_take_turns() {
+        let size = Size::from((600, 130));
+        let mut tiles = Tiles::new(size, (256, 128));
+        let area = |rect: Rectangle<i32, Physical>| rect.size.w * rect.size.h;
+        let all: Vec<_> = (0..tiles.dirty.len()).map(|index| tiles.rect(index)).collect();
+        assert_eq!(all.iter().copied().map(area).sum::<i32>(), 600 * 130);
+        let mut order = Vec::new();
+        while let Some(index) = tiles.turn() {
+            order.push(index);
+            tiles.clean(index);
+        }
+        assert_eq!(order, [0, 1, 2, 3, 4, 5]);
+        tiles.clean(1);
+        for at in [0, 599] {
+            tiles.soil(Rectangle::new((at, 129).into(), (1, 1).into()));
+        }
+        tiles.soil(Rectangle::new((0, 0).into(), (1, 1).into()));
+        assert_eq!(tiles.turn(), Some(3), "the first is not always first");
+        tiles.soil(Rectangle::new((-5, -5).into(), (5, 5).into()));
+        assert_eq!(
+            tiles.dirty.iter().filter(|dirty| **dirty).count(),
+            3,
+            "outside is nothing"
+        );
+    }
+
+    #[test]
+    fn a_purse_gives_what_is_in_it_and_the_last_one_more() {
+        let mut purse = Purse::new(1, 1);
+        assert!(purse.pay(999_999) && purse.pay(5_000_000) && !purse.is_empty());
+        assert!(!purse.pay(1) && purse.is_empty());
+        let mut purse = Purse::new(1, 1);
+        assert!(purse.room_for((512, 512).into()));
+        purse.keep((512, 512).into());
+        assert!(!purse.room_for((1, 1).into()) && purse.is_empty());
+    }
+}

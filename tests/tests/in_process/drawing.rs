@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Content that lies about itself: what is left on the screen after frame upon frame is what a fresh drawing shows, and
+//! no pixel of one VM is seen in another's frame.
+
+use heraldry_tests::client::painted;
+use heraldry_tests::fixture::truth::lie;
+use heraldry_tests::fixture::{ClientId, Fixture, Setup, Window};
+use wayland_client::protocol::wl_buffer::WlBuffer;
+use wayland_client::protocol::wl_shm::Format;
+use wayland_client::protocol::wl_surface::WlSurface;
+
+/// As bright as each VM paints.
+const RED: [u8; 3] = [255, 0, 0];
+const BLUE: [u8; 3] = [0, 0, 255];
+
+/// Asserts that the screen tells the truth, as it is and drawn afresh.
+#[track_caller]
+fn assert_true(fixture: &mut Fixture) {
+    let shown = fixture.shown();
+    let fresh = fixture.picture();
+    assert_eq!(shown.first_difference(&fresh), None, "what is left on the screen");
+    assert_eq!(lie(&fixture.state.core, &shown), None);
+}
+
+/// A window of VM `work` with another of VM `untrusted` in front of it, and the attacker.
+fn stacked() -> (Fixture, ClientId, Window) {
+    let mut fixture = Fixture::new(&Setup {
+        size: (640, 400),
+        ..Setup::default()
+    });
+    let (victim, attacker) = (fixture.add_client("work"), fixture.add_client("untrusted"));
+    let lower = fixture.window(victim, (300, 200), RED);
+    let upper = fixture.window(attacker, (200, 100), BLUE);
+    let layout = &mut fixture.state.core.windows.layout;
+    layout.move_to(lower.id, (60, 60).into());
+    layout.move_to(upper.id, (120, 100).into());
+    fixture.state.core.windows.layout.raise(upper.id);
+    fixture.state.core.render.schedule();
+    fixture.frame();
+    assert_true(&mut fixture);
+    (fixture, attacker, upper)
+}
+
+/// Says that all of a surface is opaque.
+fn claim_opaque(fixture: &Fixture, client: ClientId, surface: &WlSurface) {
+    let this = fixture.client(client);
+    let region = this.bound().compositor.create_region(&this.handle(), ());
+    region.add(-1000, -1000, 10_000, 10_000);
+    surface.set_opaque_region(Some(&region));
+    region.destroy();
+}
+
+fn show(fixture: &mut Fixture, client: ClientId, surface: &WlSurface, buffer: &WlBuffer) {
+    surface.attach(Some(buffer), 0, 0);
+    surface.damage_buffer(0, 0, i32::MAX, i32::MAX);
+    surface.commit();
+    fixture.double_roundtrip(client);
+    fixture.frame();
+}
+
+#[test]
+fn what_calls_itself_opaque_and_is_not_shows_its_plate() {
+    for alpha in [0, 1, 128, 254] {
+        let (mut fixture, attacker, window) = stacked();
+        claim_opaque(&fixture, attacker, &window.surface);
+        let this = fixture.client(attacker);
+        let seen = painted(
+            &this.bound().shm,
+            &this.handle(),
+            (200, 100),
+            Format::Argb8888,
+            |_, _| [alpha, 0, 0, alpha],
+        );
+        show(&mut fixture, attacker, &window.surface, &seen);
+        assert_true(&mut fixture);
+        // A window below that changes, moves and goes is not seen either.
+        let ids: Vec<_> = fixture
+            .state
+            .core
+            .windows
+            .iter()
+            .map(|window| window.id)
+            .collect();
+        fixture
+            .state
+            .core
+            .windows
+            .layout
+            .move_to(ids[0], (100, 90).into());
+        fixture.state.core.render.schedule();
+        fixture.frame();
+        assert_true(&mut fixture);
+        fixture.state.core.windows.layout.set_minimized(ids[0], true);
+        fixture.state.core.render.schedule();
+        fixture.frame();
+        assert_true(&mut fixture);
+    }
+}
+
+#[test]
+fn a_single_pixel_that_calls_itself_opaque_shows_its_plate() {
+    for alpha in [0, u32::MAX / 2, u32::MAX - 1] {
+        let (mut fixture, attacker, window) = stacked();
+        claim_opaque(&fixture, attacker, &window.surface);
+        let this = fixture.client(attacker);
+        let handle = this.handle();
+        let pixel = this
+            .bound()
+            .single_pixel
+            .create_u32_rgba_buffer(0, 0, alpha, alpha, &handle, ());
+        let viewport = this.bound().viewporter.get_viewport(&window.surface, &handle, ());
+        viewport.set_destination(200, 100);
+        show(&mut fixture, attacker, &window.surface, &pixel);
+        assert_true(&mut fixture);
+    }
+}
+
+#[test]
+fn a_buffer_beyond_the_renderers_numbers_takes_no_frame_and_no_label_away() {
+    // Wide and flat, tall and thin, as large as can be, each shrunk to a few pixels right of where 16 bits end.
+    for size in [(30_000, 16), (16, 30_000), (32_767, 1), (8_000, 100)] {
+        for shown_as in [(20, 20), (1, 1), (200, 100)] {
+            let (mut fixture, attacker, window) = stacked();
+            let this = fixture.client(attacker);
+            let handle = this.handle();
+            let buffer = painted(&this.bound().shm, &handle, size, Format::Xrgb8888, |_, _| {
+                [255, 0, 0, 255]
+            });
+            let viewport = this.bound().viewporter.get_viewport(&window.surface, &handle, ());
+            viewport.set_destination(shown_as.0, shown_as.1);
+            show(&mut fixture, attacker, &window.surface, &buffer);
+            assert_true(&mut fixture);
+            let frames = fixture.frames();
+            let other = fixture.add_client("personal");
+            fixture.window(other, (50, 50), [0, 255, 0]);
+            assert!(fixture.frames() > frames, "frames go on");
+            assert_true(&mut fixture);
+        }
+    }
+}
