@@ -15,7 +15,7 @@ use smithay::utils::{Buffer, Physical, Point, Rectangle, Scale, Size, Transform}
 use super::damage::push;
 use super::painter::Painter;
 use super::picture::{Picture, Purse};
-use super::piece::{Look, Piece, paint};
+use super::piece::{Ground, Look, Piece, paint};
 use crate::booking::{Booking, Work};
 
 /// A content of so many surfaces is composed into a picture, however plain they are.
@@ -58,10 +58,15 @@ impl ContentCache {
         place: Place,
         account: Account<'_>,
     ) -> Content<R> {
-        let Place { rect, outer, scale } = place;
+        let Place {
+            rect,
+            outer,
+            scale,
+            ground,
+        } = place;
         let mut damage = self.changes(&pieces, rect.size, scale);
         let simple = pieces.len() <= DIRECT && pieces.iter().all(Piece::is_plain);
-        let look = if simple {
+        let shown = if simple {
             if self.picture.take().is_some() {
                 damage = vec![Rectangle::from_size(rect.size)];
             }
@@ -80,7 +85,8 @@ impl ContentCache {
             damage: self.bag.snapshot(),
             rect,
             opaque: Rectangle::new(outer.loc - rect.loc, outer.size),
-            shown: look,
+            shown,
+            ground,
             vm: account.vm.clone(),
             books: account.books.clone(),
         }
@@ -171,6 +177,8 @@ pub(super) struct Place {
     pub(super) outer: Rectangle<i32, Physical>,
     /// Physical pixels per logical pixel.
     pub(super) scale: f64,
+    /// What lies under it.
+    pub(super) ground: Ground,
 }
 
 /// On whose account a content is drawn.
@@ -195,6 +203,7 @@ pub struct Content<R: Renderer> {
     rect: Rectangle<i32, Physical>,
     opaque: Rectangle<i32, Physical>,
     shown: Shown<R>,
+    ground: Ground,
     vm: VmName,
     books: Booking,
 }
@@ -260,7 +269,7 @@ impl<R: Painter> RenderElement<R> for Content<R> {
     ) -> Result<(), R::Error> {
         self.books.book(&self.vm, Work::Drawing, || {
             match &self.shown {
-                Shown::Pieces(pieces) => paint::<R>(frame, pieces, dst.loc, damage),
+                Shown::Pieces(pieces) => paint::<R>(frame, pieces, self.ground, dst.loc, damage),
                 Shown::Picture(texture) => {
                     let whole = [Rectangle::from_size(dst.size)];
                     let drawn = frame.render_texture_from_to(
@@ -273,7 +282,7 @@ impl<R: Painter> RenderElement<R> for Content<R> {
                         1.0,
                     );
                     if drawn.is_err() {
-                        paint::<R>(frame, &[], dst.loc, damage);
+                        paint::<R>(frame, &[], Ground::Plate, dst.loc, damage);
                     }
                 }
             }

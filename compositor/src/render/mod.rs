@@ -29,6 +29,7 @@ use wayland_server::backend::ObjectId;
 
 use self::frames::FrameCache;
 use self::per_scale::PerScale;
+use self::piece::Ground;
 use self::pointer::Pointers;
 use self::textures::Textures;
 
@@ -55,6 +56,8 @@ pub struct Render {
     pointer: Pointers,
     /// Memory that the renderer has for clients' buffers.
     textures: Textures,
+    /// What lies under clients' content.
+    ground: Ground,
     dirty: bool,
 }
 
@@ -75,10 +78,17 @@ impl Render {
             notice: None,
             pointer: Pointers::default(),
             textures: Textures::default(),
+            ground: Ground::Plate,
             dirty: true,
         };
         render.apply(appearance);
         render
+    }
+
+    /// Draws clients' content without its plate, as if what it says of itself were true. Only for the test that shows that
+    /// such a screen is found out.
+    pub fn believe_clients(&mut self) {
+        self.ground = Ground::Nothing;
     }
 
     /// Takes over changed settings.

@@ -10,7 +10,7 @@ use smithay::backend::renderer::{
 use smithay::reexports::pixman::Image;
 use smithay::utils::{Buffer, Physical, Point, Rectangle, Size, Transform};
 
-use super::piece::{Piece, paint};
+use super::piece::{Ground, Piece, paint};
 use super::sys;
 
 /// Pictures have no alpha: what is composed lies on an opaque plate.
@@ -75,7 +75,7 @@ where
     let size = extent(&bound);
     let mut frame = renderer.render(&mut bound, size, Transform::Normal)?;
     let local = Rectangle::new(part.loc - corner, part.size);
-    paint::<R>(&mut frame, pieces, corner, &[local]);
+    paint::<R>(&mut frame, pieces, Ground::Plate, corner, &[local]);
     frame.finish().map(drop)
 }
 

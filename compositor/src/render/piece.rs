@@ -265,11 +265,21 @@ fn piece<R: Painter>(
     })
 }
 
-/// Paints pieces, topmost first in the list, on their plate. `corner` is where the content's corner is in the frame;
+/// What lies under pieces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ground {
+    /// The opaque plate.
+    Plate,
+    /// Whatever was there, as if clients were believed. For the test that shows that this would be seen.
+    Nothing,
+}
+
+/// Paints pieces, topmost first in the list, on their ground. `corner` is where the content's corner is in the frame;
 /// `damage` counts from there. Never fails: what a renderer refuses is the plate.
 pub(super) fn paint<R: Painter>(
     frame: &mut R::Frame<'_, '_>,
     pieces: &[Piece<R>],
+    ground: Ground,
     corner: Point<i32, Physical>,
     damage: &[Rectangle<i32, Physical>],
 ) {
@@ -289,7 +299,9 @@ pub(super) fn paint<R: Painter>(
             covers.push(piece.visible);
         }
     }
-    plate::<R>(frame, corner, &uncovered(damage.to_vec(), &covers));
+    if ground == Ground::Plate {
+        plate::<R>(frame, corner, &uncovered(damage.to_vec(), &covers));
+    }
     for (piece, rects) in seen.iter().rev() {
         if piece.draw(frame, corner, rects).is_err() {
             plate::<R>(frame, corner, rects);

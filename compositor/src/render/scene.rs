@@ -23,7 +23,7 @@ use super::geometry::{self, frame_kind, outer, pixels, unsigned};
 use super::painter::Painter;
 use super::per_scale::PerScale;
 use super::picture::Purse;
-use super::piece::gather;
+use super::piece::{Ground, gather};
 use super::textures::Textures;
 use crate::booking::{Booking, Work};
 use crate::layout::{Mode, WindowId};
@@ -54,6 +54,7 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
         style: core.render.style(scale),
         elements: Vec::new(),
         covers: Vec::new(),
+        ground: core.render.ground,
         books: core.books.clone(),
         budgets: budgets(core),
         textures,
@@ -134,6 +135,7 @@ struct Builder<'a, R: Painter> {
     elements: Vec<SceneElement<R>>,
     /// Outer rectangles of what is in front.
     covers: Vec<Rectangle<i32, Physical>>,
+    ground: Ground,
     books: Booking,
     budgets: HashMap<VmName, Budget>,
     textures: Textures,
@@ -328,8 +330,10 @@ impl<R: Painter> Builder<'_, R> {
             books,
             budgets,
             textures,
+            ground,
             ..
         } = self;
+        let ground = *ground;
         // Whose content it is is known, so there is a budget; without one nothing would be shown.
         let Some(budget) = budgets.get_mut(shown.vm) else {
             return;
@@ -354,6 +358,7 @@ impl<R: Painter> Builder<'_, R> {
             rect: inner,
             outer,
             scale,
+            ground,
         };
         let content = cache.content.update(&mut **renderer, pieces, place, account);
         self.elements.push(SceneElement::Content(content));

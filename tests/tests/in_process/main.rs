@@ -15,3 +15,4 @@ mod quotas;
 mod registry;
 mod screens;
 mod touch;
+mod walk;

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Random walks: clients of three VMs say whatever can be said of content, the user moves windows about, and after every
+//! step the screen must tell the truth.
+//!
+//! `HERALDRY_WALK_SEED` and `HERALDRY_WALK_STEPS` choose another walk; a failure prints what to set.
+
+mod steps;
+
+use heraldry_tests::fixture::truth::lie;
+use heraldry_tests::fixture::{Fixture, Setup};
+
+use steps::Walk;
+
+/// Steps of each walk; there are [`SEEDS`] of them.
+const STEPS: usize = 2500;
+const SEEDS: u64 = 4;
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn small() -> Fixture {
+    Fixture::new(&Setup {
+        size: (360, 240),
+        ..Setup::default()
+    })
+}
+
+/// What is wrong with the screen now, if anything is.
+fn fault(fixture: &mut Fixture) -> Option<String> {
+    let shown = fixture.shown();
+    let fresh = fixture.picture();
+    shown
+        .first_difference(&fresh)
+        .map(|difference| format!("what is left on the screen is not what is drawn afresh: {difference}"))
+        .or_else(|| lie(&fixture.state.core, &shown))
+}
+
+/// Takes steps until something is wrong.
+fn walk(mut fixture: Fixture, seed: u64, steps: usize) -> Result<(), String> {
+    let mut walk = Walk::new(&mut fixture, seed);
+    for step in 0..steps {
+        let what = walk.step(&mut fixture);
+        if let Some(fault) = fault(&mut fixture) {
+            return Err(format!("HERALDRY_WALK_SEED={seed} step {step} ({what}): {fault}"));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn after_every_step_of_a_walk_the_screen_tells_the_truth() {
+    let steps = setting("HERALDRY_WALK_STEPS").and_then(|steps| usize::try_from(steps).ok());
+    let seeds = setting("HERALDRY_WALK_SEED").map_or(0..SEEDS, |seed| seed..seed + 1);
+    for seed in seeds {
+        if let Err(fault) = walk(small(), seed, steps.unwrap_or(STEPS)) {
+            panic!("{fault}");
+        }
+    }
+}
+
+#[test]
+fn a_compositor_that_believes_its_clients_is_found_out() {
+    let mut fixture = small();
+    fixture.state.core.render.believe_clients();
+    let fault = walk(fixture, 0, STEPS).expect_err("something shines through");
+    assert!(fault.contains("not what is drawn afresh"), "{fault}");
+}
