@@ -328,7 +328,7 @@ fn open_backend(
         BackendChoice::Auto => has_display,
     };
     if !nested {
-        state.backend = Backend::Headless(Box::new(Headless::new(state.core.outputs.first())?));
+        state.backend = Backend::Headless(Box::new(Headless::new(state.core.outputs.first(), kms.renderer)?));
         return Ok(());
     }
     let size = state.core.outputs.first().size();

@@ -5,6 +5,7 @@
 pub mod headless;
 pub mod kms;
 mod screenshot;
+mod sys;
 pub mod winit;
 
 use std::time::Duration;
@@ -29,6 +30,11 @@ pub enum RenderError {
     /// GL said no.
     #[error("the GL renderer failed")]
     Gles(#[from] smithay::backend::renderer::gles::GlesError),
+    /// There is no GL.
+    #[error(
+        "GL is not to be had: install Mesa's drivers (libegl1, libgl1-mesa-dri), or use --renderer pixman"
+    )]
+    NoGl(#[from] sys::GlesFailure),
     /// The window system did not take the buffer.
     #[error("the window could not be swapped")]
     Swap(#[from] smithay::backend::SwapBuffersError),
@@ -48,7 +54,7 @@ pub enum RenderError {
 pub enum Backend {
     /// Nothing is shown: a test fixture that needs no pixels.
     Blind,
-    /// Pixman into memory.
+    /// Into memory.
     Headless(Box<headless::Headless>),
     /// A window of another compositor or an X server.
     Winit(Box<winit::Winit>),

@@ -82,7 +82,7 @@ struct RunArgs {
     /// Who opens screens and input devices, for `--backend kms`.
     #[arg(long, value_enum, default_value_t)]
     session: SessionChoice,
-    /// What draws, for `--backend kms`.
+    /// What draws, for `--backend kms` and `headless`.
     #[arg(long, value_enum, default_value_t)]
     renderer: RendererChoice,
     /// If the configuration is missing or broken, run with the built-in one, which refuses every VM, and say so on the

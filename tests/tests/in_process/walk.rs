@@ -6,6 +6,7 @@
 
 mod steps;
 
+use heraldry_compositor::backend::kms::RendererChoice;
 use heraldry_tests::fixture::truth::lie;
 use heraldry_tests::fixture::{Fixture, Setup};
 
@@ -19,9 +20,10 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-fn small() -> Fixture {
+fn small(renderer: RendererChoice) -> Fixture {
     Fixture::new(&Setup {
         size: (360, 240),
+        renderer,
         ..Setup::default()
     })
 }
@@ -48,20 +50,29 @@ fn walk(mut fixture: Fixture, seed: u64, steps: usize) -> Result<(), String> {
     Ok(())
 }
 
-#[test]
-fn after_every_step_of_a_walk_the_screen_tells_the_truth() {
+fn walks(renderer: RendererChoice) {
     let steps = setting("HERALDRY_WALK_STEPS").and_then(|steps| usize::try_from(steps).ok());
     let seeds = setting("HERALDRY_WALK_SEED").map_or(0..SEEDS, |seed| seed..seed + 1);
     for seed in seeds {
-        if let Err(fault) = walk(small(), seed, steps.unwrap_or(STEPS)) {
+        if let Err(fault) = walk(small(renderer), seed, steps.unwrap_or(STEPS)) {
             panic!("{fault}");
         }
     }
 }
 
 #[test]
+fn after_every_step_of_a_walk_the_screen_tells_the_truth() {
+    walks(RendererChoice::Pixman);
+}
+
+#[test]
+fn after_every_step_of_a_walk_gls_screen_tells_the_truth() {
+    walks(RendererChoice::Gles);
+}
+
+#[test]
 fn a_compositor_that_believes_its_clients_is_found_out() {
-    let mut fixture = small();
+    let mut fixture = small(RendererChoice::Pixman);
     fixture.state.core.render.believe_clients();
     let fault = walk(fixture, 0, STEPS).expect_err("something shines through");
     assert!(fault.contains("not what is drawn afresh"), "{fault}");

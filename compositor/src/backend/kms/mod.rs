@@ -12,7 +12,6 @@ mod pace;
 mod paint;
 mod session;
 mod sleep;
-mod sys;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -20,8 +20,7 @@ use smithay::reexports::drm::control::Mode;
 use smithay::reexports::pixman::Image;
 use tracing::{info, warn};
 
-use super::sys;
-use crate::backend::{Picture, RenderError, screenshot};
+use crate::backend::{Picture, RenderError, screenshot, sys};
 use crate::outputs::ScreenId;
 use crate::render::scene;
 use crate::state::Core;
@@ -94,7 +93,7 @@ impl Painter {
     fn gl(fd: &DrmDeviceFd, software_too: bool) -> Result<Self, PaintError> {
         let failed = |error: &dyn std::fmt::Display| PaintError::Device(error.to_string());
         let gbm = GbmDevice::new(fd.clone()).map_err(|error| failed(&error))?;
-        let (renderer, software) = sys::gles(&gbm).map_err(|error| failed(&error))?;
+        let (renderer, software) = sys::gles(gbm.clone()).map_err(|error| failed(&error))?;
         if software && !software_too {
             return Err(PaintError::Device("its GL runs on the processor".to_owned()));
         }
