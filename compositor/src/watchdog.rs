@@ -8,7 +8,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use heraldry_config::Watchdog;
 use rustix::time::{
@@ -33,6 +33,9 @@ pub struct Heart {
     timer: Option<Arc<OwnedFd>>,
     warn: Duration,
     wound: bool,
+    /// When the turn began.
+    began: Option<Instant>,
+    longest: Duration,
 }
 
 fn settings(first: Duration) -> Itimerspec {
@@ -63,12 +66,13 @@ impl Heart {
             shared,
             timer: Some(timer),
             warn: limits.warn,
-            wound: false,
+            ..Self::default()
         })
     }
 
     /// A turn begins, if none has.
     pub fn begin(&mut self) {
+        self.began.get_or_insert_with(Instant::now);
         if let Some(timer) = self.timer.as_ref().filter(|_| !self.wound) {
             self.shared.turn.fetch_add(1, Ordering::SeqCst);
             // A watchdog that cannot be wound up watches nothing, which harms nobody.
@@ -79,11 +83,20 @@ impl Heart {
 
     /// The turn is over.
     pub fn rest(&mut self) {
+        let took = self.began.take().map_or(Duration::ZERO, |began| began.elapsed());
+        self.longest = self.longest.max(took);
         if let Some(timer) = self.timer.as_ref().filter(|_| self.wound) {
             let _unwatched = timerfd_settime(timer, TimerfdTimerFlags::empty(), &settings(Duration::ZERO));
             self.shared.turn.fetch_add(1, Ordering::SeqCst);
             self.wound = false;
         }
+    }
+}
+
+impl Heart {
+    /// How long the longest turn took since the last call.
+    pub fn take_longest(&mut self) -> Duration {
+        std::mem::take(&mut self.longest)
     }
 }
 

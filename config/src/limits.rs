@@ -135,8 +135,10 @@ limits! {
         "The most that a VM may send in a turn, however cheap it is.";
     upload_mib "upload-mib-per-frame" = 64 in 1..4096 "MiB a frame":
         "Only the newest content is shown, so a VM that commits more waits for the next frame.";
-    composed_megapixels "composed-megapixels" = 24 in 1..10000 "million weighted pixels a frame":
+    composed_megapixels "composed-megapixels" = 20 in 1..10000 "million weighted pixels a frame":
         "Scaled, turned and translucent content is composed within this; the rest follows in the next frames.";
+    labels_per_frame "labels-per-frame" = 8 in 1..1000 "labels a frame":
+        "A new title or size of a window is a label to draw; beyond this the old title stays until the next frame.";
     picture_mib "picture-mib" = 128 in 8..16384 "MiB of composed pictures":
         "Content that cannot be copied to the screen as it is is composed into a picture; without memory it is the plate.";
     texture_mib "texture-mib" = 512 in 8..65536 "MiB of textures":
@@ -167,7 +169,7 @@ impl Limits {
             descriptors: 512,
             pools: 128,
             upload_mib: 16,
-            composed_megapixels: 12,
+            composed_megapixels: 10,
             picture_mib: 64,
             texture_mib: 128,
             maps_per_second: 4,

@@ -264,15 +264,17 @@ fn table(reply: &Reply) -> String {
 /// What a VM uses of what it may.
 fn vm_table(vm: &VmStats) -> String {
     let mut text = format!(
-        "\n{}: {} broken rules, {} turns used up, {} frames waited for, {} windows delayed, {} popups closed, \
-         {} connections refused\n",
+        "\n{}: {} broken rules, {} turns used up, {} frames waited for, {} drawn in part, {} windows delayed, \
+         {} popups closed, {} connections refused, {} ms of drawing\n",
         vm.name,
         vm.violations,
         vm.exhausted_turns,
         vm.held_frames,
+        vm.partial_frames,
         vm.delayed_maps,
         vm.dismissed_popups,
-        vm.refused_connections
+        vm.refused_connections,
+        vm.drawing_ms
     );
     for budget in &vm.budgets {
         text.push_str(&format!(

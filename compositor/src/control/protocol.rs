@@ -230,6 +230,12 @@ pub struct VmStats {
     pub exhausted_turns: u64,
     /// Frames that it had to wait for because it had committed too much.
     pub held_frames: u64,
+    /// Frames in which a part of its windows had to wait for the next one, because drawing them costs so much.
+    #[serde(default)]
+    pub partial_frames: u64,
+    /// Milliseconds of the main thread that drawing its windows has taken.
+    #[serde(default)]
+    pub drawing_ms: u64,
     /// Windows that appeared later than their client wanted.
     pub delayed_maps: u64,
     /// Popups that were closed because they covered too much.
@@ -257,6 +263,9 @@ pub struct Stats {
     pub scale: f64,
     /// Size of the output in physical pixels.
     pub size: (i32, i32),
+    /// The longest turn of the main loop since this was last asked, a frame included, in microseconds.
+    #[serde(default)]
+    pub longest_turn_us: u64,
     /// Every VM that has connected.
     pub vms: Vec<VmStats>,
 }

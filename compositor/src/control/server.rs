@@ -299,7 +299,8 @@ fn screens(core: &Core) -> Vec<ScreenInfo> {
     core.outputs.iter().map(info).collect()
 }
 
-fn stats(state: &State) -> Stats {
+fn stats(state: &mut State) -> Stats {
+    let longest = state.core.heart.take_longest();
     let core = &state.core;
     let screen = core.outputs.first();
     let size = screen.size();
@@ -311,6 +312,7 @@ fn stats(state: &State) -> Stats {
         windows: core.windows.iter().count(),
         scale: screen.scale(),
         size: (size.w, size.h),
+        longest_turn_us: u64::try_from(longest.as_micros()).unwrap_or(u64::MAX),
         vms: core.vms.iter().map(|vm| vm_stats(core, vm)).collect(),
     }
 }
@@ -338,6 +340,8 @@ fn vm_stats(core: &Core, vm: &Vm) -> VmStats {
         violations,
         exhausted_turns,
         held_frames: vm.load.held_frames,
+        partial_frames: vm.load.partial_frames,
+        drawing_ms: u64::try_from(vm.load.drawing.as_millis()).unwrap_or(u64::MAX),
         delayed_maps: vm.load.delayed_maps,
         dismissed_popups: vm.load.dismissed_popups,
         refused_connections: vm.load.refused_connections,

@@ -33,9 +33,10 @@ pub struct FrameCache {
 }
 
 impl FrameCache {
-    /// Draws what changed.
-    pub fn update(&mut self, style: &Style, spec: &FrameSpec<'_>) {
-        let key = Key {
+    /// Draws what changed. A title is drawn only if there is one left in `labels`; until then the old one stays, or there is
+    /// none. Arms are always drawn. True if a title waits.
+    pub fn update(&mut self, style: &Style, spec: &FrameSpec<'_>, labels: &mut u64) -> bool {
+        let mut key = Key {
             style: *style,
             arms: spec.arms.clone(),
             title: spec.untrusted_title.to_owned(),
@@ -48,8 +49,22 @@ impl FrameCache {
             content: spec.content,
         };
         if self.key.as_ref() == Some(&key) {
-            return;
+            return false;
         }
+        let waits = *labels == 0 && !key.title.is_empty();
+        let mut spec = spec.clone();
+        if waits {
+            let same_but_title = self.key.as_ref().filter(|old| {
+                let title = old.title.clone();
+                Key { title, ..key.clone() } == **old
+            });
+            if same_but_title.is_some() {
+                return true;
+            }
+            key.title.clear();
+            spec.untrusted_title = "";
+        }
+        *labels = labels.saturating_sub(1);
         // A title, a badge or a lit button only changes the label.
         let label_only = self.key.as_ref().is_some_and(|old| {
             Key {
@@ -59,14 +74,15 @@ impl FrameCache {
                 ..old.clone()
             } == key
         });
-        let geometry = heraldry_decorations::geometry(style, spec);
+        let geometry = heraldry_decorations::geometry(style, &spec);
         for side in Side::ALL {
             if label_only && side != Side::Top {
                 continue;
             }
-            self.redraw(side, &geometry, style, spec);
+            self.redraw(side, &geometry, style, &spec);
         }
         self.key = Some(key);
+        waits
     }
 
     fn redraw(
@@ -111,5 +127,78 @@ impl FrameCache {
     /// The bitmaps with their places relative to the frame's corner.
     pub fn sides(&self) -> impl Iterator<Item = (&MemoryRenderBuffer, Rectangle<i32, Physical>)> {
         self.sides.iter().map(|(_, buffer, rect)| (buffer, *rect))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heraldry_decorations::{Pattern, Rgb, TitleLevel};
+
+    use super::*;
+
+    #[test]
+    fn titles_wait_and_arms_do_not() {
+        let style = Style {
+            frame_width: 4,
+            title_height: 26,
+            font_size: 13.0,
+            scale: 1.0,
+        };
+        let arms = |r| Arms {
+            color: Rgb { r, g: 0, b: 0 },
+            pattern: Pattern::Dots,
+            glyph: "W".to_owned(),
+            name: "Work".to_owned(),
+        };
+        let (red, black) = (arms(200), arms(0));
+        let spec = |arms, title, width| FrameSpec {
+            arms,
+            untrusted_title: title,
+            title_rule: TitleRule {
+                level: TitleLevel::Ascii,
+                max: 100,
+            },
+            kind: FrameKind::Window,
+            focused: true,
+            maximized: false,
+            hover: None,
+            badge: None,
+            content: (width, 100),
+        };
+        let mut cache = FrameCache::default();
+        let shown = |cache: &FrameCache| {
+            let key = cache.key.as_ref().unwrap();
+            (key.title.clone(), key.content.0, key.arms == black)
+        };
+        let mut labels = 1;
+        assert!(!cache.update(&style, &spec(&red, "one", 300), &mut labels));
+        assert!(
+            cache.update(&style, &spec(&red, "two", 300), &mut labels),
+            "no label is left"
+        );
+        assert_eq!(
+            shown(&cache),
+            ("one".to_owned(), 300, false),
+            "the old title stays"
+        );
+        assert!(cache.update(&style, &spec(&red, "two", 310), &mut labels));
+        assert_eq!(
+            shown(&cache),
+            (String::new(), 310, false),
+            "no old title at a new size"
+        );
+        assert!(cache.update(&style, &spec(&black, "two", 310), &mut labels));
+        assert_eq!(
+            shown(&cache),
+            (String::new(), 310, true),
+            "arms are drawn at once"
+        );
+        labels = 1;
+        assert!(!cache.update(&style, &spec(&black, "two", 310), &mut labels));
+        assert_eq!(shown(&cache).0, "two");
+        assert!(
+            !cache.update(&style, &spec(&black, "two", 310), &mut labels),
+            "nothing changed"
+        );
     }
 }

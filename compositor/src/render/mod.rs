@@ -56,6 +56,8 @@ pub struct Render {
     pointer: Pointers,
     /// Memory that the renderer has for clients' buffers.
     textures: Textures,
+    /// VMs that composed something in the last frame.
+    composing: u64,
     /// What lies under clients' content.
     ground: Ground,
     dirty: bool,
@@ -78,6 +80,7 @@ impl Render {
             notice: None,
             pointer: Pointers::default(),
             textures: Textures::default(),
+            composing: 0,
             ground: Ground::Plate,
             dirty: true,
         };

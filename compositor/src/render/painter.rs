@@ -16,6 +16,21 @@ use super::sys;
 /// Pictures have no alpha: what is composed lies on an opaque plate.
 const OPAQUE: Fourcc = Fourcc::Xrgb8888;
 
+/// What drawing costs, in pixels that are merely copied.
+#[derive(Debug, Clone, Copy)]
+pub struct Weights {
+    /// A pixel of an opaque copy.
+    pub copy: u64,
+    /// One that is blended with what lies below it.
+    pub blend: u64,
+    /// One of a scaled buffer.
+    pub scale: u64,
+    /// One of a turned buffer, scaled or not.
+    pub turn: u64,
+    /// A call, whatever it draws.
+    pub call: u64,
+}
+
 /// A renderer that the scene can be drawn with.
 pub trait Painter:
     Renderer + ImportAll + ImportMem + RendererSuper<TextureId: Texture + Clone + Send + 'static>
@@ -25,6 +40,9 @@ pub trait Painter:
 
     /// Whether a client's buffer is copied into memory of the renderer's own. If not, it is read where it is.
     const COPIES: bool;
+
+    /// What it draws at which cost.
+    const WEIGHTS: Weights;
 
     /// An off-screen picture; what is on it is undefined.
     fn picture(&mut self, size: Size<i32, Physical>) -> Result<Self::Picture, Self::Error>;
@@ -102,6 +120,15 @@ impl Painter for PixmanRenderer {
 
     const COPIES: bool = false;
 
+    /// As measured on 1920x1080: a copy takes 0.7 ns a pixel.
+    const WEIGHTS: Weights = Weights {
+        copy: 1,
+        blend: 4,
+        scale: 8,
+        turn: 40,
+        call: 4096,
+    };
+
     fn picture(&mut self, size: Size<i32, Physical>) -> Result<Self::Picture, Self::Error> {
         self.create_buffer(OPAQUE, buffer_size(size))
     }
@@ -134,6 +161,15 @@ impl Painter for GlesRenderer {
     type Picture = GlesTexture;
 
     const COPIES: bool = true;
+
+    /// A GPU reads a texture through its sampler, whatever the way.
+    const WEIGHTS: Weights = Weights {
+        copy: 1,
+        blend: 1,
+        scale: 1,
+        turn: 1,
+        call: 4096,
+    };
 
     fn picture(&mut self, size: Size<i32, Physical>) -> Result<Self::Picture, Self::Error> {
         // GL draws on Xbgr wherever it draws at all.

@@ -32,14 +32,6 @@ const COPY_REACH: i32 = 16_000;
 /// Opaque pieces that are looked at to leave out what lies below them.
 const COVERS: usize = 8;
 
-/// Cost of a pixel, in pixels that are merely copied. Measured with Pixman; GL is cheaper for all of them.
-mod weight {
-    pub(super) const COPY: u64 = 1;
-    pub(super) const BLEND: u64 = 3;
-    pub(super) const SCALE: u64 = 10;
-    pub(super) const TURN: u64 = 24;
-}
-
 /// One surface of a client, checked. Places are physical pixels from the corner of the content rectangle.
 pub struct Piece<R: Renderer> {
     element: WaylandSurfaceRenderElement<R>,
@@ -109,24 +101,25 @@ impl<R: Painter> Piece<R> {
 
     /// What a pixel of it costs.
     fn weight(&self) -> u64 {
+        let weights = R::WEIGHTS;
         match (self.plain, self.opaque) {
-            (true, true) => weight::COPY,
-            (true, false) => weight::BLEND,
-            (false, _) if self.element.transform() == Transform::Normal => weight::SCALE,
-            (false, _) => weight::TURN,
+            (true, true) => weights.copy,
+            (true, false) => weights.blend,
+            (false, _) if self.element.transform() == Transform::Normal => weights.scale,
+            (false, _) => weights.turn,
         }
     }
 
     /// What it costs to draw it within `part`.
     pub(super) fn cost(&self, part: Rectangle<i32, Physical>) -> u64 {
-        /// A call of the renderer, as pixels that could have been copied meanwhile.
-        const CALL: u64 = 4096;
         let Some(part) = self.visible.intersection(part) else {
             return 0;
         };
         let side = |value: i32| u64::try_from(value).unwrap_or(0);
         let pixels = side(part.size.w).saturating_mul(side(part.size.h));
-        pixels.saturating_mul(self.weight()).saturating_add(CALL)
+        pixels
+            .saturating_mul(self.weight())
+            .saturating_add(R::WEIGHTS.call)
     }
 }
 

@@ -92,8 +92,10 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
         ..
     } = builder;
     core.render.textures = textures;
+    let composing = budgets.values().filter(|budget| budget.purse.is_opened());
+    core.render.composing = u64::try_from(composing.count()).unwrap_or(u64::MAX);
     for (vm, budget) in budgets {
-        if budget.purse.is_empty() {
+        if budget.waits || budget.purse.is_empty() {
             core.drawing_waits(&vm);
         }
     }
@@ -103,13 +105,23 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
 /// What each VM may spend on this frame.
 struct Budget {
     purse: Purse,
+    /// Labels that may be drawn again.
+    labels: u64,
+    /// A label has to wait.
+    waits: bool,
     /// Bytes of textures.
     texture_bytes: u64,
 }
 
 fn budgets(core: &Core) -> HashMap<VmName, Budget> {
     let budget = |vm: &crate::vm::Vm| Budget {
-        purse: Purse::new(vm.limits.composed_megapixels, vm.limits.picture_mib),
+        purse: Purse::new(
+            vm.limits.composed_megapixels,
+            vm.limits.picture_mib,
+            core.render.composing,
+        ),
+        labels: vm.limits.labels_per_frame,
+        waits: false,
         texture_bytes: vm.limits.texture_mib.saturating_mul(1 << 20),
     };
     core.vms.iter().map(|vm| (vm.name.clone(), budget(vm))).collect()
@@ -276,7 +288,12 @@ impl<R: Painter> Builder<'_, R> {
         };
         let cache = cache.at(scale);
         let books = self.books.clone();
-        books.book(shown.vm, Work::Drawing, || cache.update(&self.style, &spec));
+        let Some(budget) = self.budgets.get_mut(shown.vm) else {
+            return;
+        };
+        budget.waits |= books.book(shown.vm, Work::Drawing, || {
+            cache.update(&self.style, &spec, &mut budget.labels)
+        });
         for (buffer, rect) in cache.sides() {
             let rect = Rectangle::new(rect.loc + outer.loc, rect.size);
             let element = MemoryRenderBufferRenderElement::from_buffer(
@@ -334,7 +351,6 @@ impl<R: Painter> Builder<'_, R> {
             ..
         } = self;
         let ground = *ground;
-        // Whose content it is is known, so there is a budget; without one nothing would be shown.
         let Some(budget) = budgets.get_mut(shown.vm) else {
             return;
         };

@@ -24,6 +24,7 @@ mod stage;
 
 mod clipboard;
 mod descriptors;
+mod drawing;
 mod errors;
 mod input;
 mod labels;
@@ -65,6 +66,7 @@ macro_rules! themes {
 themes! {
     clipboard,
     descriptors,
+    drawing,
     errors,
     input,
     labels,
