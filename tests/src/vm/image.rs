@@ -72,7 +72,7 @@ fn image(names: &[&str]) -> Image {
 #[must_use]
 pub fn test_image() -> &'static Image {
     static IMAGE: OnceLock<Image> = OnceLock::new();
-    IMAGE.get_or_init(|| image(&["base.list", "test.list"]))
+    IMAGE.get_or_init(|| image(&["base.list", "test.list", "liar.list"]))
 }
 
 /// The image for tests, with Mesa's GL for the processor.

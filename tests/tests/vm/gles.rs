@@ -39,7 +39,7 @@ fn picture(machine: &mut Machine, renderer: &str) -> Pixels {
 }
 
 fn stop(machine: &mut Machine, renderer: &str) {
-    machine.shell.run("pkill foot; ctl quit");
+    machine.shell.run("ctl quit");
     said(machine, renderer, "stopped");
 }
 

@@ -7,6 +7,7 @@ mod evemu;
 mod gles;
 mod hotplug;
 mod image;
+mod lies;
 mod lost;
 mod rate;
 mod seat;
