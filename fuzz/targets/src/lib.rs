@@ -21,6 +21,7 @@ pub mod label;
 pub mod ledger;
 pub mod memfd;
 pub mod records;
+pub mod scene;
 pub mod splice;
 pub mod wayland;
 
@@ -37,4 +38,5 @@ pub const TARGETS: &[Target] = &[
     ("splice", splice::run),
     ("config", config::run),
     ("label", label::run),
+    ("scene", scene::run),
 ];

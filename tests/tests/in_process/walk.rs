@@ -4,13 +4,10 @@
 //!
 //! `HERALDRY_WALK_SEED` and `HERALDRY_WALK_STEPS` choose another walk; a failure prints what to set.
 
-mod steps;
-
 use heraldry_compositor::backend::kms::RendererChoice;
-use heraldry_tests::fixture::truth::lie;
+use heraldry_tests::client::raw::random::Dice;
+use heraldry_tests::fixture::walk::Walk;
 use heraldry_tests::fixture::{Fixture, Setup};
-
-use steps::Walk;
 
 /// Steps of each walk; there are [`SEEDS`] of them.
 const STEPS: usize = 2500;
@@ -28,22 +25,12 @@ fn small(renderer: RendererChoice) -> Fixture {
     })
 }
 
-/// What is wrong with the screen now, if anything is.
-fn fault(fixture: &mut Fixture) -> Option<String> {
-    let shown = fixture.shown();
-    let fresh = fixture.picture();
-    shown
-        .first_difference(&fresh)
-        .map(|difference| format!("what is left on the screen is not what is drawn afresh: {difference}"))
-        .or_else(|| lie(&fixture.state.core, &shown))
-}
-
 /// Takes steps until something is wrong.
 fn walk(mut fixture: Fixture, seed: u64, steps: usize) -> Result<(), String> {
-    let mut walk = Walk::new(&mut fixture, seed);
+    let mut walk = Walk::new(&mut fixture, Dice::new(seed));
     for step in 0..steps {
         let what = walk.step(&mut fixture);
-        if let Some(fault) = fault(&mut fixture) {
+        if let Some(fault) = fixture.fault() {
             return Err(format!("HERALDRY_WALK_SEED={seed} step {step} ({what}): {fault}"));
         }
     }

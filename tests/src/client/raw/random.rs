@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Requests by chance: of the right form, mostly to the right objects, with numbers from everywhere.
 
+use std::collections::VecDeque;
 use std::os::fd::AsFd as _;
 
 use wayland_client::backend::protocol::{ArgumentType, Interface, MessageDesc};
@@ -8,23 +9,53 @@ use wayland_client::backend::protocol::{ArgumentType, Interface, MessageDesc};
 use super::{Raw, encoded, memory};
 use crate::colour::key::MAGENTA;
 
-/// Numbers by chance, the same for the same seed.
+/// Numbers by chance, or as somebody chose them.
 #[derive(Debug, Clone)]
-pub struct Dice(u64);
+pub struct Dice(From);
+
+#[derive(Debug, Clone)]
+enum From {
+    /// The same for the same seed, without end.
+    Seed(u64),
+    /// A fuzzer's bytes.
+    Bytes(VecDeque<u8>),
+}
 
 impl Dice {
     /// A generator.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+        Self(From::Seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1))
     }
 
-    /// Any number (xorshift64*, Vigna 2016).
+    /// Numbers from bytes, two for each; then zeros.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(From::Bytes(bytes.iter().copied().collect()))
+    }
+
+    /// Whether all bytes are used up.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(&self.0, From::Bytes(bytes) if bytes.is_empty())
+    }
+
+    /// Any number.
     pub fn any(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+        match &mut self.0 {
+            // xorshift64*, Vigna 2016
+            From::Seed(state) => {
+                *state ^= *state >> 12;
+                *state ^= *state << 25;
+                *state ^= *state >> 27;
+                state.wrapping_mul(0x2545_f491_4f6c_dd1d)
+            }
+            From::Bytes(bytes) => {
+                let mut byte = || u64::from(bytes.pop_front().unwrap_or(0));
+                // The lowest eight bits are not looked at.
+                (byte() | byte() << 8) << 8
+            }
+        }
     }
 
     /// A number below `end`.
