@@ -4,7 +4,7 @@
 //! Everything that a client says of its content is checked here or not used at all: places and sizes, the part of the
 //! buffer, the scale. What it calls opaque is never asked for; a piece is opaque if its buffer has no alpha. Smithay
 //! computes with these numbers unchecked, and Pixman's coordinates end at 16 bits: what does not fit is not drawn, and
-//! the plate is seen. See `docs/decisions/0008-what-is-believed-in-drawing.md`.
+//! the plate is seen. See `docs/decisions/0010-what-is-believed-in-drawing.md`.
 
 use smithay::backend::renderer::element::surface::{WaylandSurfaceRenderElement, WaylandSurfaceTexture};
 use smithay::backend::renderer::element::{Element, Id, Kind, RenderElement, UnderlyingStorage};

@@ -2,6 +2,7 @@
 //! Content that lies about itself: what is left on the screen after frame upon frame is what a fresh drawing shows, and
 //! no pixel of one VM is seen in another's frame.
 
+use heraldry_compositor::backend::kms::RendererChoice;
 use heraldry_tests::client::painted;
 use heraldry_tests::fixture::{ClientId, Fixture, Setup, Window};
 use wayland_client::protocol::wl_buffer::WlBuffer;
@@ -133,4 +134,66 @@ fn a_buffer_beyond_the_renderers_numbers_takes_no_frame_and_no_label_away() {
             assert_true(&mut fixture);
         }
     }
+}
+
+#[test]
+fn with_gl_a_vm_has_no_more_textures_than_it_may() {
+    // Room for one buffer of four MiB beside the window's own, and not for two.
+    let config = heraldry_tests::fixture::CONFIG
+        .replace("schema 1", "schema 1\ndefaults { quota { texture-mib 8; }; }");
+    let mut fixture = Fixture::new(&Setup {
+        size: (640, 400),
+        renderer: RendererChoice::Gles,
+        config,
+        ..Setup::default()
+    });
+    let (greedy, other) = (fixture.add_client("untrusted"), fixture.add_client("work"));
+    let window = fixture.window(greedy, (300, 200), BLUE);
+    let this = fixture.client(greedy);
+    let handle = this.handle();
+    let buffer = painted(
+        &this.bound().shm,
+        &handle,
+        (1024, 1024),
+        Format::Xrgb8888,
+        |_, _| [255, 0, 0, 255],
+    );
+    let mut inner = Vec::new();
+    for at in 0..4 {
+        let surface = fixture.subsurface(&window, (10 + 60 * at, 10), (8, 8), BLUE);
+        let this = fixture.client(greedy);
+        let viewport = this
+            .bound()
+            .viewporter
+            .get_viewport(&surface.surface, &handle, ());
+        viewport.set_destination(50, 150);
+        show(&mut fixture, greedy, &surface.surface, &buffer);
+        inner.push(surface);
+    }
+    fixture.draw(&window, (300, 200), [0, 0, 128]);
+    fixture.frame();
+    let theirs = fixture.window(other, (100, 80), RED);
+    fixture
+        .state
+        .core
+        .windows
+        .layout
+        .move_to(theirs.id, (440, 260).into());
+    fixture
+        .state
+        .core
+        .windows
+        .layout
+        .move_to(window.id, (40, 60).into());
+    fixture.state.core.render.schedule();
+    fixture.frame();
+    assert_true(&mut fixture);
+    let shown = fixture.shown();
+    let count = |colour| shown.find(colour).map_or(0, |(_, count)| count);
+    assert_eq!(count(BLUE) / (50 * 150), 1, "one of four is drawn");
+    assert_eq!(
+        count(RED),
+        100 * 80,
+        "the other VM's are not counted together with these"
+    );
 }
