@@ -12,6 +12,7 @@
 
 mod accepting;
 mod compositor_side;
+mod display_side;
 mod vm_side;
 
 use std::collections::BTreeMap;
@@ -22,7 +23,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use heraldry_config::{Config, ConfigErrors, Owner};
-use heraldry_virtio::wire::display::CompositorRecord;
 use heraldry_virtio::wire::memfd::MemfdRequest;
 use heraldry_virtio::wire::{RecordReader, VmName};
 use rustix::event::Timespec;
@@ -33,6 +33,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{info, warn};
 
 use self::accepting::Pace;
+use self::display_side::DisplayPeer;
 use crate::handover::Waiting;
 use crate::listeners::{self, ListenError, Listener};
 use crate::memory::MemoryServer;
@@ -140,17 +141,6 @@ struct Active {
     splice: Splice,
     /// What epoll watches on the client's end and on the compositor's.
     watched: [EventFlags; 2],
-}
-
-/// The compositor's display socket.
-struct DisplayPeer {
-    fd: OwnedFd,
-    reader: RecordReader<CompositorRecord>,
-    greeted: bool,
-    /// Records that the socket did not take yet.
-    out: Vec<u8>,
-    /// Whether epoll tells when it takes more.
-    waits: bool,
 }
 
 /// A `heraldry-connection` whose token has not come in full.
@@ -447,6 +437,7 @@ impl Daemon {
             compositor: self.display.is_some(),
             connections: self.active.len(),
             waiting: self.waiting.numbers().len(),
+            waiting_for_compositor: self.waiting.untold(),
             vms,
             ..Stats {
                 accepted: self.counters.accepted,

@@ -21,8 +21,28 @@ pub(crate) struct Pending {
     pub(crate) vm: VmName,
     boot: u64,
     door: Door,
-    deadline: Instant,
-    announced: bool,
+    told: Told,
+}
+
+/// What the compositor knows of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Nothing: it waits for as long as its client does.
+    Nothing,
+    /// The announcement waits to be sent. Time does not run yet.
+    Soon,
+    /// It knows, and has until then to come for it.
+    Until(Instant),
+}
+
+impl Pending {
+    /// When the compositor, which knows of it, will have left it waiting for too long.
+    fn deadline(&self) -> Option<Instant> {
+        match self.told {
+            Told::Until(deadline) => Some(deadline),
+            Told::Nothing | Told::Soon => None,
+        }
+    }
 }
 
 /// How the compositor gets at a connection.
@@ -77,7 +97,7 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     /// Takes a connection in; the number names it from now on.
-    pub(crate) fn add(&mut self, client: OwnedFd, vm: VmName, boot: u64, wait: Duration, door: Door) -> u64 {
+    pub(crate) fn add(&mut self, client: OwnedFd, vm: VmName, boot: u64, door: Door) -> u64 {
         self.next += 1;
         self.pending.insert(
             self.next,
@@ -86,17 +106,18 @@ impl Waiting {
                 vm,
                 boot,
                 door,
-                deadline: Instant::now() + wait,
-                announced: false,
+                told: Told::Nothing,
             },
         );
         self.next
     }
 
-    /// The record that announces the oldest connection that was not; from here on it counts as announced.
+    /// The record that announces the oldest connection that was not; from here on it counts as announced. Whoever sends
+    /// it says so by [`Self::told`].
     pub(crate) fn announce_next(&mut self) -> Option<HostRecord> {
-        let (number, pending) = self.pending.iter_mut().find(|(_, pending)| !pending.announced)?;
-        pending.announced = true;
+        let new = |pending: &Pending| pending.told == Told::Nothing;
+        let (number, pending) = self.pending.iter_mut().find(|(_, pending)| new(pending))?;
+        pending.told = Told::Soon;
         Some(HostRecord::Announce(Announcement {
             number: *number,
             boot: pending.boot,
@@ -108,11 +129,24 @@ impl Waiting {
         }))
     }
 
-    /// A new compositor knows of none.
+    /// The announcement of a connection has gone: the time in which the compositor must come for it begins.
+    pub(crate) fn told(&mut self, number: u64, wait: Duration) {
+        if let Some(pending) = self.pending.get_mut(&number) {
+            pending.told = Told::Until(Instant::now() + wait);
+        }
+    }
+
+    /// A new compositor knows of none, and no compositor of none either.
     pub(crate) fn forget_announcements(&mut self) {
         for pending in self.pending.values_mut() {
-            pending.announced = false;
+            pending.told = Told::Nothing;
         }
+    }
+
+    /// How many connections no compositor knows of.
+    pub(crate) fn untold(&self) -> usize {
+        let untold = |pending: &&Pending| pending.deadline().is_none();
+        self.pending.values().filter(untold).count()
     }
 
     /// The socket of a connection that has one of its own.
@@ -140,14 +174,18 @@ impl Waiting {
 
     /// The compositor is on its way: it gets the full time again to come for it.
     pub(crate) fn extend(&mut self, number: u64, wait: Duration) {
-        if let Some(pending) = self.pending.get_mut(&number) {
-            pending.deadline = Instant::now() + wait;
+        // The last words of a compositor that is gone do not count.
+        if let Some(pending) = self.pending.get_mut(&number)
+            && pending.deadline().is_some()
+        {
+            pending.told = Told::Until(Instant::now() + wait);
         }
     }
 
     /// Whether the compositor knows of a connection.
     pub(crate) fn is_announced(&self, number: u64) -> bool {
-        self.pending.get(&number).is_some_and(|pending| pending.announced)
+        let pending = self.pending.get(&number);
+        pending.is_some_and(|pending| pending.told != Told::Nothing)
     }
 
     /// Takes a connection out, whatever becomes of it.
@@ -155,25 +193,24 @@ impl Waiting {
         self.pending.remove(&number)
     }
 
-    /// Takes out the connection that a record names, if its token is the right one.
-    pub(crate) fn redeem(&mut self, record: &TokenRecord) -> Option<Pending> {
+    /// Whether a record names a connection that waits, with the right token.
+    pub(crate) fn fits(&self, record: &TokenRecord) -> bool {
         self.pending
             .get(&record.number)
-            .filter(|pending| matches!(&pending.door, Door::Token(token) if record.has_token(token)))?;
-        self.pending.remove(&record.number)
+            .is_some_and(|pending| matches!(&pending.door, Door::Token(token) if record.has_token(token)))
     }
 
     /// Numbers of those that waited too long.
     pub(crate) fn overdue(&self, now: Instant) -> Vec<u64> {
         self.pending
             .iter()
-            .filter(|(_, pending)| pending.deadline <= now)
+            .filter(|(_, pending)| pending.deadline().is_some_and(|deadline| deadline <= now))
             .map(|(number, _)| *number)
             .collect()
     }
 
     /// When the next one will have waited too long.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.pending.values().map(|pending| pending.deadline).min()
+        self.pending.values().filter_map(Pending::deadline).min()
     }
 }

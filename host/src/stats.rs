@@ -20,8 +20,10 @@ pub(crate) struct Stats {
     pub(crate) withdrawn: u64,
     /// Connections now.
     pub(crate) connections: usize,
-    /// Connections that wait for the compositor.
+    /// Connections that the compositor has not come for yet.
     pub(crate) waiting: usize,
+    /// Those among them that no compositor knows of: it is not there, or is still to be told.
+    pub(crate) waiting_for_compositor: usize,
     /// By VM.
     pub(crate) vms: BTreeMap<String, VmStats>,
 }

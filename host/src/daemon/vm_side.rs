@@ -144,9 +144,13 @@ impl Daemon {
         };
         let boot = *vm.boot.get_or_insert(fresh);
         self.counters.accepted += 1;
-        let wait = self.config.host.withdraw_after;
-        let number = self.waiting.add(client, name.clone(), boot, wait, door);
+        let number = self.waiting.add(client, name.clone(), boot, door);
         debug!(vm = %name, number, "client connected");
+        if self.display.is_none()
+            && let Some(dropped) = vm.log.allow()
+        {
+            info!(vm = %name, dropped, "a client waits: there is no compositor yet");
+        }
         // Only the hang-up matters until the compositor takes it; the bytes wait in the socket.
         let watch = |fd: BorrowedFd<'_>, key: Key, flags| epoll::add(&self.epoll, fd, key.pack(), flags);
         let client = self.waiting.get(number).map(|pending| pending.client.as_fd());

@@ -11,3 +11,5 @@ mod hostile;
 mod life;
 #[cfg(test)]
 mod memory;
+#[cfg(test)]
+mod waiting;
