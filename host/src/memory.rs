@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The memory server: memory that the compositor can send to clients, paid from the budget of the VM it is for.
+//!
+//! It is given in whole pages, and paid so: that is what it costs, and QEMU maps nothing else.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
 use heraldry_config::MemfdLimits;
+use heraldry_virtio::uapi::PAGE_SIZE;
 use heraldry_virtio::wire::VmName;
 use heraldry_virtio::wire::memfd::{MemfdFailure, MemfdRequest};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
@@ -15,7 +18,7 @@ const TOTAL_FACTOR: u64 = 64;
 /// What one VM has had since its boot instance began.
 #[derive(Debug, Clone, Copy, Default, serde::Serialize)]
 pub struct Used {
-    /// Bytes given.
+    /// Bytes given, in whole pages.
     pub bytes: u64,
     /// Pieces given.
     pub count: u64,
@@ -76,11 +79,12 @@ impl MemoryServer {
         if request.size == 0 {
             return Err(MemfdFailure::ZeroSize);
         }
-        if request.size > self.limits.bytes_per_vm || request.size > u64::from(u32::MAX) {
-            return Err(MemfdFailure::TooLarge);
-        }
+        // A device tells the size in 32 bits.
+        let size = request.size.checked_next_multiple_of(PAGE_SIZE);
+        let most = self.limits.bytes_per_vm.min(u64::from(u32::MAX));
+        let size = size.filter(|size| *size <= most).ok_or(MemfdFailure::TooLarge)?;
         let had = self.used.get(vm).copied().unwrap_or_default();
-        let bytes = had.bytes.saturating_add(request.size);
+        let bytes = had.bytes.saturating_add(size);
         let count = had.count.saturating_add(1);
         if bytes > self.limits.bytes_per_vm || count > u64::from(self.limits.count_per_vm) {
             return Err(MemfdFailure::VmBudget);
@@ -88,7 +92,7 @@ impl MemoryServer {
         let total: u64 = self
             .used
             .values()
-            .fold(request.size, |sum, used| sum.saturating_add(used.bytes));
+            .fold(size, |sum, used| sum.saturating_add(used.bytes));
         if total > self.limits.bytes_per_vm.saturating_mul(TOTAL_FACTOR) {
             return Err(MemfdFailure::TotalBudget);
         }
@@ -98,7 +102,7 @@ impl MemoryServer {
             MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
         )
         .map_err(|_errno| MemfdFailure::NoMemory)?;
-        ftruncate(&fd, request.size).map_err(|_errno| MemfdFailure::NoMemory)?;
+        ftruncate(&fd, size).map_err(|_errno| MemfdFailure::NoMemory)?;
         fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW).map_err(|_errno| MemfdFailure::NoMemory)?;
         self.used.insert(
             vm.clone(),
@@ -134,10 +138,24 @@ mod tests {
     }
 
     #[test]
-    fn memory_has_its_size_for_good() {
-        let fd = ask(&mut server(), "work", 5000).unwrap();
-        assert_eq!(rustix::fs::fstat(&fd).unwrap().st_size, 5000);
-        assert!(ftruncate(&fd, 4000).is_err() && ftruncate(&fd, 6000).is_err());
+    fn memory_is_whole_pages_for_good() {
+        for (size, pages) in [(1, 1), (4095, 1), (4096, 1), (4097, 2), (0xfbb1, 16)] {
+            let fd = ask(&mut server(), "work", size).unwrap();
+            let has = rustix::fs::fstat(&fd).unwrap().st_size;
+            assert_eq!(has, pages * 4096, "{size}");
+            assert!(ftruncate(&fd, 0).is_err() && ftruncate(&fd, 1 << 20).is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_given_in_pages_is_paid_in_pages() {
+        let mut server = server();
+        ask(&mut server, "work", 4097).unwrap();
+        assert_eq!(server.used().next().unwrap().1.bytes, 8192);
+        // 100,000 bytes are 24 pages and a piece that nobody gets.
+        for (size, granted) in [(23 * 4096, false), (22 * 4096 + 1, false), (22 * 4096, true)] {
+            assert_eq!(ask(&mut server, "work", size).is_ok(), granted, "{size}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use arbitrary::{Result, Unstructured};
 use heraldry_config::MemfdLimits;
 use heraldry_host::memory::MemoryServer;
+use heraldry_virtio::uapi::PAGE_SIZE;
 use heraldry_virtio::wire::memfd::{
     MemfdFailure, MemfdRequest, REQUEST_LEN, REQUEST_NAME_LEN, decode_reply, encode_reply,
 };
@@ -121,13 +122,14 @@ fn ask(
             let vm = request.vm().expect("memory for nobody").as_str().to_owned();
             assert!(VMS[..3].contains(&vm.as_str()), "memory for a stranger");
             let size = fstat(&memory).map(|stat| u64::try_from(stat.st_size));
-            assert_eq!(size, Ok(Ok(request.size)));
+            let pages = request.size.next_multiple_of(PAGE_SIZE);
+            assert_eq!(size, Ok(Ok(pages)));
             let fixed = SealFlags::SHRINK | SealFlags::GROW;
             assert!(fcntl_get_seals(&memory).is_ok_and(|seals| seals.contains(fixed)));
             let account = had.entry(vm).or_default();
-            *account = (account.0 + request.size, account.1 + 1);
+            *account = (account.0 + pages, account.1 + 1);
             assert!(account.0 <= limits.bytes_per_vm && account.1 <= u64::from(limits.count_per_vm));
-            assert!(before + request.size <= limits.bytes_per_vm.saturating_mul(TOTAL_FACTOR));
+            assert!(before + pages <= limits.bytes_per_vm.saturating_mul(TOTAL_FACTOR));
         }
     }
     let accounts: BTreeMap<String, (u64, u64)> = server

@@ -23,7 +23,7 @@ fn budgets_are_per_vm_and_end_with_the_vm() {
     let (client, _compositor) = world.joined(&mut display, "work");
     let peer = Peer::connect(&world.path("compositor/memfd"));
     let memory = ask(&peer, "work", 5000).unwrap();
-    assert_eq!(rustix::fs::fstat(&memory).unwrap().st_size, 5000);
+    assert_eq!(rustix::fs::fstat(&memory).unwrap().st_size, 8192);
     assert_eq!(ask(&peer, "work", 1 << 20).unwrap_err(), MemfdFailure::VmBudget);
     assert_eq!(
         ask(&peer, "work", (1 << 20) + 1).unwrap_err(),
@@ -36,7 +36,7 @@ fn budgets_are_per_vm_and_end_with_the_vm() {
     assert_eq!(ask(&peer, "work", 10).unwrap_err(), MemfdFailure::VmBudget);
     ask(&peer, "play", 10).unwrap();
     let used = &world.stats()["vms"]["work"]["memory"];
-    assert_eq!((&used["bytes"], &used["count"]), (&5020.into(), &3.into()));
+    assert_eq!((&used["bytes"], &used["count"]), (&(4 * 4096).into(), &3.into()));
     assert_eq!(used["refused"], 3);
     drop(client);
     until("the end", || world.stats()["vms"]["work"]["memory"]["count"] == 0);

@@ -4,7 +4,7 @@
 //! The format is that of Spectrum's crosvm, as its wlroots patch uses it: a request of 232 bytes (name, zero-filled,
 //! and size), a reply of one byte, with the memory when the byte is 0. What Spectrum left open is settled here:
 //! several requests may go over one connection, one at a time; the name has no bytes after its first NUL; a failure
-//! has one of the codes of [`MemfdFailure`] and no descriptor.
+//! has one of the codes of [`MemfdFailure`] and no descriptor; the memory is whole pages.
 //!
 //! The name says on whose behalf memory is asked for, `heraldry/<vm>/<purpose>`, so that the server can keep an
 //! account per VM.
