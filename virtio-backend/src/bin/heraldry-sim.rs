@@ -31,6 +31,9 @@ struct Arguments {
     /// Where to look for sockets whose names are made at run time, `wl-conn-` and digits.
     #[arg(long, value_name = "DIR")]
     socket_dir: Option<PathBuf>,
+    /// Let a full pipe from the host block the whole device, as crosvm's do.
+    #[arg(long)]
+    blocking_pipes: bool,
     /// What to log: error, warn, info, debug or trace, or a filter by module.
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     log: String,
@@ -88,6 +91,7 @@ fn options(arguments: Arguments) -> anyhow::Result<Options> {
     Ok(Options {
         sockets,
         socket_dir: arguments.socket_dir,
+        blocking_pipes: arguments.blocking_pipes,
         device: arguments.device,
         stats: arguments.stats,
         program: command.next().context("There is no program to run")?,

@@ -10,8 +10,10 @@
 //! * `launch`, `filter`: starting the program
 //! * `supervisor`: the loop, and the effects of the state machines
 //! * `calls`: system calls on paths and descriptors; `ioctls`: NEW, SEND and RECV
+//! * `blocking`: pipes that block as crosvm's do
 //! * `table`: which descriptors of the program are vfds; `host`: sockets, pipes and memory of the host
 
+mod blocking;
 mod calls;
 mod filter;
 mod host;
@@ -40,6 +42,8 @@ pub struct Options {
     pub socket_dir: Option<PathBuf>,
     /// Where the device appears.
     pub device: PathBuf,
+    /// Whether pipes from the host block the whole device while they are full, as crosvm's do.
+    pub blocking_pipes: bool,
     /// Where to write counters.
     pub stats: Option<PathBuf>,
     /// The program.

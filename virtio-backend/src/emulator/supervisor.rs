@@ -13,6 +13,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open};
 
+use super::blocking::Copy;
 use super::host::{self, Handle, Incoming, Lingering};
 use super::native::Wait;
 use super::stats::Stats;
@@ -37,6 +38,7 @@ const CLOSINGS: u64 = 4 << TAG;
 const OUT: u64 = 5 << TAG;
 const LINGER: u64 = 6 << TAG;
 const NATIVE: u64 = 7 << TAG;
+pub(super) const COPY: u64 = 8 << TAG;
 const TAG_MASK: u64 = 0xff << TAG;
 
 /// Signals that are passed on.
@@ -80,7 +82,7 @@ pub(super) enum Call {
 
 pub(super) struct Supervisor {
     pub(super) listener: Listener,
-    epoll: OwnedFd,
+    pub(super) epoll: OwnedFd,
     host_epoll: OwnedFd,
     signals: Signals,
     pub(super) machine: Machine<Handle>,
@@ -95,6 +97,8 @@ pub(super) struct Supervisor {
     pub(super) receivers: BTreeMap<VfdId, VecDeque<Notification>>,
     pub(super) waits: HashMap<u64, Wait>,
     lingering: HashMap<u64, Lingering>,
+    pub(super) blocking_pipes: bool,
+    pub(super) copies: HashMap<u64, Copy>,
     next_serial: u64,
     pidfds: HashMap<u32, OwnedFd>,
     child: Child,
@@ -153,6 +157,8 @@ pub(super) fn run(options: &Options) -> Result<u8, EmulatorError> {
         receivers: BTreeMap::new(),
         waits: HashMap::new(),
         lingering: HashMap::new(),
+        blocking_pipes: options.blocking_pipes,
+        copies: HashMap::new(),
         next_serial: 0,
         pidfds: HashMap::new(),
         child,
@@ -201,6 +207,7 @@ impl Supervisor {
                 OUT => self.machine.writable(u32::try_from(rest).unwrap_or(0)),
                 LINGER => self.linger(rest),
                 NATIVE => self.resume(rest),
+                COPY => self.copy(rest),
                 _ => {}
             }
             self.pump();
@@ -372,7 +379,11 @@ impl Supervisor {
             ) {
                 (Some(VfdKind::Context), Some(socket)) => {
                     match host::receive(socket, Limits::default().in_data) {
-                        Incoming::Data(data, imports) => self.machine.received(id, data, imports),
+                        Incoming::Data(data, imports) => {
+                            let imports = imports.into_iter();
+                            let imports = imports.map(|import| self.behind_the_device(import)).collect();
+                            self.machine.received(id, data, imports);
+                        }
                         Incoming::Nothing => {}
                         Incoming::End => self.machine.ended(id),
                     }
@@ -478,7 +489,7 @@ impl Supervisor {
         }
     }
 
-    const fn serial(&mut self) -> u64 {
+    pub(super) const fn serial(&mut self) -> u64 {
         self.next_serial += 1;
         self.next_serial & !TAG_MASK
     }

@@ -91,12 +91,23 @@ fn end_guest() -> ! {
 
 /// Runs both halves of the test called `name` (its full path), and returns the counters.
 pub(crate) fn both(name: &str, host: impl FnOnce(&Host), guest: impl FnOnce(&Device)) -> String {
+    with_options(&[], name, host, guest)
+}
+
+/// As [`both`], on a device with further options.
+pub(crate) fn with_options(
+    options: &[&str],
+    name: &str,
+    host: impl FnOnce(&Host),
+    guest: impl FnOnce(&Device),
+) -> String {
     if std::env::var_os(ROLE).is_some() {
         guest(&Device::open("/dev/wl0").unwrap());
         end_guest();
     }
     let world = Host::new();
     let mut command = world.sim();
+    command.args(options);
     command.arg("--").arg(std::env::current_exe().unwrap());
     command
         .args([name, "--exact", "--nocapture", "--test-threads=1"])
