@@ -149,8 +149,8 @@ limits! {
         "A serial opens a menu, starts a move or sets the clipboard only while the user remembers the press.";
     maps_per_second "maps-per-second" = 20 in 1..1000 "windows":
         "Windows that come and go flicker, and each one asks for attention.";
-    transfers "transfers" = 32 in 1..1000 "clipboard copies at once":
-        "A copy holds two descriptors for as long as its source likes.";
+    transfers "transfers" = 32 in 1..1000 "pastes that wait":
+        "The host keeps a pipe of each until the compositor has passed it on.";
     log_lines "log-lines-per-second" = 5 in 1..1000 "lines":
         "A log that a VM can fill hides what others did.";
 }

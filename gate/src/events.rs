@@ -27,7 +27,7 @@ enum Carries {
     Nothing,
     /// Memory whose size is the argument at the index.
     Memory(MemoryPurpose, usize),
-    /// The writing end of a pipe.
+    /// The writing end of a pipe, or what stands for it: it is what another client of the VM sent.
     Pipe,
     /// Something that is not on the list.
     Unlisted,
@@ -70,9 +70,7 @@ impl<S: Services> Session<S> {
         if object.zombie {
             return Ok(Step::Done(header.len));
         }
-        let Some(taken) = self.translate(object, header.opcode, taken, &args, what)? else {
-            return Ok(Step::Done(header.len));
-        };
+        let taken = self.translate(object, header.opcode, taken, &args, what)?;
         match self.filter(header.object, object, header.opcode, &args) {
             Filter::Drop => {}
             Filter::Pass => {
@@ -134,7 +132,7 @@ impl<S: Services> Session<S> {
         Ok(())
     }
 
-    /// The descriptors for the client; `None` if the event is dropped for want of one.
+    /// The descriptors for the client.
     fn translate(
         &mut self,
         object: Object,
@@ -142,28 +140,22 @@ impl<S: Services> Session<S> {
         mut taken: Vec<OwnedFd>,
         args: &Args<'_>,
         what: impl Fn() -> String,
-    ) -> Result<Option<Vec<OwnedFd>>, ServerFault> {
+    ) -> Result<Vec<OwnedFd>, ServerFault> {
         let carries = if taken.is_empty() {
             Carries::Nothing
         } else {
             carries(object.kind, opcode)
         };
         let fd = match (carries, taken.pop(), taken.is_empty()) {
-            (Carries::Nothing, _, _) => return Ok(Some(Vec::new())),
+            (Carries::Nothing, _, _) => return Ok(Vec::new()),
             (Carries::Memory(purpose, size), Some(fd), true) => self
                 .services
                 .share_memory(purpose, fd, args.uint(size))
                 .map_err(ServerFault::Service)?,
-            (Carries::Pipe, Some(fd), true) => match self.services.pass_pipe(fd) {
-                Ok(fd) => fd,
-                Err(error) => {
-                    tracing::debug!(%error, event = what(), "no pipe for the client; the event is dropped");
-                    return Ok(None);
-                }
-            },
+            (Carries::Pipe, Some(fd), true) => fd,
             _ => return Err(ServerFault::Descriptor(what())),
         };
-        Ok(Some(vec![fd]))
+        Ok(vec![fd])
     }
 
     /// What of an event the client may know.

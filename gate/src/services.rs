@@ -49,12 +49,6 @@ pub trait Services {
         size: u32,
     ) -> Result<OwnedFd, ServiceError>;
 
-    /// Makes a pipe that the client's VM can write to and whose content goes to `fd`.
-    ///
-    /// # Errors
-    /// If there is no such pipe; the event is then dropped, and whoever reads the other end sees an end of file.
-    fn pass_pipe(&mut self, fd: OwnedFd) -> Result<OwnedFd, ServiceError>;
-
     /// Whether `fd` is memory that the compositor can map up to `size` bytes.
     fn memory_covers(&self, fd: BorrowedFd<'_>, size: u64) -> bool;
 }

@@ -2,8 +2,8 @@
 //! What a descriptor is, and whether it may cross from one VM to another.
 //!
 //! Memory that can shrink would let its sender crash whoever maps it, so memory is sealed against shrinking on its
-//! way through, or refused. Pipes pass. Everything else ends the connection: a socket, a device or a directory
-//! would be a capability that nobody granted.
+//! way through, or refused. A client's pipe passes by its stand-in, and the compositor has none to send. Everything else
+//! ends the connection: a socket, a device or a directory would be a capability that nobody granted.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -31,6 +31,12 @@ pub enum Refused {
     /// Memory that its owner can still shrink.
     #[error("memory that cannot be sealed against shrinking")]
     Unsealed,
+    /// A pipe that is the compositor's own.
+    #[error("a pipe of its own, which its device would read and write for all VMs")]
+    Pipe,
+    /// What stands for a pipe of another VM.
+    #[error("the stand-in of another VM's pipe")]
+    Foreign,
     /// No bytes, or more than the device can announce.
     #[error("memory of {0} bytes")]
     Size(u64),

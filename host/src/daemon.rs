@@ -38,6 +38,7 @@ use crate::handover::Waiting;
 use crate::listeners::{self, ListenError, Listener};
 use crate::memory::MemoryServer;
 use crate::splice::{Side, Splice};
+use crate::stand_in::StandIns;
 use crate::stats::{Stats, VmStats};
 
 /// Why the daemon cannot start or go on.
@@ -76,6 +77,7 @@ enum Key {
     Pending(u64),
     Splice(u64, Side),
     Named(u64),
+    StandIns,
 }
 
 impl Key {
@@ -95,6 +97,7 @@ impl Key {
             Self::Splice(id, Side::Client) => (11, id),
             Self::Splice(id, Side::Compositor) => (12, id),
             Self::Named(number) => (13, number),
+            Self::StandIns => (14, 0),
         };
         EventData::new_u64(id << 4 | kind)
     }
@@ -116,6 +119,7 @@ impl Key {
             11 => Self::Splice(id, Side::Client),
             12 => Self::Splice(id, Side::Compositor),
             13 => Self::Named(id),
+            14 => Self::StandIns,
             _ => return None,
         })
     }
@@ -212,6 +216,7 @@ pub struct Daemon {
     closing: BTreeMap<u64, Instant>,
     resting: Vec<(Instant, Key)>,
     memory: MemoryServer,
+    stand_ins: StandIns,
     counters: Stats,
     next_id: u64,
     log: LogBudget,
@@ -268,6 +273,7 @@ impl Daemon {
             closing: BTreeMap::new(),
             resting: Vec::new(),
             memory,
+            stand_ins: StandIns::new()?,
             counters: Stats::default(),
             next_id: 1,
             log: LogBudget::new(),
@@ -285,13 +291,14 @@ impl Daemon {
     }
 
     fn watch_own(&self) -> Result<(), DaemonError> {
-        let own: [(BorrowedFd<'_>, Key); 6] = [
+        let own: [(BorrowedFd<'_>, Key); 7] = [
             (self.terminate.as_fd(), Key::Terminate),
             (self.reload.as_fd(), Key::Reload),
             (self.display_listener.socket.as_fd(), Key::DisplayListener),
             (self.connection_listener.socket.as_fd(), Key::ConnectionListener),
             (self.memfd_listener.socket.as_fd(), Key::MemfdListener),
             (self.admin_listener.socket.as_fd(), Key::AdminListener),
+            (self.stand_ins.events(), Key::StandIns),
         ];
         for (fd, key) in own {
             epoll::add(&self.epoll, fd, key.pack(), EventFlags::IN)?;
@@ -349,6 +356,7 @@ impl Daemon {
             Key::MemfdListener => self.accept_memfd(),
             Key::AdminListener => self.serve_admin(),
             Key::Named(number) => self.accept_named(number),
+            Key::StandIns => self.stand_ins.notice(),
             Key::Display => {
                 self.fill_display();
                 self.read_display();
@@ -370,7 +378,9 @@ impl Daemon {
         let closing = self.closing.values().copied();
         let resting = self.resting.iter().map(|(until, _)| *until);
         let all = greeting.chain(closing).chain(resting);
-        all.chain(self.waiting.next_deadline()).min()
+        all.chain(self.waiting.next_deadline())
+            .chain(self.stand_ins.next_deadline())
+            .min()
     }
 
     fn expire(&mut self) {
@@ -379,6 +389,7 @@ impl Daemon {
             self.withdraw(number, "the compositor did not take it in time");
         }
         self.greetings.retain(|_, greeting| greeting.deadline > now);
+        self.stand_ins.expire(now);
         let over = |(id, deadline): (&u64, &Instant)| (*deadline <= now).then_some(*id);
         let over: Vec<u64> = self.closing.iter().filter_map(over).collect();
         for id in over {
@@ -425,6 +436,7 @@ impl Daemon {
                 let stats = VmStats {
                     connections: vm.connections,
                     boot: vm.boot.unwrap_or(0),
+                    pipes: self.stand_ins.kept(name),
                     ..VmStats::default()
                 };
                 (name.as_str().to_owned(), stats)

@@ -17,5 +17,7 @@ mod stats;
 pub mod memory;
 #[doc(hidden)]
 pub mod splice;
+#[doc(hidden)]
+pub mod stand_in;
 
 pub use listeners::ListenError;

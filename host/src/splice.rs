@@ -2,7 +2,8 @@
 //! One spliced connection: bytes and descriptors between a client's socket and the compositor's, both ways.
 //!
 //! Never blocks on either side. Each direction has a bounded queue; while it is full the source is not read, so a
-//! side that does not read slows down its own peer and nobody else. Wayland is not parsed here.
+//! side that does not read slows down its own peer and nobody else. Wayland is not parsed here. Pipes go through their
+//! [stand-ins](crate::stand_in).
 
 use std::collections::VecDeque;
 use std::io::{IoSlice, IoSliceMut};
@@ -21,6 +22,7 @@ use rustix::net::{
 
 pub use crate::classify::Refused;
 use crate::classify::{Kind, classify};
+use crate::stand_in::{GiveBackError, Party, Returned, StandIns};
 
 /// Descriptors in one message, as virtio_wl has it (VIRTWL_SEND_MAX_ALLOCS).
 pub const MAX_FDS: usize = 28;
@@ -43,7 +45,7 @@ pub enum End {
     /// A socket failed.
     #[error("the socket of {0} failed: {1}")]
     Failed(Side, Errno),
-    /// The client sent a descriptor that may not pass.
+    /// A side sent a descriptor that may not pass.
     #[error("{0} sent {1}")]
     Descriptor(Side, #[source] Refused),
     /// The client does not read what it is sent.
@@ -195,6 +197,7 @@ pub struct Splice {
     down: Lane,
     unsealed: UnsealedMemory,
     max_fds: usize,
+    party: Party,
     window: Window,
     /// Who closed first, and when the other side's time is up.
     closing: Option<(Side, Instant)>,
@@ -202,7 +205,13 @@ pub struct Splice {
 
 impl Splice {
     /// Joins two connected stream sockets, which must be non-blocking.
-    pub fn new(client: OwnedFd, compositor: OwnedFd, unsealed: UnsealedMemory, max_fds: usize) -> Self {
+    pub fn new(
+        client: OwnedFd,
+        compositor: OwnedFd,
+        unsealed: UnsealedMemory,
+        max_fds: usize,
+        party: Party,
+    ) -> Self {
         Self {
             client,
             compositor,
@@ -210,6 +219,7 @@ impl Splice {
             down: Lane::default(),
             unsealed,
             max_fds: max_fds.max(MAX_FDS),
+            party,
             window: Window::default(),
             closing: None,
         }
@@ -248,7 +258,7 @@ impl Splice {
     /// The compositor has worked off so much of what the client has sent since the beginning.
     pub fn credit(&mut self, bytes: u64, fds: u64) -> Result<(), End> {
         self.window.credit(bytes, fds);
-        self.progress(Side::Compositor, EventFlags::OUT)
+        self.deliver()
     }
 
     /// When to give up on the side that is still open, if the other has closed.
@@ -262,10 +272,14 @@ impl Splice {
     }
 
     /// Moves what can be moved after an event on `side`.
-    pub fn progress(&mut self, side: Side, events: EventFlags) -> Result<(), End> {
+    pub fn progress(&mut self, side: Side, events: EventFlags, stand_ins: &mut StandIns) -> Result<(), End> {
         if events.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
-            self.pull(side)?;
+            self.pull(side, stand_ins)?;
         }
+        self.deliver()
+    }
+
+    fn deliver(&mut self) -> Result<(), End> {
         self.push(Side::Client)?;
         self.push(Side::Compositor)?;
         match self.closing {
@@ -290,7 +304,7 @@ impl Splice {
     }
 
     /// Reads once from `side` into its lane.
-    fn pull(&mut self, side: Side) -> Result<(), End> {
+    fn pull(&mut self, side: Side, stand_ins: &mut StandIns) -> Result<(), End> {
         let (lane, fd) = match side {
             Side::Client => (&mut self.up, self.client.as_fd()),
             Side::Compositor => (&mut self.down, self.compositor.as_fd()),
@@ -330,17 +344,19 @@ impl Splice {
             self.close(side);
             return Ok(());
         }
-        // The compositor's own memory comes from our server and is sealed from birth.
-        let unsealed = match side {
-            Side::Client => self.unsealed,
-            Side::Compositor => UnsealedMemory::Refuse,
-        };
-        for fd in &fds {
-            match classify(fd, unsealed).map_err(|refused| End::Descriptor(side, refused))? {
-                Kind::Memory(_) => lane.traffic.memory += 1,
-                Kind::Pipe => lane.traffic.pipes += 1,
+        let mut passed = Vec::with_capacity(fds.len());
+        for fd in fds {
+            // The compositor's own memory comes from our server and is sealed from birth; what else it sends is a client's.
+            let kind = classify(&fd, self.unsealed).map_err(|refused| End::Descriptor(side, refused))?;
+            let fd = swap(side, kind, fd, &self.party, stand_ins)?;
+            match fd {
+                Passing::Memory(_) => lane.traffic.memory += 1,
+                Passing::Pipe(_) => lane.traffic.pipes += 1,
             }
+            let (Passing::Memory(fd) | Passing::Pipe(fd)) = fd;
+            passed.push(fd);
         }
+        let fds = passed;
         lane.add(bytes.get(..received.bytes).unwrap_or_default(), fds);
         if side == Side::Compositor && (lane.bytes > MAX_WAITING || lane.fds > self.max_fds) {
             return Err(End::Slow);
@@ -387,6 +403,36 @@ impl Splice {
             }
         }
         Ok(())
+    }
+}
+
+/// What leaves on the other side of a splice, or a stand-in for it.
+enum Passing {
+    Memory(OwnedFd),
+    Pipe(OwnedFd),
+}
+
+/// A client's pipe becomes its stand-in, and a stand-in what it stands for.
+fn swap(
+    from: Side,
+    kind: Kind,
+    fd: OwnedFd,
+    party: &Party,
+    stand_ins: &mut StandIns,
+) -> Result<Passing, End> {
+    match (from, kind) {
+        (Side::Client, Kind::Memory(_)) => Ok(Passing::Memory(fd)),
+        (Side::Client, Kind::Pipe) => stand_ins
+            .replace(party, fd)
+            .map(Passing::Pipe)
+            .map_err(|errno| End::Failed(from, errno)),
+        (Side::Compositor, Kind::Pipe) => Err(End::Descriptor(from, Refused::Pipe)),
+        (Side::Compositor, Kind::Memory(_)) => match stand_ins.give_back(party, &fd) {
+            Ok(Returned::Other) => Ok(Passing::Memory(fd)),
+            Ok(Returned::Pipe(pipe)) => Ok(Passing::Pipe(pipe)),
+            Err(GiveBackError::Foreign) => Err(End::Descriptor(from, Refused::Foreign)),
+            Err(GiveBackError::System(errno)) => Err(End::Failed(from, errno)),
+        },
     }
 }
 

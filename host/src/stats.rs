@@ -35,6 +35,8 @@ pub(crate) struct VmStats {
     pub(crate) connections: usize,
     /// The boot instance, 0 while the VM has no connection.
     pub(crate) boot: u64,
+    /// Pipes of its clients that the compositor has a stand-in for.
+    pub(crate) pipes: usize,
     /// What the memory server gave on its behalf.
     pub(crate) memory: Used,
 }

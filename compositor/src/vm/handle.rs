@@ -19,8 +19,6 @@ use crate::client::ClientKey;
 pub(super) struct GateLimits {
     /// The rules of each session.
     pub(super) session: heraldry_gate::Limits,
-    /// Clipboard copies at one time; each holds two descriptors for as long as its source likes.
-    pub(super) transfers: usize,
     /// Bytes that may wait for a client that does not read.
     pub(super) unread: usize,
     /// Log lines a second that the VM's clients can cause.
@@ -62,7 +60,6 @@ impl GateLimits {
                 serial_age: Duration::from_secs(limits.serial_seconds),
                 ..heraldry_gate::Limits::default()
             },
-            transfers: size(limits.transfers),
             unread: size(limits.unread_kib.saturating_mul(1024)),
             log_lines: word(limits.log_lines),
             turn_bytes: size(limits.turn_bytes),

@@ -12,7 +12,6 @@ pub mod link;
 pub mod load;
 pub mod pause;
 mod peer;
-mod pump;
 mod services;
 mod turns;
 mod watch;

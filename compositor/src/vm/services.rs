@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the gate needs of its surroundings: memory and pipes that a client of another VM can use.
+//! What the gate needs of its surroundings: memory that a client of another VM can use.
 //!
 //! Nothing of this VM's own memory can be sent through virtio_wl, so a keymap is copied into memory of the host, once
 //! for each content and VM. Development sockets have no device; for them a sealed copy in our own memory does the same.
 
 use std::cell::RefCell;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use heraldry_config::VmName;
 use heraldry_gate::{MemoryCache, MemoryPurpose, RateLimited, ServiceError, Services};
-use heraldry_virtio::guest::{Device, MemfdClient, ReadPipe, memory_covers};
+use heraldry_virtio::guest::{Device, MemfdClient, memory_covers};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
 /// The services of a VM, as its clients' sessions share them. They never leave the VM's thread.
@@ -22,22 +22,18 @@ pub(super) struct Shared(Rc<RefCell<VmServices>>);
 /// Services for the clients of one VM.
 struct VmServices {
     vm: VmName,
-    device: Option<Arc<Device>>,
     memory: Option<MemfdClient>,
     cache: MemoryCache,
-    transfers: Vec<(ReadPipe, OwnedFd)>,
     log: RateLimited,
 }
 
 impl Shared {
     pub(super) fn new(vm: VmName, device: Option<Arc<Device>>, log_lines: u32) -> Self {
-        let memory = device.clone().map(MemfdClient::new);
+        let memory = device.map(MemfdClient::new);
         Self(Rc::new(RefCell::new(VmServices {
             vm,
-            device,
             memory,
             cache: MemoryCache::new(),
-            transfers: Vec::new(),
             log: RateLimited::new(log_lines),
         })))
     }
@@ -45,11 +41,6 @@ impl Shared {
     /// Lets the VM cause so many log lines a second.
     pub(super) fn set_log_lines(&self, log_lines: u32) {
         self.0.borrow_mut().log = RateLimited::new(log_lines);
-    }
-
-    /// Copies started since the last call: from the new pipe to whoever asked.
-    pub(super) fn take_transfers(&self) -> Vec<(ReadPipe, OwnedFd)> {
-        std::mem::take(&mut self.0.borrow_mut().transfers)
     }
 
     /// Writes a log line that this VM caused, unless it has caused too many.
@@ -66,10 +57,6 @@ impl Services for Shared {
         size: u32,
     ) -> Result<OwnedFd, ServiceError> {
         self.0.borrow_mut().share_memory(purpose, &fd, size)
-    }
-
-    fn pass_pipe(&mut self, fd: OwnedFd) -> Result<OwnedFd, ServiceError> {
-        self.0.borrow_mut().pass_pipe(fd)
     }
 
     fn memory_covers(&self, fd: BorrowedFd<'_>, size: u64) -> bool {
@@ -104,17 +91,6 @@ impl VmServices {
             })
     }
 
-    fn pass_pipe(&mut self, fd: OwnedFd) -> Result<OwnedFd, ServiceError> {
-        let Some(device) = &self.device else { return Ok(fd) };
-        // The vfd itself is sent: the device gives its far end to the host.
-        let read = device
-            .pipe_read()
-            .map_err(|error| ServiceError::Refused(error.to_string()))?;
-        let send = read.as_fd().try_clone_to_owned()?;
-        self.transfers.push((read, fd));
-        Ok(send)
-    }
-
     fn memory_covers(&self, fd: BorrowedFd<'_>, size: u64) -> bool {
         if !memory_covers(fd, size) {
             return false;
@@ -123,7 +99,7 @@ impl VmServices {
         let told = || {
             rustix::fs::fstat(fd).is_ok_and(|stat| u64::try_from(stat.st_size).is_ok_and(|has| has >= size))
         };
-        self.device.is_some() || told()
+        self.memory.is_some() || told()
     }
 }
 

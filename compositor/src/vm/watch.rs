@@ -41,8 +41,6 @@ pub(super) enum Key {
     Links,
     Link(u64),
     Stream(u64),
-    Source(u64),
-    Sink(u64),
 }
 
 impl Key {
@@ -51,9 +49,7 @@ impl Key {
             Self::Bell => (0, 0),
             Self::Link(id) => (1, id),
             Self::Stream(id) => (2, id),
-            Self::Source(id) => (3, id),
-            Self::Sink(id) => (4, id),
-            Self::Links => (5, 0),
+            Self::Links => (3, 0),
         };
         EventData::new_u64(id << 3 | kind)
     }
@@ -63,9 +59,7 @@ impl Key {
         match data.u64() & 7 {
             1 => Self::Link(id),
             2 => Self::Stream(id),
-            3 => Self::Source(id),
-            4 => Self::Sink(id),
-            5 => Self::Links,
+            3 => Self::Links,
             _ => Self::Bell,
         }
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! One thread for each VM: its connections, its gate, its copies of clipboard data.
+//! One thread for each VM: its connections and its gate.
 //!
 //! The SEND ioctl waits for the device whatever the flags say, so it never runs on the main thread: a device that
 //! stalls costs the VM it stalls for. A panic here is our bug and ends this VM's connections, nobody else's.
@@ -28,7 +28,6 @@ use super::doorman::Line;
 use super::handle::{Arrival, Command, GateLimits, WorkerHandle};
 use super::link::VmEvent;
 use super::peer::{Opening, Peer, PeerEnd};
-use super::pump::Pump;
 use super::services::Shared;
 use super::turns::{Allowance, Turns};
 use super::watch::{Bell, Key};
@@ -57,8 +56,6 @@ pub(super) struct Worker {
     last_served: u64,
     services: Shared,
     peers: BTreeMap<u64, Peer>,
-    pumps: BTreeMap<u64, Pump>,
-    next_pump: u64,
     /// The session's clock starts here.
     start: Instant,
 }
@@ -97,8 +94,6 @@ impl Worker {
                     transport,
                     last_served: 0,
                     peers: BTreeMap::new(),
-                    pumps: BTreeMap::new(),
-                    next_pump: 1,
                     start: Instant::now(),
                 };
                 worker.run();
@@ -144,8 +139,6 @@ impl Worker {
                     Key::Links => self.links(),
                     Key::Link(id) => self.peer(id, |peer, allowance| peer.link_ready(flags, allowance)),
                     Key::Stream(id) => self.peer(id, |peer, allowance| peer.stream_ready(flags, allowance)),
-                    Key::Source(id) => self.pump(id),
-                    Key::Sink(id) => self.pump_sink(id, flags),
                 }
             }
         }
@@ -255,12 +248,6 @@ impl Worker {
             return;
         };
         let done = work(peer, &mut self.allowance);
-        for (from, to) in self.services.take_transfers() {
-            self.start_pump(from, to);
-        }
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return;
-        };
         match done {
             Ok(()) => {
                 if let Err(errno) = watch_peer(&self.epoll, &self.links, peer) {
@@ -291,48 +278,6 @@ impl Worker {
         };
         if peer.leave().is_err() || watch_peer(&self.epoll, &self.links, peer).is_err() {
             self.peers.remove(&id);
-        }
-    }
-
-    fn start_pump(&mut self, from: heraldry_virtio::guest::ReadPipe, to: OwnedFd) {
-        if self.pumps.len() >= self.limits.transfers {
-            debug!(vm = %self.vm, "too many clipboard copies at once; this one ends");
-            return;
-        }
-        let Ok(pump) = Pump::new(from, to) else { return };
-        let id = self.next_pump;
-        self.next_pump += 1;
-        self.pumps.insert(id, pump);
-        self.watch_pump(id);
-    }
-
-    fn pump(&mut self, id: u64) {
-        let Some(pump) = self.pumps.get_mut(&id) else {
-            return;
-        };
-        if pump.progress() {
-            self.watch_pump(id);
-        } else {
-            self.pumps.remove(&id);
-        }
-    }
-
-    /// The reader's end has room, or is gone: then the copy is over.
-    fn pump_sink(&mut self, id: u64, flags: EventFlags) {
-        if flags.intersects(EventFlags::ERR | EventFlags::HUP) {
-            self.pumps.remove(&id);
-        } else {
-            self.pump(id);
-        }
-    }
-
-    fn watch_pump(&mut self, id: u64) {
-        let Some(pump) = self.pumps.get_mut(&id) else {
-            return;
-        };
-        if let Err(errno) = pump.watch(&self.epoll, Key::Source(id), Key::Sink(id)) {
-            debug!(vm = %self.vm, %errno, "a clipboard copy cannot be watched");
-            self.pumps.remove(&id);
         }
     }
 }

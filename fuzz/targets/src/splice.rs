@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The host's splice between two sockets whose peers write, read, wait and leave as they like: bytes arrive in order,
-//! descriptors with their bytes, nothing that may not pass, and the splice never spins.
+//! descriptors with their bytes, nothing that may not pass, and the splice never spins. A pipe of the client reaches the
+//! compositor as memory, and what the compositor sends back of that reaches the client as a pipe.
 //!
 //! Input: the settings, then steps.
 
@@ -13,6 +14,8 @@ use std::os::unix::net::UnixStream;
 use arbitrary::{Result, Unstructured};
 use heraldry_config::UnsealedMemory;
 use heraldry_host::splice::{End, MAX_FDS, Refused, Side, Splice};
+use heraldry_host::stand_in::{Party, StandIns};
+use heraldry_virtio::wire::VmName;
 use heraldry_virtio::wire::display::{WINDOW_BYTES, WINDOW_FDS};
 use rustix::event::epoll::EventFlags;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -52,6 +55,10 @@ pub fn run(data: &[u8]) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Pipe,
+    /// What stands for a pipe, if the compositor has been sent one; else memory.
+    StandIn,
+    /// What stands for a pipe of another VM.
+    Foreign,
     Memory,
     /// Memory that cannot be sealed.
     Open,
@@ -70,7 +77,7 @@ impl Kind {
         };
         match self {
             Self::Pipe => ledger.descriptor(),
-            Self::Memory => memory(MemfdFlags::ALLOW_SEALING, MEMORY_SIZE),
+            Self::StandIn | Self::Foreign | Self::Memory => memory(MemfdFlags::ALLOW_SEALING, MEMORY_SIZE),
             Self::Open => memory(MemfdFlags::empty(), MEMORY_SIZE),
             Self::Empty => memory(MemfdFlags::ALLOW_SEALING, 0),
             Self::Socket => UnixStream::pair().expect("sockets").0.into(),
@@ -83,8 +90,10 @@ impl Kind {
 
     fn may_pass(self, from: Side, unsealed: UnsealedMemory) -> bool {
         match self {
-            Self::Pipe | Self::Memory => true,
-            Self::Open => from == Side::Client && unsealed == UnsealedMemory::Allow,
+            Self::Pipe => from == Side::Client,
+            Self::StandIn | Self::Memory => true,
+            Self::Foreign => from == Side::Client,
+            Self::Open => unsealed == UnsealedMemory::Allow,
             Self::Empty | Self::Socket | Self::Device | Self::Path => false,
         }
     }
@@ -105,6 +114,9 @@ struct Way {
 
 struct Rig {
     splice: Splice,
+    stand_ins: StandIns,
+    /// What the compositor was sent instead of pipes.
+    held: Vec<OwnedFd>,
     /// The peers, until they close.
     ends: [Option<UnixStream>; 2],
     /// From the client, from the compositor.
@@ -121,6 +133,14 @@ const fn at(side: Side) -> usize {
     match side {
         Side::Client => 0,
         Side::Compositor => 1,
+    }
+}
+
+fn party(vm: &str, connection: u64) -> Party {
+    Party {
+        vm: VmName::new(vm).expect("a name"),
+        connection,
+        most: 8,
     }
 }
 
@@ -144,7 +164,9 @@ impl Rig {
         let max_fds = usize::from(u.arbitrary::<u8>()?);
         let ((near_client, client), (near_compositor, compositor)) = (pair(), pair());
         Ok(Self {
-            splice: Splice::new(near_client, near_compositor, unsealed, max_fds),
+            splice: Splice::new(near_client, near_compositor, unsealed, max_fds, party("own", 1)),
+            stand_ins: StandIns::new().expect("inotify"),
+            held: Vec::new(),
             ends: [Some(client), Some(compositor)],
             ways: Default::default(),
             unsealed,
@@ -219,13 +241,17 @@ impl Rig {
         let mut kinds = Vec::new();
         for _ in 0..count {
             kinds.push(match u.arbitrary::<u8>()? {
-                0..=120 => Kind::Pipe,
-                121..=244 => Kind::Memory,
+                0..=120 if side == Side::Client => Kind::Pipe,
+                0..=120 => Kind::StandIn,
+                121..=243 => Kind::Memory,
+                244 if side == Side::Client => Kind::Memory,
+                244 => Kind::Foreign,
                 245..=248 => Kind::Open,
                 249 => Kind::Empty,
                 250 | 251 => Kind::Socket,
                 252 | 253 => Kind::Device,
-                _ => Kind::Path,
+                254 => Kind::Pipe,
+                255 => Kind::Path,
             });
         }
         let Some(end) = &self.ends[at(side)] else {
@@ -233,7 +259,21 @@ impl Rig {
         };
         let way = &mut self.ways[at(side)];
         let bytes: Vec<u8> = (way.written..=way.written + len).map(byte_at).collect();
-        let fds: Vec<OwnedFd> = kinds.iter().map(|kind| kind.make(ledger)).collect();
+        let fds: Vec<OwnedFd> = kinds
+            .iter_mut()
+            .map(|kind| match (side, *kind) {
+                (Side::Compositor, Kind::StandIn) => self.held.pop().unwrap_or_else(|| {
+                    *kind = Kind::Memory;
+                    kind.make(ledger)
+                }),
+                (Side::Compositor, Kind::Foreign) => {
+                    let pipe = ledger.descriptor();
+                    let stand_in = self.stand_ins.replace(&party("other", 2), pipe);
+                    stand_in.expect("memory")
+                }
+                _ => kind.make(ledger),
+            })
+            .collect();
         let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS + 2))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -291,8 +331,11 @@ impl Rig {
             for fd in rights {
                 let (_, kind) = way.fds.pop_front().expect("a descriptor that was sent");
                 way.fds_read += 1;
-                check(&fd, kind);
+                check(&fd, kind, from);
                 assert!(kind.may_pass(from, self.unsealed), "{kind:?} passed");
+                if kind == Kind::Pipe && self.held.len() < MAX_FDS {
+                    self.held.push(fd);
+                }
             }
         }
         if side == Side::Compositor && !self.left {
@@ -322,7 +365,7 @@ impl Rig {
                     continue;
                 }
                 happened = true;
-                if let Err(end) = self.splice.progress(side, events) {
+                if let Err(end) = self.splice.progress(side, events, &mut self.stand_ins) {
                     self.ended(&end);
                     self.over = true;
                     return;
@@ -394,14 +437,17 @@ impl Rig {
 }
 
 /// Whether a descriptor that came is what was sent, and safe to map.
-fn check(fd: &OwnedFd, kind: Kind) {
+fn check(fd: &OwnedFd, kind: Kind, from: Side) {
     let stat = fstat(fd).expect("a descriptor");
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Fifo => assert_eq!(kind, Kind::Pipe),
+        FileType::Fifo => assert_eq!((kind, from), (Kind::StandIn, Side::Compositor)),
         FileType::RegularFile => {
-            assert!(matches!(kind, Kind::Memory | Kind::Open));
+            assert!(
+                kind != Kind::StandIn || from == Side::Client,
+                "a stand-in for a client"
+            );
             let sealed = fcntl_get_seals(fd).is_ok_and(|seals| seals.contains(SealFlags::SHRINK));
-            assert_eq!(sealed, kind == Kind::Memory);
+            assert_eq!(sealed, kind != Kind::Open);
         }
         other => panic!("{other:?} passed"),
     }

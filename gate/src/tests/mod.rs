@@ -50,7 +50,6 @@ use A::{I, Memory, New, Pipe, S, U};
 struct Fake {
     refuses: bool,
     shared: Vec<(MemoryPurpose, u32)>,
-    pipes: usize,
 }
 
 impl Services for Fake {
@@ -64,14 +63,6 @@ impl Services for Fake {
             return Err(ServiceError::Refused("test".to_owned()));
         }
         self.shared.push((purpose, size));
-        Ok(fd)
-    }
-
-    fn pass_pipe(&mut self, fd: OwnedFd) -> Result<OwnedFd, ServiceError> {
-        if self.refuses {
-            return Err(ServiceError::Refused("test".to_owned()));
-        }
-        self.pipes += 1;
         Ok(fd)
     }
 

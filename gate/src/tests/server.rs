@@ -107,7 +107,7 @@ fn format_tables_become_shared_memory() {
 }
 
 #[test]
-fn transfers_become_pipes() {
+fn a_source_is_given_what_another_client_sent() {
     for (manager, request) in [
         ("wl_data_device_manager", "create_data_source"),
         ("zwp_primary_selection_device_manager_v1", "create_source"),
@@ -115,14 +115,10 @@ fn transfers_become_pipes() {
         let mut client = Client::new();
         let manager = client.bind(manager);
         let source = client.ok(manager, request, &[New]);
-        assert_eq!(client.event(source, "send", &[S("text/plain"), Pipe]).len(), 1);
-        assert_eq!(client.session.services().pipes, 1);
-        client.session.services().refuses = true;
-        assert_eq!(
-            client.event(source, "send", &[S("text/plain"), Pipe]),
-            [""; 0],
-            "dropped, and the pipe is closed"
-        );
+        // A pipe, or what stands for one.
+        for fd in [Pipe, Memory(4096)] {
+            assert_eq!(client.event(source, "send", &[S("text/plain"), fd]).len(), 1);
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use super::{Active, Daemon, Key, LogBudget, VmEntry};
 use crate::handover::{Door, DoorError};
 use crate::listeners::{ListenError, Listener};
 use crate::splice::{End, Side, Splice};
+use crate::stand_in::Party;
 
 impl Daemon {
     /// Brings the listeners in line with the configuration: new VMs can connect, those that are gone cannot. Returns
@@ -57,6 +58,7 @@ impl Daemon {
             }
         }
         self.memory.forget(vm);
+        self.stand_ins.vm_gone(vm);
         // It stays if somebody put something else in it.
         let _left = std::fs::remove_dir(self.dir.join("vm").join(vm.as_str()));
         info!(%vm, "VM removed");
@@ -195,19 +197,27 @@ impl Daemon {
             return;
         };
         let name = vm.as_str().parse();
-        let unsealed = match name.as_ref().map(|name| self.config.vm(name)) {
-            Ok(VmVerdict::Known(settings)) => settings.rules.unsealed_memory,
-            _ => UnsealedMemory::Refuse,
+        let (unsealed, transfers) = match name.as_ref().map(|name| self.config.vm(name)) {
+            Ok(VmVerdict::Known(settings)) => {
+                (settings.rules.unsealed_memory, settings.rules.limits.transfers)
+            }
+            _ => (UnsealedMemory::Refuse, 0),
         };
+        let transfers = usize::try_from(transfers).unwrap_or(usize::MAX);
         entry.connections += 1;
         let max_fds = usize::try_from(self.config.host.descriptors_per_connection).unwrap_or(256);
         let id = self.fresh_id();
         // The client's socket was watched for a hang-up while it waited.
         let _not_watched = epoll::delete(&self.epoll, &client);
+        let party = Party {
+            vm: vm.clone(),
+            connection: id,
+            most: transfers,
+        };
         let active = Active {
             vm,
             number,
-            splice: Splice::new(client, compositor, unsealed, max_fds),
+            splice: Splice::new(client, compositor, unsealed, max_fds, party),
             watched: [EventFlags::empty(); 2],
         };
         self.active.insert(id, active);
@@ -217,7 +227,7 @@ impl Daemon {
     /// Moves what can be moved on a spliced connection.
     pub(super) fn splice(&mut self, id: u64, side: Side, flags: EventFlags) {
         if let Some(active) = self.active.get_mut(&id) {
-            let result = active.splice.progress(side, flags);
+            let result = active.splice.progress(side, flags, &mut self.stand_ins);
             self.spliced(id, result);
         }
     }
@@ -287,6 +297,7 @@ impl Daemon {
             return;
         };
         let (up, down) = splice.traffic();
+        self.stand_ins.connection_gone(id);
         // Both sides learn of it before anything else happens.
         drop(splice);
         if end.is_fault() {

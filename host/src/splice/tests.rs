@@ -10,10 +10,19 @@ use super::*;
 
 struct Rig {
     splice: Splice,
+    stand_ins: StandIns,
     client: UnixStream,
     compositor: UnixStream,
     /// The compositor has worked off all that it was sent, and says so.
     credits: bool,
+}
+
+fn party(vm: &str) -> Party {
+    Party {
+        vm: heraldry_virtio::wire::VmName::new(vm).unwrap(),
+        connection: 1,
+        most: 4,
+    }
 }
 
 fn rig(max_fds: usize) -> Rig {
@@ -25,7 +34,14 @@ fn rig(max_fds: usize) -> Rig {
     };
     let ((near_client, client), (near_compositor, compositor)) = (pair(), pair());
     Rig {
-        splice: Splice::new(near_client, near_compositor, UnsealedMemory::Refuse, max_fds),
+        splice: Splice::new(
+            near_client,
+            near_compositor,
+            UnsealedMemory::Refuse,
+            max_fds,
+            party("work"),
+        ),
+        stand_ins: StandIns::new().unwrap(),
         client,
         compositor,
         credits: false,
@@ -66,7 +82,7 @@ impl Rig {
                 return None;
             }
             for (side, flags) in events {
-                if let Err(end) = self.splice.progress(side, flags) {
+                if let Err(end) = self.splice.progress(side, flags, &mut self.stand_ins) {
                     return Some(end);
                 }
             }
@@ -248,7 +264,7 @@ fn a_client_that_hears_nothing_more_is_heard_to_its_end() {
     drop(std::mem::replace(&mut rig.client, placeholder));
     rig.compositor.write_all(b"event for nobody").unwrap();
     // The compositor's side first, so that the broken pipe shows before the request is read.
-    rig.splice.pull(Side::Compositor).unwrap();
+    rig.splice.pull(Side::Compositor, &mut rig.stand_ins).unwrap();
     rig.splice.push(Side::Client).unwrap();
     let end = rig.turn().expect("both sides are done");
     assert!(matches!(end, End::Closed(Side::Client)), "{end}");
@@ -339,6 +355,72 @@ fn sockets_are_a_fault_from_either_side() {
         let end = rig.turn().unwrap();
         assert!(end.is_fault() && end.to_string().starts_with(&side.to_string()));
     }
+}
+
+/// Receives one byte with what came with it.
+fn receive(stream: &UnixStream) -> Vec<OwnedFd> {
+    let mut byte = [0];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let slices = &mut [IoSliceMut::new(&mut byte)];
+    recvmsg(stream, slices, &mut control, RecvFlags::CMSG_CLOEXEC).unwrap();
+    let rights = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(rights) => Some(rights),
+        _ => None,
+    });
+    rights.flatten().collect()
+}
+
+fn is_pipe(fd: &OwnedFd) -> bool {
+    use rustix::fs::{FileType, fstat};
+    FileType::from_raw_mode(fstat(fd).unwrap().st_mode) == FileType::Fifo
+}
+
+#[test]
+fn a_pipe_that_a_client_sends_is_what_another_gets_and_the_compositor_never_has_it() {
+    let mut rig = rig(256);
+    let (read, write) = rustix::pipe::pipe().unwrap();
+    send(rig.client.as_fd(), b"x", &[memory(), write, memory()]).unwrap();
+    assert!(rig.turn().is_none());
+    let at_compositor = receive(&rig.compositor);
+    assert!(at_compositor.len() == 3 && !at_compositor.iter().any(is_pipe));
+    send(rig.compositor.as_fd(), b"y", &at_compositor).unwrap();
+    assert!(rig.turn().is_none());
+    let back = receive(&rig.client);
+    assert_eq!(back.iter().map(is_pipe).collect::<Vec<_>>(), [false, true, false]);
+    rustix::io::write(&back[1], b"pasted").unwrap();
+    drop(back);
+    let mut pasted = String::new();
+    std::fs::File::from(read).read_to_string(&mut pasted).unwrap();
+    assert_eq!(pasted, "pasted");
+    let (up, down) = rig.splice.traffic();
+    assert_eq!((up.pipes, down.pipes, up.memory, down.memory), (1, 1, 2, 2));
+}
+
+#[test]
+fn a_stand_in_of_another_vm_is_a_fault() {
+    let mut rig = rig(256);
+    let (_read, write) = rustix::pipe::pipe().unwrap();
+    let stand_in = rig.stand_ins.replace(&party("play"), write).unwrap();
+    send(rig.compositor.as_fd(), b"x", &[stand_in]).unwrap();
+    let end = rig.turn().unwrap();
+    assert!(
+        matches!(end, End::Descriptor(Side::Compositor, Refused::Foreign)) && end.is_fault(),
+        "{end}"
+    );
+    assert_eq!(drain(&mut rig.client), b"");
+}
+
+#[test]
+fn the_compositor_has_no_pipe_to_send() {
+    let mut rig = rig(256);
+    let (_read, write) = rustix::pipe::pipe().unwrap();
+    send(rig.compositor.as_fd(), b"x", &[write]).unwrap();
+    let end = rig.turn().unwrap();
+    assert!(
+        matches!(end, End::Descriptor(Side::Compositor, Refused::Pipe)),
+        "{end}"
+    );
 }
 
 #[test]

@@ -12,4 +12,6 @@ mod life;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod pipes;
+#[cfg(test)]
 mod waiting;

@@ -474,6 +474,8 @@ fn compositor_command(dir: &TempDir, options: &Options) -> Command {
                     ]
                     .join(","),
                 )
+                // A stock device waits for who reads a pipe, and everybody with it.
+                .arg("--blocking-pipes")
                 .arg("--stats")
                 .arg(file("sim.json"))
                 .arg("--")

@@ -323,8 +323,7 @@ fn readers(a: &mut Attack<'_>) {
     }
     a.raw.settle();
     let now = descriptors(a);
-    // `transfers` copies go on: the reader's pipe and the source's, at the device and at the compositor, and the source's
-    // other end on its way. One more of each is being made or closed.
+    // `transfers` pipes are kept at the host, and as many stand-ins and again as many are at the device and the compositor.
     let bound = before + 33 * 5 + 2 * usize::try_from(WINDOW_FDS).unwrap();
     assert!(now <= bound, "{now} descriptors of at most {bound}");
     let _shown = window;

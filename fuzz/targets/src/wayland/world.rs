@@ -46,10 +46,6 @@ impl Services for Surroundings {
         self.give(fd)
     }
 
-    fn pass_pipe(&mut self, fd: OwnedFd) -> Result<OwnedFd, ServiceError> {
-        self.give(fd)
-    }
-
     fn memory_covers(&self, fd: BorrowedFd<'_>, size: u64) -> bool {
         assert!(self.ledger.knows(fd), "a stranger's descriptor");
         size <= self.memory
