@@ -5,8 +5,10 @@ use std::os::fd::OwnedFd;
 
 use wayland_backend::protocol::{ArgumentType, MessageDesc};
 use wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_dmabuf_feedback_v1;
-use wayland_protocols::wp::primary_selection::zv1::server::zwp_primary_selection_source_v1;
-use wayland_server::protocol::{wl_data_source, wl_keyboard, wl_registry, wl_shm, wl_touch};
+use wayland_protocols::wp::primary_selection::zv1::server::{
+    zwp_primary_selection_device_v1, zwp_primary_selection_source_v1,
+};
+use wayland_server::protocol::{wl_data_device, wl_data_source, wl_keyboard, wl_registry, wl_shm, wl_touch};
 
 use crate::objects::{FIRST_SERVER_ID, Object};
 use crate::outbox::Outbox;
@@ -164,6 +166,12 @@ impl<S: Services> Session<S> {
         match (object.kind, opcode) {
             // A client is told of the formats alone whose lines can be checked.
             (Kind::Shm, wl_shm::EVT_FORMAT_OPCODE) if !self.state.offers_format(args.uint(0)) => Filter::Drop,
+            (Kind::DataDevice, wl_data_device::EVT_SELECTION_OPCODE)
+            | (Kind::PrimaryDevice, zwp_primary_selection_device_v1::EVT_SELECTION_OPCODE)
+                if !self.state.is_news(id, args.uint(0)) =>
+            {
+                Filter::Drop
+            }
             (Kind::Display, DELETE_ID) => {
                 if let Some(object) = self.objects.free(args.uint(0)) {
                     self.state.freed(args.uint(0), object.kind);

@@ -3,7 +3,8 @@
 //!
 //! When a connection closes, the library destroys everything that its client had at once, and keeps every other client
 //! waiting for as long. So the gate destroys the client's objects first, in the order that the protocol wants, a few in
-//! each turn of the main loop, and the connection is closed when little is left.
+//! each turn of the main loop, and the connection is closed when little is left. What no request destroys is left to the
+//! library, and there are few of these: [`Budget::Lasting`](crate::Budget::Lasting).
 
 use std::collections::VecDeque;
 
@@ -75,10 +76,7 @@ impl<S: Services> Session<S> {
             .live_of_client()
             .filter_map(|(id, object)| {
                 let rank = rank(object.kind)?;
-                let destroy = object.interface.requests.iter().position(|desc| {
-                    desc.is_destructor && desc.signature.is_empty() && desc.since <= object.version
-                })?;
-                Some((rank, id, u16::try_from(destroy).ok()?))
+                Some((rank, id, object.destructor()?))
             })
             .collect();
         // Children are made after their parents, so the newest goes first.

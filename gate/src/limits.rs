@@ -27,6 +27,8 @@ pub struct Limits {
     pub descriptors: u64,
     /// *VM*: regions; the library copies a region to each surface that uses it.
     pub regions: u64,
+    /// *VM*: objects that nothing destroys before their client leaves.
+    pub lasting: u64,
     /// *VM*: rectangles of all regions and their copies in surfaces.
     pub rectangles: u64,
     /// *VM*: callbacks (`wl_display.sync`, `wl_surface.frame`, presentation feedback) that may be outstanding: each is a
@@ -80,6 +82,7 @@ impl Default for Limits {
             pools: 512,
             pool_bytes: 2048 << 20,
             descriptors: 3072,
+            lasting: 1024,
             regions: 4096,
             rectangles: 16_384,
             callbacks: 8192,

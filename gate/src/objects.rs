@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use wayland_backend::protocol::Interface;
+use wayland_backend::protocol::{Interface, MessageDesc};
 
 use crate::tables::Kind;
 
@@ -43,6 +43,20 @@ impl Object {
             version,
             zombie: false,
         }
+    }
+
+    /// The request that destroys it, if its version has one.
+    pub(crate) fn destructor(&self) -> Option<u16> {
+        let destroys = |desc: &MessageDesc| {
+            desc.is_destructor && desc.signature.is_empty() && desc.since <= self.version
+        };
+        let at = self.interface.requests.iter().position(destroys)?;
+        u16::try_from(at).ok()
+    }
+
+    /// Whether it stays for as long as its client: nothing destroys it, and it does not end by itself.
+    pub(crate) fn is_lasting(&self) -> bool {
+        !matches!(self.kind, Kind::Callback | Kind::Feedback) && self.destructor().is_none()
     }
 }
 

@@ -50,7 +50,7 @@ impl<S: Services> Session<S> {
         let created = self.named_objects(&request)?;
         self.short_texts(&request)?;
         if let Some((_, object)) = created {
-            self.state.made(&request, object.kind)?;
+            self.state.made(&request, object)?;
         }
         let action = {
             let fd = self
@@ -249,6 +249,11 @@ impl<S: Services> Session<S> {
             }
             Action::After(before) => {
                 out.message(before);
+            }
+            Action::Instead(messages) => {
+                out.message(messages);
+                self.client_fds.drain(..fds.min(self.client_fds.len()));
+                return;
             }
             Action::Pass | Action::Patch(_) => {}
         }

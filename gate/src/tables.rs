@@ -109,6 +109,7 @@ kinds! {
     DataSource = "wl_data_source",
     PrimaryManager = "zwp_primary_selection_device_manager_v1",
     PrimarySource = "zwp_primary_selection_source_v1",
+    PrimaryDevice = "zwp_primary_selection_device_v1",
     WmBase = "xdg_wm_base",
     Positioner = "xdg_positioner",
     XdgSurface = "xdg_surface",

@@ -15,7 +15,7 @@ mod sizes;
 mod surface;
 mod tree;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
 
 use wayland_backend::protocol::MessageDesc;
@@ -86,6 +86,8 @@ pub(crate) enum Action {
     Patch(Patches),
     /// It goes on after other messages, which are whole.
     After(Vec<u8>),
+    /// Other messages go on in its place.
+    Instead(Vec<u8>),
 }
 
 /// Arguments and the numbers that replace them.
@@ -147,6 +149,8 @@ pub(crate) struct State {
     extensions: extension::Extensions,
     drags: drag::Drags,
     sources: HashMap<u32, Source>,
+    /// Data devices that have been told of a selection, and not of its end.
+    selections: HashSet<u32>,
     registries: usize,
 }
 
@@ -175,13 +179,15 @@ impl State {
             extensions: extension::Extensions::default(),
             drags: drag::Drags::default(),
             sources: HashMap::new(),
+            selections: HashSet::new(),
             registries: 0,
         }
     }
 
-    /// A request makes an object of this kind: is there room for it?
-    pub(crate) fn made(&mut self, request: &Request<'_>, kind: Kind) -> Result<(), Violation> {
-        let budgets = [Some(Budget::Objects), Budget::of(kind)];
+    /// A request makes an object: is there room for it?
+    pub(crate) fn made(&mut self, request: &Request<'_>, object: Object) -> Result<(), Violation> {
+        let lasting = object.is_lasting().then_some(Budget::Lasting);
+        let budgets = [Some(Budget::Objects), Budget::of(object.kind), lasting];
         for budget in budgets.into_iter().flatten() {
             self.take(request, budget, 1)?;
         }
@@ -243,6 +249,7 @@ impl State {
             | Kind::Keyboard
             | Kind::DataDeviceManager
             | Kind::PrimaryManager
+            | Kind::PrimaryDevice
             | Kind::DmabufFeedback
             | Kind::Other => Ok(Action::Pass),
         }
@@ -253,6 +260,17 @@ impl State {
         self.drags.told(id, kind, opcode, args);
     }
 
+    /// Whether a data device learns something from a selection, or from there being none (0): there is none until the
+    /// first, and clients that keep to that do not expect to be told.
+    pub(crate) fn is_news(&mut self, device: u32, offer: u32) -> bool {
+        if offer == 0 {
+            self.selections.remove(&device)
+        } else {
+            self.selections.insert(device);
+            true
+        }
+    }
+
     /// Notes that the compositor has confirmed the deletion of the object `id`, which was of this kind.
     pub(crate) fn freed(&mut self, id: u32, kind: Kind) {
         self.account.give(Budget::Objects, 1);
@@ -260,6 +278,7 @@ impl State {
             Kind::Toplevel | Kind::Popup => self.shell.role_confirmed(id),
             Kind::Callback | Kind::Feedback => self.account.give(Budget::Callbacks, 1),
             Kind::Registry => self.registries = self.registries.saturating_sub(1),
+            Kind::DataDevice | Kind::PrimaryDevice => drop(self.selections.remove(&id)),
             _ => {}
         }
     }

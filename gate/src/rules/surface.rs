@@ -6,8 +6,7 @@ use std::collections::HashMap;
 use wayland_protocols::wp::tablet::zv2::server::zwp_tablet_tool_v2;
 use wayland_server::protocol::{wl_compositor, wl_data_device, wl_pointer, wl_surface};
 
-use crate::budget::Budget;
-use crate::rules::region::Region;
+use crate::rules::region::{Copies, Region};
 use crate::rules::shm::Shown;
 use crate::rules::{Action, Context, Request, State, sizes};
 use crate::violation::{Rule, Violation, code};
@@ -68,7 +67,7 @@ pub(crate) struct Surface {
     /// The memory that it keeps mapped.
     pub(crate) shown: Shown,
     /// Rectangles of its opaque and its input region.
-    pub(crate) region_copies: [u64; 2],
+    pub(crate) region_copies: [Copies; 2],
     damage: Damage,
     buffer_damage: Damage,
 }
@@ -276,7 +275,9 @@ impl State {
             let Some(surface) = self.surfaces.by_id.get_mut(&id) else {
                 return Action::Pass;
             };
-            if surface.waiting >= context.limits.waiting_commits {
+            let [opaque, input] = &mut surface.region_copies;
+            let full = surface.waiting >= context.limits.waiting_commits;
+            if full || !Copies::wait_both(opaque, input, &mut self.account) {
                 return Action::Drop;
             }
             surface.waiting = surface.waiting.saturating_add(1);
@@ -285,9 +286,12 @@ impl State {
             return Action::Pass;
         }
         let mut before = Vec::new();
-        for id in self.surfaces.committed_with(id) {
-            if let Some(surface) = self.surfaces.by_id.get_mut(&id) {
-                before.extend(surface.committed(id));
+        for each in self.surfaces.committed_with(id) {
+            if let Some(surface) = self.surfaces.by_id.get_mut(&each) {
+                for copies in &mut surface.region_copies {
+                    copies.commit(each == id, &mut self.account);
+                }
+                before.extend(surface.committed(each));
                 self.memory.apply(&mut surface.shown, &mut self.account);
             }
         }
@@ -305,7 +309,7 @@ impl State {
         };
         self.memory.forget(&surface.shown, &mut self.account);
         for copies in surface.region_copies {
-            self.account.give(Budget::Rectangles, copies);
+            copies.forget(&mut self.account);
         }
     }
 

@@ -225,3 +225,24 @@ fn a_client_that_keeps_every_offer_ends_by_its_own_fault() {
         .unwrap_err();
     assert!(fault.is_provoked(), "{fault}");
 }
+
+#[test]
+fn there_is_no_selection_until_there_is_one() {
+    for (manager, request) in [
+        ("wl_data_device_manager", "get_data_device"),
+        ("zwp_primary_selection_device_manager_v1", "get_device"),
+    ] {
+        let mut client = Client::new();
+        let (manager, seat) = (client.bind(manager), client.bind("wl_seat"));
+        let device = client.ok(manager, request, &[New, U(seat)]);
+        let other = client.ok(manager, request, &[New, U(seat)]);
+        let none = |client: &mut Client| client.event(device, "selection", &[U(0)]).len();
+        assert_eq!(none(&mut client), 0, "it says nothing new");
+        let offer = crate::objects::FIRST_SERVER_ID;
+        client.event(device, "data_offer", &[U(offer)]);
+        assert_eq!(client.event(device, "selection", &[U(offer)]).len(), 1);
+        assert_eq!(client.event(other, "selection", &[U(0)]).len(), 0);
+        assert_eq!(none(&mut client), 1, "it is over");
+        assert_eq!(none(&mut client), 0);
+    }
+}

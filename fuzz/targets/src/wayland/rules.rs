@@ -136,7 +136,7 @@ impl Rules {
                 let count = self.rectangles.entry(object.key).or_default();
                 *count += 1;
                 // Beyond, a box that grows by doubling.
-                assert!(*count <= limits.region_rectangles + 64);
+                assert!(*count <= limits.region_rectangles + 128);
             }
             ("wl_data_source" | "zwp_primary_selection_source_v1", "offer") => {
                 let count = self.types.entry(object.key).or_default();
