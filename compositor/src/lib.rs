@@ -15,6 +15,7 @@ pub mod globals;
 mod handlers;
 pub mod input;
 pub mod layout;
+pub mod log;
 pub mod notify;
 pub mod outputs;
 pub mod presence;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The binary: arguments and logging, nothing else.
+//! The binary: arguments and what the log shows, nothing else.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use heraldry_compositor::cli::{self, Cli};
+use heraldry_compositor::log;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::prelude::*;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -17,10 +17,6 @@ fn main() -> ExitCode {
             return cli::fail_usage(&format!("--log {:?} is no level and no filter: {error}", cli.log));
         }
     };
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
-    tracing_subscriber::registry().with(lines).with(filter).init();
+    log::init(filter);
     cli::main(cli)
 }

@@ -32,7 +32,7 @@ pub use goodbye::Goodbye;
 pub use limits::Limits;
 pub use memory::{MemoryCache, read_memory};
 pub use outbox::{Chunk, MAX_DESCRIPTORS_PER_SEND, Outbox};
-pub use rate::RateLimited;
+pub use rate::{Admission, RateLimited};
 pub use services::{MemoryPurpose, ServiceError, Services};
 pub use session::{Globals, Progress, Session};
 pub use violation::{Rule, ServerFault, Violation};

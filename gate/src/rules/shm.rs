@@ -258,7 +258,9 @@ impl State {
         let plausible = offset >= 0
             && (1..=most).contains(&width)
             && (1..=most).contains(&height)
-            && i64::from(stride) >= i64::from(width).saturating_mul(pixel);
+            && i64::from(stride) >= i64::from(width).saturating_mul(pixel)
+            // Pixman takes lines of whole words only; the library would complain at each frame.
+            && stride & 3 == 0;
         let end = i64::from(offset).saturating_add(i64::from(stride).saturating_mul(i64::from(height)));
         if !plausible || end > i64::from(pool.claimed) {
             let detail = format!(

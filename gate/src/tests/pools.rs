@@ -38,12 +38,14 @@ fn buffers_within_their_pool_pass_and_others_do_not() {
         assert_eq!(client.passed().len(), 1);
     }
     let max = i32::MAX;
-    let bad: [[i32; 4]; 11] = [
+    let bad: [[i32; 4]; 13] = [
         [-1, 1, 1, 4],
         [0, 0, 1, 4],
         [0, 1, 0, 4],
         [0, -1, 1, 4],
         [0, 2, 1, 7],
+        [0, 2, 1, 9],
+        [0, 2, 2, 10],
         [0, 1, 1, -4],
         [4093, 1, 1, 4],
         [4, 32, 32, 128],

@@ -20,6 +20,12 @@ pub(crate) const ROWS: &[Row] = &[
         Lives,
     ),
     row(
+        "A65b rows and columns that cut each other",
+        rows_and_columns,
+        Lives,
+    ),
+    row("A65c regions in commits that wait", regions_that_wait, Lives),
+    row(
         "A68a requests without answers for two seconds",
         |a| flood(a, 4, Flood::Damage),
         Lives,
@@ -83,6 +89,11 @@ pub(crate) const ROWS: &[Row] = &[
         Lives,
     ),
     row("A61x ids that only rise", ids_that_rise, Rule("bad-new-id")),
+    row(
+        "A61y pointers that nothing destroys",
+        pointers_without_end,
+        Rule("too-many-objects"),
+    ),
     row("A03a windows without number", many_windows, Lives),
     row("A80c new buffer with every commit", new_buffers, Lives),
     row(
@@ -129,6 +140,66 @@ fn region_copies(a: &mut Attack<'_>) {
     a.raw.settle();
     let grown = memory_of_compositor(a).saturating_sub(before);
     assert!(grown < 40 << 10, "{grown} KiB for one region");
+}
+
+/// 200 rows and 200 columns have 40,000 pieces, of which the library makes a list.
+fn rows_and_columns(a: &mut Attack<'_>) {
+    let window = a.raw.show((400, 400), MAGENTA);
+    for above in [0, -3000] {
+        let region = a.raw.region();
+        for at in 0..200 {
+            a.raw.send(region, "add", &[I(0), I(at * 2), I(400), I(1)]);
+        }
+        for at in 0..200 {
+            // What begins above a surface is moved into it.
+            let y = above * (at + 1);
+            a.raw.send(region, "add", &[I(at * 2), I(y), I(1), I(400)]);
+        }
+        a.raw.send(window.surface, "set_opaque_region", &[U(region)]);
+        for _ in 0..5 {
+            a.raw.draw(window, (400, 400), MAGENTA);
+            a.raw.settle();
+        }
+    }
+}
+
+/// What is set anew in each commit is kept for each of them, until the parent's.
+fn regions_that_wait(a: &mut Attack<'_>) {
+    let before = memory_of_compositor(a);
+    let parent = a.raw.surface();
+    let subcompositor = a.raw.global("wl_subcompositor");
+    let region = a.raw.region();
+    for at in 0..1000 {
+        a.raw.send(region, "add", &[I(at * 2), I(0), I(1), I(1)]);
+    }
+    for _ in 0..200 {
+        let surface = a.raw.surface();
+        a.raw
+            .send(subcompositor, "get_subsurface", &[New, U(surface), U(parent)]);
+        for _ in 0..8 {
+            a.raw.send(surface, "set_input_region", &[U(region)]);
+            a.raw.send(surface, "set_opaque_region", &[U(region)]);
+            a.raw.send(surface, "commit", &[]);
+            a.raw.send(surface, "set_input_region", &[U(0)]);
+            a.raw.send(surface, "set_opaque_region", &[U(0)]);
+        }
+    }
+    a.raw.settle();
+    let grown = memory_of_compositor(a).saturating_sub(before);
+    assert!(grown < 16 << 10, "{grown} KiB");
+}
+
+/// A seat of version 1 gives pointers that no request destroys: all of them go at once with their client.
+fn pointers_without_end(a: &mut Attack<'_>) {
+    let seats = a.raw.globals.iter().filter(|(_, (name, _))| name == "wl_seat");
+    let name = *seats.map(|(name, _)| name).next().unwrap();
+    let seat = a.raw.bind(name, "wl_seat", 1);
+    for _ in 0..16_000 {
+        if a.raw.ended {
+            break;
+        }
+        a.raw.send(seat, "get_pointer", &[New]);
+    }
 }
 
 #[derive(Clone, Copy)]
