@@ -191,9 +191,12 @@ fn regions_that_wait(a: &mut Attack<'_>) {
 
 /// A seat of version 1 gives pointers that no request destroys: all of them go at once with their client.
 fn pointers_without_end(a: &mut Attack<'_>) {
-    let seats = a.raw.globals.iter().filter(|(_, (name, _))| name == "wl_seat");
-    let name = *seats.map(|(name, _)| name).next().unwrap();
-    let seat = a.raw.bind(name, "wl_seat", 1);
+    for (name, version) in a.raw.globals.values_mut() {
+        if name == "wl_seat" {
+            *version = 1;
+        }
+    }
+    let seat = a.raw.global("wl_seat");
     for _ in 0..16_000 {
         if a.raw.ended {
             break;
