@@ -82,8 +82,8 @@ pub struct StandIns {
     inotify: OwnedFd,
     known: BTreeMap<Key, StandIn>,
     watched: BTreeMap<i32, Key>,
-    /// One for each VM that stands for nothing, however often it is sent.
-    spare: BTreeMap<VmName, (Key, OwnedFd)>,
+    /// One for each VM that stands for nothing, however often it is sent, while the VM has connections.
+    spare: BTreeMap<VmName, OwnedFd>,
 }
 
 fn key(fd: impl AsFd) -> Result<Key, Errno> {
@@ -140,22 +140,27 @@ impl StandIns {
         if known >= party.most.saturating_mul(KNOWN_FOR_KEPT) {
             return self.spare(party);
         }
+        let room = self.kept(&party.vm) < party.most;
+        if !room {
+            debug!(vm = %party.vm, most = party.most, "too many pipes at once; this one is closed");
+        }
+        self.make(party, room.then_some(end))
+    }
+
+    /// A new stand-in.
+    fn make(&mut self, party: &Party, kept: Option<OwnedFd>) -> Result<OwnedFd, Errno> {
         let page = page()?;
-        // Without a watch it is closed when its time is up.
+        // Without a watch it is forgotten when its time is up.
         let path = format!("/proc/self/fd/{}", page.as_raw_fd());
         let watch = inotify::add_watch(&self.inotify, path, WatchFlags::DELETE_SELF).ok();
         let key = key(&page)?;
         if let Some(watch) = watch {
             self.watched.insert(watch, key);
         }
-        let room = self.kept(&party.vm) < party.most;
-        if !room {
-            debug!(vm = %party.vm, most = party.most, "too many pipes at once; this one is closed");
-        }
         let stand_in = StandIn {
             vm: party.vm.clone(),
             connection: party.connection,
-            kept: room.then_some(end),
+            kept,
             until: Some(Instant::now() + KEPT_FOR),
             watch,
         };
@@ -164,12 +169,12 @@ impl StandIns {
     }
 
     fn spare(&mut self, party: &Party) -> Result<OwnedFd, Errno> {
-        if let Some((_, spare)) = self.spare.get(&party.vm) {
+        if let Some(spare) = self.spare.get(&party.vm) {
             return rustix::io::fcntl_dupfd_cloexec(spare, 0);
         }
-        let spare = page()?;
+        let spare = self.make(party, None)?;
         let again = rustix::io::fcntl_dupfd_cloexec(&spare, 0)?;
-        self.spare.insert(party.vm.clone(), (key(&spare)?, spare));
+        self.spare.insert(party.vm.clone(), spare);
         Ok(again)
     }
 
@@ -180,17 +185,13 @@ impl StandIns {
     /// It is of another VM.
     pub fn give_back(&mut self, party: &Party, memory: &OwnedFd) -> Result<Returned, GiveBackError> {
         let key = key(memory)?;
-        let mut spares = self.spare.iter();
-        let spare = spares.find_map(|(vm, (spare, _))| (*spare == key).then_some(vm));
-        let of = spare.or_else(|| self.known.get(&key).map(|known| &known.vm));
-        let Some(of) = of else {
+        let Some(known) = self.known.get_mut(&key) else {
             return Ok(Returned::Other);
         };
-        if *of != party.vm {
+        if known.vm != party.vm {
             return Err(GiveBackError::Foreign);
         }
-        let kept = self.known.get_mut(&key).and_then(|known| known.kept.take());
-        Ok(Returned::Pipe(match kept {
+        Ok(Returned::Pipe(match known.kept.take() {
             Some(end) => end,
             None => unread_pipe()?,
         }))
@@ -203,6 +204,11 @@ impl StandIns {
                 known.kept = None;
             }
         }
+    }
+
+    /// A VM has no connection any more.
+    pub fn vm_idle(&mut self, vm: &VmName) {
+        self.spare.remove(vm);
     }
 
     /// A VM is no longer served.

@@ -326,6 +326,7 @@ impl Daemon {
         {
             entry.boot = None;
             self.memory.forget(vm);
+            self.stand_ins.vm_idle(vm);
         }
     }
 }

@@ -43,11 +43,6 @@ pub(crate) const ROWS: &[Row] = &[
         Lives,
     ),
     row("A28j clipboard whose reader leaves", reader_leaves, Lives),
-    row(
-        "A28k pipe in place of a pool's memory",
-        pipe_as_memory,
-        Rule("pool-memory"),
-    ),
     row("A29 source destroyed while it is asked", source_gone, Lives),
     row("A32a selection set without a press", set_without_press, Lives),
     row(
@@ -320,13 +315,6 @@ fn reader_leaves(a: &mut Attack<'_>) {
         drop(read);
     }
     a.raw.descriptors.clear();
-}
-
-/// A pipe where memory is expected shows nothing of anybody's.
-fn pipe_as_memory(a: &mut Attack<'_>) {
-    let (_read, write) = pipe();
-    let shm = a.raw.global("wl_shm");
-    a.raw.send(shm, "create_pool", &[New, Fd(write.as_fd()), U(8192)]);
 }
 
 fn source_gone(a: &mut Attack<'_>) {

@@ -139,8 +139,9 @@ fn punched(a: &mut Attack<'_>) {
 
 fn pool_of_a_pipe(a: &mut Attack<'_>) {
     let shm = a.raw.global("wl_shm");
+    // What stands for a pipe on the way is a page of nothing.
     let (read, _write) = pipe();
-    a.raw.send(shm, "create_pool", &[New, Fd(read.as_fd()), I(4096)]);
+    a.raw.send(shm, "create_pool", &[New, Fd(read.as_fd()), I(8192)]);
 }
 
 fn pool_gone(a: &mut Attack<'_>) {
