@@ -141,7 +141,7 @@ impl Core {
         screen: ScreenId,
         now: Duration,
     ) -> Option<OutputPresentationFeedback> {
-        self.note_view();
+        self.note_view(screen);
         self.pacer.sequence = self.pacer.sequence.saturating_add(1);
         let output = self.outputs.get(screen)?.output().clone();
         let mut feedback = OutputPresentationFeedback::new(&output);

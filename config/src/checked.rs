@@ -172,7 +172,7 @@ pub enum UnsealedMemory {
 /// How a window may get the focus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Focus {
-    /// For this long after a window appears or moves by itself, clicks on it do not reach it.
+    /// For so long a VM must have been seen at a place before a click, a wheel, a finger or a pen there reaches it.
     pub click_guard: Duration,
     /// Whether a new window gets the keyboard when no window has it. A window of the VM that has the keyboard always
     /// does, one of another VM never.

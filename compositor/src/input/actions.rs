@@ -84,6 +84,7 @@ impl State {
             id,
             if now == Some(mode) { Mode::Floating } else { mode },
         ));
+        self.core.put_by_user(id);
     }
 
     /// Performs one effect.
@@ -92,7 +93,7 @@ impl State {
             Effect::TellPlace => {
                 self.tell_fingers();
                 if matches!(self.core.input.drag, Drag::None) {
-                    self.deliver_motion();
+                    self.tell_place();
                 }
             }
             Effect::StartMove(id) => {
@@ -132,6 +133,7 @@ impl State {
             }
             Effect::Focus(id) => {
                 self.core.windows.layout.raise(id);
+                self.core.put_by_user(id);
                 self.set_focus(Some(id));
             }
         }
@@ -304,6 +306,8 @@ impl State {
             }) % order.len();
         if let Some(id) = order.get(*at).copied() {
             self.core.windows.layout.raise(id);
+            self.core.put_by_user(id);
+            self.core.input.refresh_pointer = true;
             self.set_focus(Some(id));
         }
     }

@@ -6,7 +6,7 @@ use heraldry_config::VmName;
 use heraldry_decorations::{Button, FrameKind};
 use smithay::desktop::WindowSurfaceType;
 use smithay::desktop::utils::under_from_surface_tree;
-use smithay::utils::{Logical, Physical, Point};
+use smithay::utils::{Logical, Physical, Point, Rectangle};
 use wayland_server::protocol::wl_surface::WlSurface;
 
 use crate::layout::{Edges, Mode, WindowId};
@@ -32,20 +32,40 @@ pub enum Hit {
     Button(WindowId, Button),
     /// The band, with the edges it would move; none for popups.
     Band(WindowId, Edges),
+    /// A notice of ours, which lies above all windows.
+    Notice,
     /// Nothing of any VM.
     Desktop,
 }
 
 impl Hit {
+    /// The surface that takes input there.
+    #[must_use]
+    pub fn surface(&self) -> Option<&WlSurface> {
+        match self {
+            Self::Content { surface, .. } => surface.as_ref().map(|(surface, _)| surface),
+            _ => None,
+        }
+    }
+
     /// The window whose frame or content it is.
     #[must_use]
     pub fn window(&self) -> Option<WindowId> {
         match self {
             Self::Content { window, .. } => Some(*window),
             Self::Label(id) | Self::Button(id, _) | Self::Band(id, _) => Some(*id),
-            Self::Desktop => None,
+            Self::Desktop | Self::Notice => None,
         }
     }
+}
+
+/// A window or a popup as a screen shows it.
+#[derive(Debug)]
+pub(super) struct Piece {
+    /// Frame and content.
+    pub(super) outer: Rectangle<i32, Physical>,
+    inner: Rectangle<i32, Physical>,
+    popup: Option<PopupView>,
 }
 
 /// Corners of the band reach this far along the edges, logical pixels.
@@ -59,58 +79,75 @@ impl Core {
         self.windows.get(id).map(|window| window.vm.clone())
     }
 
+    /// The screen at `point`, and which of its pixels.
+    pub(super) fn pixel_at(&self, point: Point<f64, Logical>) -> (&Screen, Point<i32, Physical>) {
+        let screen = self.outputs.at(point);
+        let local = point - screen.rect().loc.to_f64();
+        (screen, local.to_physical(screen.scale()).to_i32_floor())
+    }
+
+    /// A window and its popups as a screen shows them, from top to bottom.
+    pub(super) fn pieces(&self, id: WindowId, screen: &Screen) -> Vec<Piece> {
+        let style = self.render.style(screen.scale());
+        let piece = |rect, kind, popup| {
+            let inner = geometry::pixels_on(rect, screen);
+            Piece {
+                outer: geometry::outer(inner, style.insets(kind)),
+                inner,
+                popup,
+            }
+        };
+        let popups = geometry::popups(self, id).into_iter();
+        let popups = popups.map(|popup| piece(popup.rect, FrameKind::Popup, Some(popup)));
+        let kind = geometry::frame_kind(self.windows.layout.mode(id).unwrap_or_default());
+        let content = self.windows.layout.content(id);
+        popups
+            .chain(content.map(|content| piece(content, kind, None)))
+            .collect()
+    }
+
     /// What is under `point`.
     #[must_use]
     pub fn hit(&self, point: Point<f64, Logical>) -> Hit {
-        let screen = self.outputs.at(point);
-        let local = point - screen.rect().loc.to_f64();
-        let pixel: Point<i32, Physical> = local.to_physical(screen.scale()).to_i32_floor();
-        let style = self.render.style(screen.scale());
+        let (screen, pixel) = self.pixel_at(point);
+        let notice = self.render.notice_place(screen.rect().size, screen.scale());
+        if notice.is_some_and(|notice| notice.contains(pixel)) {
+            return Hit::Notice;
+        }
         for id in self.windows.layout.visible() {
-            let Some(window) = self.windows.get(id) else {
+            let pieces = self.pieces(id, screen);
+            let Some(piece) = pieces.into_iter().find(|piece| piece.outer.contains(pixel)) else {
                 continue;
             };
-            for popup in geometry::popups(self, id) {
-                let inner = geometry::pixels_on(popup.rect, screen);
-                if inner.contains(pixel) {
-                    let surface = surface_of_popup(&popup, point);
-                    return Hit::Content {
-                        window: id,
-                        vm: window.vm.clone(),
-                        surface,
-                    };
-                }
-                let insets = style.insets(FrameKind::Popup);
-                if geometry::outer(inner, insets).contains(pixel) {
-                    return Hit::Band(id, Edges::empty());
-                }
-            }
-            let Some(content) = self.windows.layout.content(id) else {
-                continue;
+            return match piece.popup {
+                _ if piece.inner.contains(pixel) => self.content_hit(id, piece.popup.as_ref(), point),
+                Some(_) => Hit::Band(id, Edges::empty()),
+                None => self.frame_hit(id, screen, pixel - piece.outer.loc, piece.outer.size),
             };
-            let inner = geometry::pixels_on(content, screen);
-            if inner.contains(pixel) {
-                let origin = (content.loc - window.geometry.loc).to_f64();
-                let surface = under_from_surface_tree(
-                    window.toplevel.wl_surface(),
-                    point - origin,
-                    (0, 0),
-                    WindowSurfaceType::TOPLEVEL | WindowSurfaceType::SUBSURFACE,
-                )
-                .map(|(surface, at)| (surface, at.to_f64() + origin));
-                return Hit::Content {
-                    window: id,
-                    vm: window.vm.clone(),
-                    surface,
-                };
-            }
-            let kind = geometry::frame_kind(self.windows.layout.mode(id).unwrap_or_default());
-            let outer = geometry::outer(inner, style.insets(kind));
-            if outer.contains(pixel) {
-                return self.frame_hit(id, screen, pixel - outer.loc, outer.size);
-            }
         }
         Hit::Desktop
+    }
+
+    /// The content of a window or of a popup of it.
+    fn content_hit(&self, id: WindowId, popup: Option<&PopupView>, point: Point<f64, Logical>) -> Hit {
+        let (Some(window), Some(content)) = (self.windows.get(id), self.windows.layout.content(id)) else {
+            return Hit::Desktop;
+        };
+        let (root, origin, kinds) = match popup {
+            Some(popup) => (&popup.surface, popup.origin, WindowSurfaceType::ALL),
+            None => (
+                window.toplevel.wl_surface(),
+                content.loc - window.geometry.loc,
+                WindowSurfaceType::TOPLEVEL | WindowSurfaceType::SUBSURFACE,
+            ),
+        };
+        let origin = origin.to_f64();
+        let surface = under_from_surface_tree(root, point - origin, (0, 0), kinds);
+        Hit::Content {
+            window: id,
+            vm: window.vm.clone(),
+            surface: surface.map(|(surface, at)| (surface, at.to_f64() + origin)),
+        }
     }
 
     fn frame_hit(
@@ -152,13 +189,4 @@ impl Core {
             Hit::Band(id, edges)
         }
     }
-}
-
-fn surface_of_popup(
-    popup: &PopupView,
-    point: Point<f64, Logical>,
-) -> Option<(WlSurface, Point<f64, Logical>)> {
-    let origin = popup.origin.to_f64();
-    under_from_surface_tree(&popup.surface, point - origin, (0, 0), WindowSurfaceType::ALL)
-        .map(|(surface, at)| (surface, at.to_f64() + origin))
 }

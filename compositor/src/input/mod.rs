@@ -10,7 +10,7 @@ pub mod hit;
 mod keyboard;
 mod pen;
 mod pointer;
-mod recent;
+mod seen;
 mod touch;
 
 use std::collections::BTreeMap;
@@ -105,9 +105,6 @@ pub struct Input {
     last_label: Option<(WindowId, Duration)>,
     /// The VM whose client has the pointer, and the surface.
     hover: Option<(VmName, WlSurface)>,
-    /// The VM whose pixels are under the pointer, and since when if they came there without the pointer moving.
-    under: Option<VmName>,
-    under_since: Option<Duration>,
     /// Set when something under the pointer may have changed.
     pub refresh_pointer: bool,
     /// Set when seats must learn about a new keyboard focus.
@@ -122,8 +119,8 @@ pub struct Input {
     pub(crate) touches: touch::Touches,
     /// The pen that is near.
     pub(crate) pens: pen::Pens,
-    /// What lay where before they came.
-    recent: recent::Recent,
+    /// What was drawn where.
+    seen: seen::Seen,
 }
 
 impl Input {
@@ -143,8 +140,6 @@ impl Input {
             drag: Drag::None,
             last_label: None,
             hover: None,
-            under: None,
-            under_since: None,
             refresh_pointer: false,
             refresh_focus: false,
             effects: Vec::new(),
@@ -152,7 +147,7 @@ impl Input {
             changes: Vec::new(),
             touches: touch::Touches::default(),
             pens: pen::Pens::default(),
-            recent: recent::Recent::default(),
+            seen: seen::Seen::default(),
         }
     }
 

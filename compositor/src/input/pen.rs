@@ -336,7 +336,7 @@ impl State {
                 surface: Some((surface, origin)),
                 ..
             } if *surface == near => {
-                if self.too_fresh(&hit) {
+                if self.unseen(&hit, at) {
                     return Held::Nobody;
                 }
                 self.approach(*window, Some(surface));

@@ -22,9 +22,6 @@ pub(super) const BTN_MIDDLE: u32 = 0x112;
 /// Two presses within this time are a double click.
 const DOUBLE_CLICK: Duration = Duration::from_millis(400);
 
-/// For a VM that the policy no longer knows.
-const DEFAULT_CLICK_GUARD: Duration = Duration::from_millis(300);
-
 impl State {
     pub(super) fn motion(&mut self, to: Point<f64, Logical>) {
         let to = self.core.outputs.nearest(to);
@@ -56,12 +53,10 @@ impl State {
         }
     }
 
-    /// The user moved the pointer, or what stands for it, to a place. What is there is what the user wants.
+    /// The user moved the pointer, or what stands for it, to a place.
     pub(super) fn pointer_is_at(&mut self, to: Point<f64, Logical>) {
         self.core.input.pointer = to;
         self.core.input.pointer_seen = true;
-        self.core.input.under = self.core.owner_at(to);
-        self.core.input.under_since = None;
         self.core.render.schedule();
     }
 
@@ -126,6 +121,22 @@ impl State {
         }
     }
 
+    /// The user turns the wheel where the pointer rests: what is hit there hears of the pointer first, if it has not.
+    fn deliver_motion_if_new(&mut self, hit: &Hit) {
+        if hit.surface() != self.core.input.hover.as_ref().map(|(_, surface)| surface) {
+            self.deliver_motion();
+        }
+    }
+
+    /// Tells whoever has the pointer where it is, and nobody else.
+    pub(super) fn tell_place(&mut self) {
+        let hit = self.core.hit(self.core.input.pointer);
+        let has_it = hit.surface() == self.core.input.hover.as_ref().map(|(_, surface)| surface);
+        if has_it || !self.core.input.buttons.is_empty() {
+            self.deliver_motion();
+        }
+    }
+
     /// Whether a motion goes out now. Where the pointer comes to another surface, it does.
     fn is_told_now(&mut self, vm: &VmName, to: Option<&WlSurface>) -> bool {
         let pointer = self.core.vms.get(vm).and_then(|vm| vm.seat.get_pointer());
@@ -176,28 +187,35 @@ impl State {
     }
 
     /// Something under the pointer may have moved, come or gone.
+    ///
+    /// A client that loses the pointer by that is told. What came there without the user learns of the pointer when it
+    /// moves: until then it would only learn where it rests.
     pub fn refresh_pointer(&mut self) {
-        if !std::mem::take(&mut self.core.input.refresh_pointer) || !self.core.input.pointer_seen {
+        if !std::mem::take(&mut self.core.input.refresh_pointer)
+            || !self.core.input.pointer_seen
+            || !matches!(self.core.input.drag, Drag::None)
+        {
             return;
         }
-        let owner = self.core.owner_at(self.core.input.pointer);
-        if owner != self.core.input.under {
-            self.core.input.under = owner;
-            self.core.input.under_since = Some(self.core.clock.now());
-        }
-        if !matches!(self.core.input.drag, Drag::None) {
-            return;
-        }
-        let now = match self.core.hit(self.core.input.pointer) {
+        let at = self.core.input.pointer;
+        let hit = self.core.hit(at);
+        let now = match &hit {
             Hit::Content {
                 vm,
                 surface: Some((surface, _)),
                 ..
-            } => Some((vm, surface)),
+            } => Some((vm.clone(), surface.clone())),
             _ => None,
         };
-        if now != self.core.input.hover {
+        if now == self.core.input.hover {
+            return;
+        }
+        let same_vm = now.as_ref().map(|(vm, _)| vm) == self.core.input.hovered_vm();
+        if same_vm || self.core.is_put_by_user(&hit, at) {
             self.deliver_motion();
+        } else {
+            self.hover_frame();
+            self.leave_pointer();
         }
     }
 
@@ -237,15 +255,15 @@ impl State {
             }
             return;
         }
+        if matches!(hit, Hit::Notice) || self.unseen(&hit, self.core.input.pointer) {
+            self.core.input.drag = Drag::Swallow;
+            return;
+        }
         let Some(id) = hit.window() else {
             self.break_popup_grabs();
             self.set_focus(None);
             return;
         };
-        if self.too_fresh(&hit) {
-            self.core.input.drag = Drag::Swallow;
-            return;
-        }
         let popup = matches!(hit, Hit::Band(_, edges) if edges.is_empty());
         let same_vm_grab = matches!(&hit, Hit::Content { vm, .. } if self.has_popup_grab(vm));
         if !same_vm_grab && !popup {
@@ -269,7 +287,7 @@ impl State {
             Hit::Band(id, edges) if button == BTN_LEFT && !edges.is_empty() => {
                 self.start_drag(id, Some(edges))
             }
-            Hit::Label(_) | Hit::Button(..) | Hit::Band(..) | Hit::Desktop => {
+            Hit::Label(_) | Hit::Button(..) | Hit::Band(..) | Hit::Desktop | Hit::Notice => {
                 self.core.input.drag = Drag::Swallow
             }
         }
@@ -373,6 +391,16 @@ impl State {
     }
 
     pub(super) fn scroll(&mut self, axis: Axis, source: AxisSource, distance: f64, v120: Option<f64>) {
+        // While a button is held, its holder has the pointer; else the wheel goes where it turns.
+        if self.core.input.buttons.is_empty() {
+            let at = self.core.input.pointer;
+            let hit = self.core.hit(at);
+            if self.unseen(&hit, at) {
+                return;
+            }
+            self.core.input.pointer_seen = true;
+            self.deliver_motion_if_new(&hit);
+        }
         let vm = self.core.input.hover.as_ref().map(|(vm, _)| vm.clone());
         if let Some(vm) = &vm {
             self.catch_up(vm);
@@ -399,32 +427,10 @@ impl State {
         pointer.frame(self);
     }
 
-    /// A window of another VM that appeared under the pointer a moment ago gets no click yet.
-    pub(super) fn too_fresh(&self, hit: &Hit) -> bool {
-        let Some(window) = hit.window().and_then(|id| self.core.windows.get(id)) else {
-            return false;
-        };
-        if self.has_keyboard(&window.vm) {
-            return false;
-        }
-        let guard = self.click_guard(&window.vm);
-        // Its window has just appeared, or its pixels came under a pointer that did not move: grown, or a popup.
-        [window.mapped, self.core.input.under_since]
-            .into_iter()
-            .flatten()
-            .any(|at| self.core.clock.now().saturating_sub(at) < guard)
-    }
-
     /// Whether a window of this VM has the keyboard.
     pub(super) fn has_keyboard(&self, vm: &VmName) -> bool {
         let holder = self.core.input.focus.and_then(|id| self.core.windows.get(id));
         holder.is_some_and(|holder| holder.vm == *vm)
-    }
-
-    /// How long a VM's window must have been somewhere before it gets a click there.
-    pub(super) fn click_guard(&self, vm: &VmName) -> Duration {
-        let settings = self.core.settings(vm);
-        settings.map_or(DEFAULT_CLICK_GUARD, |vm| vm.rules.focus.click_guard)
     }
 
     /// The corner or edge of a window nearest to the pointer, for resizing with the modifier.

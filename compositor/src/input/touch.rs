@@ -154,7 +154,7 @@ impl State {
         let owner = if self.core.input.touches.fingers.is_empty() && self.core.input.buttons.is_empty() {
             self.first_finger(at, hit)
         } else {
-            self.further_finger(hit)
+            self.further_finger(at, hit)
         };
         if let Owner::Client {
             vm, surface, slot, ..
@@ -182,7 +182,7 @@ impl State {
 
     /// Whose a finger is that comes down alone. Does what a press there does besides.
     fn first_finger(&mut self, at: Point<f64, Logical>, hit: Hit) -> Owner {
-        if hit.window().is_some_and(|id| self.came_under_finger(id, at)) {
+        if self.unseen(&hit, at) {
             return Owner::Nobody;
         }
         match hit {
@@ -210,7 +210,10 @@ impl State {
     }
 
     /// Whose a finger is that comes down beside others, or while a button is held.
-    fn further_finger(&self, hit: Hit) -> Owner {
+    fn further_finger(&self, at: Point<f64, Logical>, hit: Hit) -> Owner {
+        if self.unseen(&hit, at) {
+            return Owner::Nobody;
+        }
         let holder = self.core.input.touches.holder();
         match hit {
             Hit::Content {
@@ -225,19 +228,6 @@ impl State {
             },
             _ => Owner::Nobody,
         }
-    }
-
-    /// Whether another VM's window came under the finger a moment ago.
-    fn came_under_finger(&mut self, id: WindowId, at: Point<f64, Logical>) -> bool {
-        let window = self.core.windows.get(id);
-        let Some((vm, mapped)) = window.map(|window| (window.vm.clone(), window.mapped)) else {
-            return false;
-        };
-        if self.has_keyboard(&vm) {
-            return false;
-        }
-        let (guard, now) = (self.click_guard(&vm), self.core.clock.now());
-        mapped.is_some_and(|at| now.saturating_sub(at) < guard) || self.core.came_there(at, &vm, guard)
     }
 
     fn finger_moves(&mut self, number: u32, at: Point<f64, Logical>) {

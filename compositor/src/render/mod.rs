@@ -24,7 +24,7 @@ use heraldry_decorations::Style;
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::Color32F;
 use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
-use smithay::utils::{Physical, Size, Transform};
+use smithay::utils::{Logical, Physical, Rectangle, Size, Transform};
 use wayland_server::backend::ObjectId;
 
 use self::frames::FrameCache;
@@ -142,11 +142,20 @@ impl Render {
         self.dirty = true;
     }
 
-    /// The notice's bitmap and size, drawn when first needed.
-    fn notice(&mut self, scale: f64) -> Option<(MemoryRenderBuffer, Size<i32, Physical>)> {
+    /// Where the notice lies on a screen of this size: at the bottom, in the middle. `None` until it is drawn there.
+    #[must_use]
+    pub fn notice_place(&self, screen: Size<i32, Logical>, scale: f64) -> Option<Rectangle<i32, Physical>> {
+        let (_, size) = self.notice.as_ref()?.drawn.get(scale)?;
+        let screen = geometry::pixels(Rectangle::from_size(screen), scale).size;
+        let corner = ((screen.w - size.w) / 2, screen.h - size.h);
+        Some(Rectangle::new(corner.into(), *size))
+    }
+
+    /// The notice's bitmap, drawn when first needed.
+    fn notice(&mut self, scale: f64) -> Option<MemoryRenderBuffer> {
         let style = self.style(scale);
         let Notice { text, drawn } = self.notice.as_mut()?;
-        let (buffer, size) = drawn.get_or_insert_with(scale, || {
+        let (buffer, _) = drawn.get_or_insert_with(scale, || {
             let picture = heraldry_decorations::notice(text, &style);
             let signed = |value: u32| i32::try_from(value).unwrap_or(0);
             let size = Size::from((signed(picture.size.0), signed(picture.size.1)));
@@ -160,7 +169,7 @@ impl Render {
             );
             (buffer, size)
         });
-        Some((buffer.clone(), *size))
+        Some(buffer.clone())
     }
 
     /// Asks for a frame: something may look different, or a client waits for its callback.

@@ -34,6 +34,14 @@ impl<T> PerScale<T> {
         &mut self.values[index].1
     }
 
+    /// The value for `scale`, if it was made.
+    pub fn get(&self, scale: f64) -> Option<&T> {
+        let mut values = self.values.iter();
+        values
+            .find(|(known, _)| known.to_bits() == scale.to_bits())
+            .map(|(_, value)| value)
+    }
+
     /// Forgets all values.
     pub fn clear(&mut self) {
         self.values.clear();

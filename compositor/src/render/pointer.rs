@@ -67,7 +67,7 @@ pub(super) fn shape(core: &Core) -> Option<Shape> {
     match core.hit(core.input.pointer) {
         Hit::Band(_, edges) if !edges.is_empty() => Some(resize(edges)),
         Hit::Button(..) => Some(Shape::Hand),
-        Hit::Band(..) | Hit::Label(_) | Hit::Desktop => Some(Shape::Arrow),
+        Hit::Band(..) | Hit::Label(_) | Hit::Desktop | Hit::Notice => Some(Shape::Arrow),
         Hit::Content { vm, .. } if core.input.hovered_vm() == Some(&vm) => {
             match core.vms.get(&vm).map(|vm| &vm.cursor) {
                 Some(CursorImageStatus::Hidden) => None,

@@ -210,12 +210,12 @@ impl<R: Painter> Builder<'_, R> {
 
     /// The compositor's own notice, at the bottom of the screen.
     fn notice(&mut self, core: &mut Core) {
-        let Some((buffer, size)) = core.render.notice(self.style.scale) else {
+        let Some(buffer) = core.render.notice(self.style.scale) else {
             return;
         };
-        let screen = pixels(Rectangle::from_size(self.screen.size), self.style.scale).size;
-        let at = Point::from(((screen.w - size.w) / 2, screen.h - size.h));
-        self.bitmap(&buffer, Rectangle::new(at, size), Kind::Unspecified);
+        if let Some(place) = core.render.notice_place(self.screen.size, self.style.scale) {
+            self.bitmap(&buffer, place, Kind::Unspecified);
+        }
     }
 
     /// One of our own bitmaps that may be missing if it cannot be uploaded: it guards nothing.

@@ -8,6 +8,7 @@ mod configures;
 mod drawing;
 mod focus;
 mod frames;
+mod guard;
 mod pen;
 mod pixels;
 mod pressure;

@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the user does at a place goes to the VM that was seen there, whatever made another one appear.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use heraldry_compositor::input::{Axes, Event, Stroke, Touch};
+use heraldry_tests::colour::Colour;
+use heraldry_tests::colour::key::{CYAN, MAGENTA, YELLOW};
+use heraldry_tests::fixture::{ClientId, Fixture, LEFT, Setup, Window};
+use proptest::prelude::*;
+use smithay::backend::input::{Axis, AxisSource};
+
+/// A little less than the guard.
+const SHORT: Duration = Duration::from_millis(250);
+const LONG: Duration = Duration::from_secs(10);
+
+/// Every way to do something at a place, after the pointer has moved there by a pixel.
+#[derive(Debug, Clone, Copy)]
+enum Hand {
+    Click,
+    Wheel,
+    Tap,
+    Pen,
+}
+
+const HANDS: [Hand; 4] = [Hand::Click, Hand::Wheel, Hand::Tap, Hand::Pen];
+
+fn act(fixture: &mut Fixture, hand: Hand, (x, y): (f64, f64)) {
+    match hand {
+        Hand::Click => fixture.click(x, y),
+        Hand::Wheel => {
+            fixture.motion(x, y);
+            let wheel = Event::Scroll(Axis::Vertical, AxisSource::Wheel, 15.0, Some(120.0));
+            fixture.state.input(wheel);
+            fixture.settle();
+        }
+        Hand::Tap => {
+            fixture.touch(Touch::Down(0, (x, y).into()));
+            fixture.touch(Touch::Up(0));
+        }
+        Hand::Pen => {
+            fixture.pen((x, y), Axes::default(), Stroke::Hover);
+            fixture.pen((x, y), Axes::default(), Stroke::Down);
+            fixture.pen((x, y), Axes::default(), Stroke::Up);
+            fixture.pen((x, y), Axes::default(), Stroke::Away);
+        }
+    }
+    fixture.settle();
+}
+
+/// What was done to a client, without where the pointer is.
+fn done_to(log: &str) -> bool {
+    let words = ["button", "axis", "finger", "pen down", "keyboard enters"];
+    words.iter().any(|word| log.contains(word))
+}
+
+/// A client of each of two VMs that takes touches and pens.
+fn two_vms() -> (Fixture, [ClientId; 2]) {
+    let mut fixture = Fixture::new(&Setup {
+        pixels: false,
+        ..Setup::default()
+    });
+    fixture.offer_touch(true);
+    fixture.offer_pen(true);
+    let clients = ["work", "untrusted"].map(|vm| fixture.add_client(vm));
+    for client in clients {
+        let _seat = fixture.client(client).take_pens();
+    }
+    fixture.settle();
+    (fixture, clients)
+}
+
+/// A window at a place, which has been there for long.
+fn settled(fixture: &mut Fixture, client: ClientId, at: (i32, i32), size: (i32, i32)) -> Window {
+    let window = fixture.window(client, size, MAGENTA);
+    fixture.state.core.windows.layout.move_to(window.id, at.into());
+    fixture.state.core.render.schedule();
+    fixture.state.core.input.refresh_pointer = true;
+    fixture.advance(LONG);
+    window
+}
+
+fn nobody_got_it(fixture: &mut Fixture, clients: [ClientId; 2], what: impl std::fmt::Debug) {
+    for client in clients {
+        let log = fixture.log(client);
+        assert!(!done_to(&log), "{what:?}: {log}");
+    }
+}
+
+#[test]
+fn a_window_that_grew_gets_nothing_by_a_pixel_of_motion() {
+    for hand in HANDS {
+        let (mut fixture, [work, untrusted]) = two_vms();
+        settled(&mut fixture, work, (200, 200), (400, 300));
+        let small = settled(&mut fixture, untrusted, (20, 40), (48, 24));
+        // The one that grows lies above.
+        fixture.focus(&small);
+        fixture.motion(400.0, 300.0);
+        fixture.advance(LONG);
+        fixture.draw(&small, (1200, 700), CYAN);
+        fixture.advance(Duration::from_millis(23));
+        fixture.log(work);
+        fixture.log(untrusted);
+        act(&mut fixture, hand, (401.0, 300.0));
+        nobody_got_it(&mut fixture, [work, untrusted], hand);
+        fixture.advance(LONG);
+        act(&mut fixture, hand, (402.0, 300.0));
+        assert!(done_to(&fixture.log(untrusted)), "{hand:?}: it is seen now");
+    }
+}
+
+#[test]
+fn what_a_vanished_window_covered_gets_nothing_by_the_next_click() {
+    for hand in HANDS {
+        let (mut fixture, [work, untrusted]) = two_vms();
+        settled(&mut fixture, work, (200, 200), (400, 300));
+        let above = settled(&mut fixture, untrusted, (200, 200), (400, 300));
+        act(&mut fixture, Hand::Click, (400.0, 300.0));
+        fixture.advance(Duration::from_millis(20));
+        above.surface.attach(None, 0, 0);
+        above.surface.commit();
+        fixture.settle();
+        fixture.advance(SHORT);
+        fixture.log(work);
+        act(&mut fixture, hand, (401.0, 300.0));
+        nobody_got_it(&mut fixture, [work, work], hand);
+        fixture.advance(LONG);
+        act(&mut fixture, hand, (402.0, 300.0));
+        assert!(done_to(&fixture.log(work)), "{hand:?}: it is seen now");
+    }
+}
+
+#[test]
+fn what_the_user_raised_gets_the_click_at_once() {
+    for hand in HANDS {
+        let (mut fixture, [work, untrusted]) = two_vms();
+        let below = settled(&mut fixture, work, (200, 200), (400, 300));
+        settled(&mut fixture, untrusted, (250, 250), (400, 300));
+        fixture.motion(400.0, 300.0);
+        fixture.focus(&below);
+        fixture.log(work);
+        act(&mut fixture, hand, (401.0, 300.0));
+        assert!(done_to(&fixture.log(work)), "{hand:?}");
+    }
+}
+
+#[test]
+fn a_popup_of_the_focused_vm_over_another_vm_s_window_waits_too() {
+    let (mut fixture, [work, untrusted]) = two_vms();
+    settled(&mut fixture, work, (400, 200), (400, 300));
+    let small = settled(&mut fixture, untrusted, (100, 200), (200, 100));
+    fixture.focus(&small);
+    fixture.advance(LONG);
+    let anchor = heraldry_tests::colour::Area {
+        x: 190,
+        y: 10,
+        w: 1,
+        h: 1,
+    };
+    fixture.popup(&small, anchor, (300, 200), YELLOW);
+    fixture.log(untrusted);
+    act(&mut fixture, Hand::Click, (450.0, 300.0));
+    nobody_got_it(&mut fixture, [work, untrusted], "over another window");
+    // Over nothing it is what the user opened.
+    act(&mut fixture, Hand::Click, (350.0, 300.0));
+    assert!(done_to(&fixture.log(untrusted)));
+}
+
+#[test]
+fn a_click_on_our_notice_reaches_nobody_below() {
+    let mut fixture = Fixture::default();
+    let client = fixture.add_client("work");
+    let window = settled(&mut fixture, client, (10, 60), (1200, 730));
+    fixture.focus(&window);
+    fixture.state.core.render.show_notice("VM untrusted is PAUSED");
+    fixture.advance(LONG);
+    fixture.log(client);
+    for hand in [Hand::Click, Hand::Wheel] {
+        act(&mut fixture, hand, (640.0, 785.0));
+        assert!(!done_to(&fixture.log(client)), "{hand:?}");
+    }
+    assert_eq!(
+        fixture.state.core.input.focus(),
+        Some(window.id),
+        "and moves no focus"
+    );
+    fixture.state.core.render.hide_notice("VM untrusted is PAUSED");
+    fixture.advance(LONG);
+    act(&mut fixture, Hand::Click, (640.0, 785.0));
+    assert!(done_to(&fixture.log(client)));
+}
+
+#[test]
+fn a_window_that_comes_under_a_resting_pointer_does_not_learn_where_it_rests() {
+    let (mut fixture, [work, untrusted]) = two_vms();
+    fixture.motion(640.0, 400.0);
+    fixture.log(work);
+    let window = settled(&mut fixture, untrusted, (400, 200), (600, 400));
+    fixture.log(untrusted);
+    fixture.draw(&window, (601, 400), CYAN);
+    fixture.advance(LONG);
+    assert_eq!(fixture.log(untrusted), "");
+    fixture.motion(641.0, 400.0);
+    assert_eq!(fixture.log(untrusted), "pointer enters w1 241,200");
+    // Who loses it is told, and what is below hears nothing.
+    settled(&mut fixture, work, (400, 200), (600, 400));
+    assert_eq!(fixture.log(untrusted), "pointer leaves w1");
+    assert_eq!(fixture.log(work), "");
+}
+
+/// What happens to windows and by the user's hand.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Map(usize, (i32, i32)),
+    Grow(usize, (i32, i32)),
+    Vanish(usize),
+    Raise(usize),
+    Drag(usize, (i32, i32)),
+    Wait(u64),
+    Hand(Hand, (i32, i32)),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let size = || (40..280_i32, 30..180_i32);
+    let place = || (4..316_i32, 4..196_i32);
+    prop_oneof![
+        2 => (0..3_usize, size()).prop_map(|(vm, size)| Step::Map(vm, size)),
+        2 => (0..6_usize, size()).prop_map(|(window, size)| Step::Grow(window, size)),
+        1 => (0..6_usize).prop_map(Step::Vanish),
+        1 => (0..6_usize).prop_map(Step::Raise),
+        1 => (0..6_usize, place()).prop_map(|(window, to)| Step::Drag(window, to)),
+        3 => (5..200_u64).prop_map(Step::Wait),
+        6 => ((0..4_usize).prop_map(|hand| HANDS[hand]), place()).prop_map(|(hand, at)| Step::Hand(hand, at)),
+    ]
+}
+
+const COLOURS: [Colour; 3] = [MAGENTA, CYAN, YELLOW];
+const GUARD: Duration = Duration::from_millis(300);
+
+/// A small screen, a client of each of three VMs, and what was drawn in the last moments.
+struct World {
+    fixture: Fixture,
+    clients: [ClientId; 3],
+    windows: Vec<(usize, Window)>,
+    drawn: VecDeque<(Duration, heraldry_tests::colour::Pixels)>,
+    user_acted: Option<Duration>,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut fixture = Fixture::new(&Setup {
+            size: (320, 200),
+            ..Setup::default()
+        });
+        fixture.offer_touch(true);
+        fixture.offer_pen(true);
+        let clients = ["work", "personal", "untrusted"].map(|vm| fixture.add_client(vm));
+        for client in clients {
+            let _seat = fixture.client(client).take_pens();
+        }
+        fixture.settle();
+        Self {
+            fixture,
+            clients,
+            windows: Vec::new(),
+            drawn: VecDeque::new(),
+            user_acted: None,
+        }
+    }
+
+    /// Lets time pass frame by frame, and looks at each.
+    fn pass(&mut self, time: u64) {
+        let end = self.fixture.state.core.clock.now() + Duration::from_millis(time);
+        while self.fixture.state.core.clock.now() < end {
+            self.fixture.advance(Duration::from_millis(17));
+            let now = self.fixture.state.core.clock.now();
+            let picture = self.fixture.picture();
+            self.drawn.push_back((now, picture));
+            while self.drawn.len() > 40 {
+                self.drawn.pop_front();
+            }
+        }
+    }
+
+    /// The user put a window somewhere: what was drawn before says nothing of what the user means.
+    fn acted(&mut self) {
+        self.user_acted = Some(self.fixture.state.core.clock.now());
+    }
+
+    fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
+        let alive = |world: &Self, window: usize| world.windows.get(window).cloned();
+        match step {
+            Step::Map(vm, size) if self.windows.len() < 6 => {
+                let window = self.fixture.toplevel(self.clients[vm]);
+                self.fixture.draw(&window, size, COLOURS[vm]);
+                self.windows.push((vm, window));
+            }
+            Step::Map(..) => {}
+            Step::Grow(window, size) => {
+                if let Some((vm, window)) = alive(self, window) {
+                    self.fixture.draw(&window, size, COLOURS[vm]);
+                }
+            }
+            Step::Vanish(window) => {
+                if let Some((_, gone)) = alive(self, window) {
+                    gone.toplevel.destroy();
+                    gone.xdg.destroy();
+                    gone.surface.destroy();
+                    self.windows.remove(window);
+                    self.fixture.settle();
+                }
+            }
+            Step::Raise(window) => {
+                if let Some((_, window)) = alive(self, window) {
+                    self.fixture.focus(&window);
+                    self.acted();
+                }
+            }
+            Step::Drag(window, (x, y)) => {
+                if let Some((_, window)) = alive(self, window) {
+                    // By its label, which may lie under another window: then that one is raised or nothing happens.
+                    let content = self.fixture.content(&window);
+                    let label = (f64::from(content.x + content.w / 2), f64::from(content.y - 8));
+                    self.fixture.motion(label.0, label.1);
+                    self.fixture.button(LEFT, true);
+                    self.fixture.motion(x.into(), y.into());
+                    self.fixture.button(LEFT, false);
+                    self.acted();
+                }
+            }
+            Step::Wait(time) => self.pass(time),
+            Step::Hand(hand, at) => self.judge(hand, at)?,
+        }
+        Ok(())
+    }
+
+    /// Does something at a place; who got it was seen there, in every picture of the guard's time.
+    fn judge(&mut self, hand: Hand, at: (i32, i32)) -> Result<(), TestCaseError> {
+        for client in self.clients {
+            self.fixture.log(client);
+        }
+        act(&mut self.fixture, hand, (at.0.into(), at.1.into()));
+        let now = self.fixture.state.core.clock.now();
+        for vm in 0..3 {
+            let log = self.fixture.log(self.clients[vm]);
+            if !done_to(&log) {
+                continue;
+            }
+            let since = now.saturating_sub(GUARD).max(self.user_acted.unwrap_or_default());
+            let pictures = self.drawn.iter().filter(|(drawn, _)| *drawn > since);
+            for (drawn, picture) in pictures {
+                let seen = picture.at(at.0, at.1);
+                let other = (0..3).find(|other| *other != vm && COLOURS[*other] == seen);
+                prop_assert_eq!(
+                    other,
+                    None,
+                    "VM {} got {:?} at {:?}, where another VM was seen {:?} before: {}",
+                    vm,
+                    hand,
+                    at,
+                    now.saturating_sub(*drawn),
+                    log
+                );
+            }
+        }
+        // A click may have raised what it was on.
+        self.acted();
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_hand_reaches_another_vm_than_the_one_that_was_seen(steps in proptest::collection::vec(step(), 10..50)) {
+        let mut world = World::new();
+        world.pass(400);
+        for step in steps {
+            world.step(step)?;
+        }
+    }
+}
