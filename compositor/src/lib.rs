@@ -22,6 +22,7 @@ pub mod presence;
 pub mod render;
 pub mod run;
 pub mod sandbox;
+pub mod stacking;
 pub mod state;
 pub mod tick;
 pub mod vm;

@@ -28,6 +28,7 @@ use crate::input::Input;
 use crate::layout::{Insets, Layout};
 use crate::outputs::{Outputs, Setup};
 use crate::render::Render;
+use crate::stacking::Announcements;
 use crate::state::{Core, State};
 use crate::tick::Pacer;
 use crate::vm::pause::PauseReason;
@@ -174,6 +175,7 @@ pub fn assemble(
             marks_armed: false,
             config_path: None,
             fallback_notice: None,
+            announcements: Announcements::default(),
             stopping: false,
         },
     };

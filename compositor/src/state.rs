@@ -20,6 +20,7 @@ use crate::input::Input;
 use crate::layout::WindowId;
 use crate::outputs::Outputs;
 use crate::render::Render;
+use crate::stacking::Announcements;
 use crate::tick::Pacer;
 use crate::vm::Vms;
 use crate::vm::link::Link;
@@ -86,6 +87,8 @@ pub struct Core {
     pub maps_due: Option<std::time::Duration>,
     /// A timer runs that looks at the marks of throttled VMs.
     pub marks_armed: bool,
+    /// What notices say of VMs for a moment.
+    pub announcements: Announcements,
     /// Set when the loop must end.
     pub stopping: bool,
 }

@@ -53,6 +53,7 @@ impl State {
             self.perform(effect);
         }
         self.settle_focus();
+        self.core.end_announcements();
         self.apply_focus();
         let focus = self.core.input.focus();
         self.core.send_configures(focus);

@@ -51,6 +51,10 @@ pub struct Window {
     pub hover: Option<heraldry_decorations::Button>,
     /// Whether the user is dragging one of its edges.
     pub resizing: bool,
+    /// It came or grew while another VM or nobody had the keyboard, and the user has not raised it since.
+    pub uninvited: bool,
+    /// It came up below others, and its label says so until the user raises it.
+    pub wants_attention: bool,
 }
 
 /// All windows.
@@ -92,6 +96,8 @@ impl Windows {
                 frame: PerScale::default(),
                 hover: None,
                 resizing: false,
+                uninvited: false,
+                wants_attention: false,
             },
         );
         id

@@ -132,6 +132,8 @@ pub fn keys() -> Keys {
         fullscreen: chord(SUPER, "f"),
         next_window: chord(ALT, "Tab"),
         previous_window: chord(Modifiers { shift: true, ..ALT }, "Tab"),
+        hide_vm: chord(SUPER, "Escape"),
+        show_vm: chord(Modifiers { shift: true, ..SUPER }, "Escape"),
         quit: chord(Modifiers { shift: true, ..SUPER }, "e"),
         reboot: chord(
             Modifiers {

@@ -78,6 +78,10 @@ pub struct Keys {
     pub next_window: KeyChord,
     /// Focuses the previous window.
     pub previous_window: KeyChord,
+    /// Pauses and hides the VM under the pointer.
+    pub hide_vm: KeyChord,
+    /// Brings back the VM that was hidden last.
+    pub show_vm: KeyChord,
     /// Ends the compositor.
     pub quit: KeyChord,
     /// Starts the machine anew.
@@ -91,7 +95,7 @@ pub struct Keys {
 impl Keys {
     /// Every chord with the name of its node.
     #[must_use]
-    pub fn chords(&self) -> [(&'static str, &KeyChord); 9] {
+    pub fn chords(&self) -> [(&'static str, &KeyChord); 11] {
         [
             ("close", &self.close),
             ("maximize", &self.maximize),
@@ -99,6 +103,8 @@ impl Keys {
             ("fullscreen", &self.fullscreen),
             ("next-window", &self.next_window),
             ("previous-window", &self.previous_window),
+            ("hide-vm", &self.hide_vm),
+            ("show-vm", &self.show_vm),
             ("quit", &self.quit),
             ("reboot", &self.reboot),
             ("power-off", &self.power_off),

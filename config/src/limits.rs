@@ -87,6 +87,8 @@ limits! {
         "Each popup has a frame; nested menus use a handful.";
     popup_coverage "popup-coverage" = 60 in 1..100 "percent of the output":
         "Popups appear where the client says, so many of them could tile the screen like a fake desktop.";
+    window_coverage "window-coverage" = 50 in 1..100 "percent of the screen":
+        "Windows that nobody asked for could bury those of others; beyond this they come up below all of these.";
     surfaces "surfaces" = 1024 in 1..65536 "surfaces":
         "The library frees the surfaces of a client in quadratic time: 1000 take 2 ms, 4000 take 18 ms.";
     tree_surfaces "tree-surfaces" = 256 in 1..4096 "surfaces in a tree":
@@ -163,6 +165,7 @@ impl Limits {
             toplevels: 8,
             popups: 8,
             popup_coverage: 25,
+            window_coverage: 25,
             surfaces: 512,
             objects: 8000,
             pool_mib: 256,

@@ -209,6 +209,16 @@ impl Label<'_> {
                     }
                 }
             }
+            // A pennon on its pole.
+            Badge::WantsYou => {
+                if let Some(pole) = Rect::from_xywh(x + sign * 0.1, y, sign * 0.16, sign) {
+                    path.push_rect(pole);
+                }
+                path.move_to(x + sign * 0.26, y);
+                path.line_to(x + sign, y + sign * 0.28);
+                path.line_to(x + sign * 0.26, y + sign * 0.56);
+                path.close();
+            }
             // An hourglass.
             Badge::Throttled => {
                 path.move_to(x, y);

@@ -81,13 +81,15 @@ pub enum Button {
     Minimize,
 }
 
-/// What the compositor has to say about a window's VM.
+/// What the compositor has to say about a window or its VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Badge {
     /// It wants so much that it is slowed down.
     Throttled,
     /// It is not served.
     Paused,
+    /// The window came up below others.
+    WantsYou,
 }
 
 impl Badge {
@@ -97,6 +99,7 @@ impl Badge {
         match self {
             Self::Throttled => "throttled",
             Self::Paused => "paused",
+            Self::WantsYou => "new",
         }
     }
 }

@@ -108,7 +108,9 @@ impl State {
             if fresh {
                 self.map(id);
             } else {
+                let before = self.core.windows.layout.outer(id);
                 self.core.windows.layout.committed(id, size);
+                self.core.stand(id, before);
             }
             if own {
                 self.update_limits(id, &toplevel);
@@ -151,6 +153,7 @@ impl State {
         }
         let near = self.core.input.pointer.to_i32_floor();
         self.core.windows.layout.add(id, size, near);
+        self.core.stand(id, None);
         self.core.input.mapped(id);
     }
 

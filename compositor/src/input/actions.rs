@@ -23,6 +23,10 @@ pub(super) enum Action {
     Switch {
         backward: bool,
     },
+    /// Pauses and hides the VM under the pointer.
+    HideVm,
+    /// Brings back the one that was hidden last.
+    ShowVm,
     Quit,
     /// Asks PID 1.
     Machine(crate::init::client::Request),
@@ -67,6 +71,8 @@ impl State {
                 info!("quit by key");
                 self.core.stopping = true;
             }
+            (Action::HideVm, _) => self.hide_vm(),
+            (Action::ShowVm, _) => self.show_vm(),
             (Action::Machine(request), _) => ask_init(request),
             (Action::Terminal(number), _) => self.change_vt(number),
             (Action::Switch { backward }, _) => self.switch(backward),
@@ -107,7 +113,9 @@ impl State {
                 self.start_drag(id, Some(edges));
             }
             Effect::SetMode(id, mode) => {
+                let before = self.core.windows.layout.outer(id);
                 self.core.windows.layout.set_mode(id, mode);
+                self.core.stand(id, before);
                 self.core.input.refresh_pointer = true;
             }
             Effect::Configure(id) => {
@@ -217,6 +225,8 @@ impl State {
             match change {
                 Change::Came(id) => {
                     if self.core.may_take_focus(id) {
+                        self.core.windows.layout.raise(id);
+                        self.core.invite(id);
                         self.set_focus(Some(id));
                     }
                 }
@@ -351,6 +361,12 @@ impl State {
 }
 
 impl Core {
+    /// Whether a window of this VM has the keyboard.
+    pub(crate) fn has_keyboard(&self, vm: &VmName) -> bool {
+        let holder = self.input.focus.and_then(|id| self.windows.get(id));
+        holder.is_some_and(|holder| holder.vm == *vm)
+    }
+
     /// Whether a window that has just appeared may take the keyboard: only from its own VM; from nobody if
     /// the user's configuration says so; never from another VM.
     fn may_take_focus(&self, id: WindowId) -> bool {

@@ -92,6 +92,8 @@ impl State {
             (&keys.fullscreen, Action::ToggleFullscreen),
             (&keys.next_window, Action::Switch { backward: false }),
             (&keys.previous_window, Action::Switch { backward: true }),
+            (&keys.hide_vm, Action::HideVm),
+            (&keys.show_vm, Action::ShowVm),
             (&keys.quit, Action::Quit),
             (&keys.reboot, Action::Machine(Request::Reboot)),
             (&keys.power_off, Action::Machine(Request::PowerOff)),

@@ -111,6 +111,8 @@ pub struct Input {
     pub refresh_focus: bool,
     /// What handlers ask for; [`crate::tick`] performs it.
     pub effects: Vec<Effect>,
+    /// VMs that were hidden by key, the last one last.
+    pub(crate) hidden: Vec<VmName>,
     /// Who answers.
     pub(crate) answering: answering::Answering,
     /// Windows that came or went since the last tick.
@@ -143,6 +145,7 @@ impl Input {
             refresh_pointer: false,
             refresh_focus: false,
             effects: Vec::new(),
+            hidden: Vec::new(),
             answering: answering::Answering::default(),
             changes: Vec::new(),
             touches: touch::Touches::default(),

@@ -427,12 +427,6 @@ impl State {
         pointer.frame(self);
     }
 
-    /// Whether a window of this VM has the keyboard.
-    pub(super) fn has_keyboard(&self, vm: &VmName) -> bool {
-        let holder = self.core.input.focus.and_then(|id| self.core.windows.get(id));
-        holder.is_some_and(|holder| holder.vm == *vm)
-    }
-
     /// The corner or edge of a window nearest to the pointer, for resizing with the modifier.
     fn nearest_edges(&self, id: WindowId) -> Edges {
         let Some(content) = self.core.windows.layout.content(id) else {

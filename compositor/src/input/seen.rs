@@ -161,6 +161,7 @@ impl Core {
 
     /// The user has put a window where it is now.
     pub(super) fn put_by_user(&mut self, id: WindowId) {
+        self.invite(id);
         if let Some(rect) = self.windows.layout.outer(id) {
             let now = self.clock.now();
             self.input.seen.put(id, rect, now);
@@ -226,7 +227,7 @@ impl State {
             .shown(place, &window.vm, window.id, now, guard)
         {
             Shown::Own => false,
-            Shown::Nothing => !self.has_keyboard(&window.vm),
+            Shown::Nothing => !self.core.has_keyboard(&window.vm),
             Shown::Another => true,
         }
     }

@@ -10,7 +10,7 @@ mod tests;
 
 mod place;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use smithay::utils::{Logical, Point, Rectangle, Size};
 
@@ -262,6 +262,18 @@ impl Layout {
             window.minimized = false;
             self.stack.retain(|other| *other != id);
             self.stack.push(id);
+        }
+    }
+
+    /// Puts a window right below the lowest of `others` that is above it, if one is.
+    pub fn put_below(&mut self, id: WindowId, others: &BTreeSet<WindowId>) {
+        let Some(from) = self.stack.iter().position(|other| *other == id) else {
+            return;
+        };
+        let lowest = self.stack.iter().position(|other| others.contains(other));
+        if let Some(to) = lowest.filter(|to| *to < from) {
+            self.stack.remove(from);
+            self.stack.insert(to, id);
         }
     }
 

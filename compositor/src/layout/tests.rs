@@ -29,6 +29,7 @@ enum Op {
     Add(u8, i32, i32, i32),
     Remove(u8),
     Raise(u8),
+    Below(u8, u8),
     Minimize(u8, bool),
     Mode(u8, u8),
     Limits(u8, i32, i32, i32, i32),
@@ -45,6 +46,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         (id.clone(), n.clone(), n.clone(), n.clone()).prop_map(|(i, w, h, x)| Op::Add(i, w, h, x)),
         id.clone().prop_map(Op::Remove),
         id.clone().prop_map(Op::Raise),
+        (id.clone(), 0..64u8).prop_map(|(i, others)| Op::Below(i, others)),
         (id.clone(), any::<bool>()).prop_map(|(i, b)| Op::Minimize(i, b)),
         (id.clone(), 0..3u8).prop_map(|(i, m)| Op::Mode(i, m)),
         (id.clone(), n.clone(), n.clone(), n.clone(), n.clone())
@@ -67,6 +69,21 @@ fn apply(layout: &mut Layout, op: &Op) {
         Op::Add(i, w, h, x) => layout.add(id(i), (w.max(0), h.max(0)).into(), (x, 0).into()),
         Op::Remove(i) => layout.remove(id(i)),
         Op::Raise(i) => layout.raise(id(i)),
+        Op::Below(i, others) => {
+            let others: BTreeSet<_> = (0..6)
+                .filter(|other| *other != i && others >> other & 1 == 1)
+                .map(id)
+                .collect();
+            layout.put_below(id(i), &others);
+            let above = layout.top_to_bottom().take_while(|other| *other != id(i));
+            let known = others.iter().filter(|other| layout.mode(**other).is_some());
+            if layout.mode(id(i)).is_some() {
+                assert_eq!(
+                    above.filter(|other| others.contains(other)).count(),
+                    known.count()
+                );
+            }
+        }
         Op::Minimize(i, m) => layout.set_minimized(id(i), m),
         Op::Mode(i, m) => {
             layout.set_mode(

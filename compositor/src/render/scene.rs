@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use heraldry_config::VmName;
-use heraldry_decorations::{Arms, FrameKind, FrameSpec, Style};
+use heraldry_decorations::{Arms, Badge, FrameKind, FrameSpec, Style};
 use smithay::backend::renderer::element::Kind;
 use smithay::backend::renderer::element::memory::{MemoryRenderBuffer, MemoryRenderBufferRenderElement};
 use smithay::utils::{Logical, Physical, Point, Rectangle};
@@ -160,7 +160,10 @@ impl<R: Painter> Builder<'_, R> {
         let Some(title_rule) = core.windows.get(id).map(|window| core.title_rule(&window.vm)) else {
             return;
         };
-        let badge = core.windows.get(id).and_then(|window| core.badge(&window.vm));
+        let badge = core.windows.get(id).and_then(|window| {
+            let new = window.wants_attention.then_some(Badge::WantsYou);
+            core.badge(&window.vm).or(new)
+        });
         let Some(content) = core.windows.layout.content(id) else {
             return;
         };

@@ -47,16 +47,16 @@ impl State {
         let Some(vm) = self.core.vms.get_mut(name) else {
             return false;
         };
-        if vm.paused.is_some() {
-            return true;
-        }
-        vm.paused = Some(reason);
-        warn!(vm = %name, reason = reason.as_str(), "VM paused");
-        if let Some(worker) = self.core.link.worker(name) {
-            worker.pause(true);
-        }
-        if let Some(text) = notice(name, reason) {
-            self.core.render.show_notice(&text);
+        let hide = hide && vm.hidden.is_none();
+        if vm.paused.is_none() {
+            vm.paused = Some(reason);
+            warn!(vm = %name, reason = reason.as_str(), "VM paused");
+            if let Some(worker) = self.core.link.worker(name) {
+                worker.pause(true);
+            }
+            if let Some(text) = notice(name, reason) {
+                self.core.render.show_notice(&text);
+            }
         }
         if hide {
             let shown: Vec<_> = self
@@ -87,6 +87,7 @@ impl State {
             return true;
         };
         let hidden = vm.hidden.take().unwrap_or_default();
+        self.core.input.hidden.retain(|hidden| hidden != name);
         info!(vm = %name, "VM resumed");
         if let Some(worker) = self.core.link.worker(name) {
             worker.pause(false);
@@ -102,6 +103,33 @@ impl State {
         self.core.input.refresh_pointer = true;
         self.core.render.schedule();
         true
+    }
+
+    /// The user wants a VM out of the way: the one under the pointer, or else the one that has the keyboard.
+    pub(crate) fn hide_vm(&mut self) {
+        let pointed = self.core.owner_at(self.core.input.pointer);
+        let pointed = pointed.filter(|_| self.core.input.pointer_seen);
+        let focused = self.core.input.focus().and_then(|id| self.core.windows.get(id));
+        let Some(name) = pointed.or_else(|| focused.map(|window| window.vm.clone())) else {
+            return;
+        };
+        if self.pause(&name, PauseReason::User, true) {
+            self.core.input.hidden.retain(|hidden| *hidden != name);
+            let text = format!(
+                "{} is paused and hidden; {} brings it back",
+                self.core.arms(&name).name,
+                self.core.policy.config().keys.show_vm
+            );
+            self.core.input.hidden.push(name.clone());
+            self.core.announce_always(&name, text);
+        }
+    }
+
+    /// The user wants the VM back that was hidden last.
+    pub(crate) fn show_vm(&mut self) {
+        if let Some(name) = self.core.input.hidden.pop() {
+            self.resume(&name);
+        }
     }
 
     /// A client of the VM broke a rule.

@@ -15,5 +15,6 @@ mod pressure;
 mod quotas;
 mod registry;
 mod screens;
+mod stacking;
 mod touch;
 mod walk;
