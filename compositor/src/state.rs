@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The compositor's state and its parts. No logic beyond putting them together.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use calloop::LoopHandle;
@@ -101,7 +102,7 @@ impl Core {
     }
 
     /// Brings every client's configure up to date. Returns the windows that were sent one.
-    pub fn send_configures(&mut self, focus: Option<WindowId>) -> Vec<WindowId> {
+    pub fn send_configures(&mut self, focus: Option<WindowId>) -> BTreeSet<WindowId> {
         let vms = &self.vms;
         let limit = |vm: &VmName| vms.get(vm).map_or(0, |vm| vm.limits.pending_configures);
         self.windows.send_configures(focus, limit)

@@ -49,14 +49,13 @@ impl State {
         self.core.popups.cleanup();
         self.end_dead_popup_grabs();
         self.end_unfounded_drags();
-        for effect in std::mem::take(&mut self.core.input.effects) {
+        for effect in self.core.input.effects.take() {
             self.perform(effect);
         }
         self.settle_focus();
         self.core.end_announcements();
         self.apply_focus();
-        let focus = self.core.input.focus();
-        self.core.send_configures(focus);
+        self.send_configures();
         self.refresh_pointer();
         if self.core.render.is_dirty() {
             self.core.update_presence();

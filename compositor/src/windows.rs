@@ -4,7 +4,7 @@
 //! The records hold what the protocol side knows; places and stacking are in [`crate::layout`]. A record exists from
 //! the toplevel's creation, it enters the layout when it first has content.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use heraldry_config::VmName;
@@ -159,8 +159,8 @@ impl Windows {
         &mut self,
         focus: Option<WindowId>,
         limit: impl Fn(&VmName) -> u64,
-    ) -> Vec<WindowId> {
-        let mut sent = Vec::new();
+    ) -> BTreeSet<WindowId> {
+        let mut sent = BTreeSet::new();
         for window in self.records.values() {
             if !window.toplevel.alive() || !window.toplevel.is_initial_configure_sent() {
                 continue;
@@ -183,7 +183,7 @@ impl Windows {
             });
             let room = pending_configures(window.toplevel.wl_surface()) < limit(&window.vm);
             if room && window.toplevel.send_pending_configure().is_some() {
-                sent.push(window.id);
+                sent.insert(window.id);
             }
         }
         sent

@@ -119,13 +119,7 @@ impl State {
                 self.core.input.refresh_pointer = true;
             }
             Effect::Configure(id) => {
-                let sent = self.core.send_configures(self.core.input.focus);
-                if let Some(window) = self.core.windows.get(id)
-                    && window.toplevel.is_initial_configure_sent()
-                    && !sent.contains(&id)
-                {
-                    window.toplevel.send_configure();
-                }
+                self.core.input.configures_due.insert(id);
             }
             Effect::Minimize(id) => {
                 self.core.windows.layout.set_minimized(id, true);
@@ -146,6 +140,20 @@ impl State {
             }
         }
         self.core.render.schedule();
+    }
+
+    /// Tells every client what has changed of its windows, once a turn; who was promised a configure gets one in any case.
+    pub(crate) fn send_configures(&mut self) {
+        let sent = self.core.send_configures(self.core.input.focus);
+        for id in std::mem::take(&mut self.core.input.configures_due) {
+            if let Some(window) = self.core.windows.get(id)
+                && window.toplevel.alive()
+                && window.toplevel.is_initial_configure_sent()
+                && !sent.contains(&id)
+            {
+                window.toplevel.send_configure();
+            }
+        }
     }
 
     /// Moves the keyboard. Seats learn of it in the tick.

@@ -6,6 +6,7 @@
 
 mod actions;
 pub mod answering;
+mod effects;
 pub mod hit;
 mod keyboard;
 mod pen;
@@ -13,7 +14,7 @@ mod pointer;
 mod seen;
 mod touch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use heraldry_config::VmName;
@@ -24,6 +25,7 @@ use smithay::utils::{Logical, Point, Rectangle};
 use wayland_server::protocol::wl_surface::WlSurface;
 
 pub use actions::Effect;
+pub use effects::Effects;
 pub use pen::{Axes, Pen, Stroke, Tool};
 pub use touch::Touch;
 
@@ -110,7 +112,9 @@ pub struct Input {
     /// Set when seats must learn about a new keyboard focus.
     pub refresh_focus: bool,
     /// What handlers ask for; [`crate::tick`] performs it.
-    pub effects: Vec<Effect>,
+    pub effects: Effects,
+    /// Windows whose client was promised a configure in this turn.
+    configures_due: BTreeSet<WindowId>,
     /// VMs that were hidden by key, the last one last.
     pub(crate) hidden: Vec<VmName>,
     /// Who answers.
@@ -144,7 +148,8 @@ impl Input {
             hover: None,
             refresh_pointer: false,
             refresh_focus: false,
-            effects: Vec::new(),
+            effects: Effects::default(),
+            configures_due: BTreeSet::new(),
             hidden: Vec::new(),
             answering: answering::Answering::default(),
             changes: Vec::new(),

@@ -120,3 +120,20 @@ fn decorations_are_the_servers_whatever_a_client_asks_for() {
     w1: kde decoration Server
     ");
 }
+
+#[test]
+fn a_thousand_wishes_in_a_turn_bring_one_configure() {
+    let mut fixture = blind();
+    let window = focused(&mut fixture, "work");
+    let before = fixture.frames();
+    for _ in 0..100 {
+        window.toplevel.set_maximized();
+        window.toplevel.unset_maximized();
+    }
+    window.toplevel.set_maximized();
+    let told = fixture.configures(&window);
+    // The client's messages may come in more than one piece.
+    assert!(told.lines().count() <= 4, "{told}");
+    assert!(told.ends_with("size 1268x764 [Activated Maximized]"), "{told}");
+    assert_eq!(fixture.frames(), before);
+}
