@@ -40,7 +40,7 @@ const CLOCK_MONOTONIC: u32 = 1;
 
 /// Globals that were taken off the registry and may still be bound. A client that binds one which is gone would be ended
 /// by the library, however late it has read of the removal.
-const RETIRED: usize = 64;
+const RETIRED: usize = 512;
 
 /// The configuration in force, readable from the registry filter, swapped whole on reload.
 #[derive(Debug, Clone)]
@@ -151,12 +151,14 @@ impl Globals {
 }
 
 impl Core {
-    /// Puts every screen on the registry that is not on it.
+    /// Puts every screen on the registry of every VM that does not have it yet.
     pub fn publish_outputs(&mut self) {
-        for screen in self.outputs.iter_mut() {
-            if screen.global.is_none() {
-                let global = screen.output().create_global::<State>(&self.display_handle);
-                screen.global = adopt(&self.display_handle, global, None);
+        for vm in self.vms.iter() {
+            for screen in self.outputs.iter_mut() {
+                screen.publish(&vm.name, |output| {
+                    let global = output.create_global::<State>(&self.display_handle);
+                    adopt(&self.display_handle, global, Some(vm.name.clone()))
+                });
             }
         }
     }

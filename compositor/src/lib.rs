@@ -4,6 +4,7 @@
 //! Start reading at [`run`] (how it is put together), [`tick`] (what happens each turn of the loop) and
 //! [`render::scene`] (how a client's pixels get on the screen, and that there is no other way).
 
+pub mod audience;
 pub mod backend;
 pub mod booking;
 pub mod cli;

@@ -4,9 +4,13 @@
 //! Clients learn nothing about the hardware: a screen is called `screen-N`, has no size in millimetres and no maker.
 //! There is always at least one screen, so that windows keep a place while nothing is plugged in.
 
+use std::collections::BTreeMap;
+
+use heraldry_config::VmName;
 use smithay::output::{Mode, Output, PhysicalProperties, Scale, Subpixel};
 use smithay::utils::{Logical, Physical, Point, Rectangle, Size, Transform};
 use wayland_server::backend::GlobalId;
+use wayland_server::protocol::wl_surface::WlSurface;
 
 /// Names a screen for as long as it is plugged in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,30 +68,69 @@ pub struct Screen {
     rect: Rectangle<i32, Logical>,
     /// What the kernel calls where it is plugged in.
     pub(crate) connector: Option<String>,
-    /// What clients bind; `None` until it is put on the registry.
-    pub(crate) global: Option<GlobalId>,
+    /// What clients of each VM bind.
+    faces: BTreeMap<VmName, Face>,
+}
+
+/// A screen as one VM knows it. Smithay looks through all objects that clients have of an output, of whatever client, each
+/// time that a surface comes or goes; so every VM has outputs of its own, and pays for its own objects alone.
+#[derive(Debug)]
+struct Face {
+    output: Output,
+    global: Option<GlobalId>,
 }
 
 impl Screen {
     fn new(id: ScreenId, setup: Setup) -> Self {
-        let output = Output::new(
-            format!("screen-{}", id.0),
-            PhysicalProperties {
-                size: (0, 0).into(),
-                subpixel: Subpixel::Unknown,
-                make: "Heraldry".to_owned(),
-                model: "screen".to_owned(),
-            },
-        );
-        output.set_preferred(setup.mode());
         Self {
             id,
-            output,
+            output: output_of(id),
             setup,
             rect: Rectangle::default(),
             connector: None,
-            global: None,
+            faces: BTreeMap::new(),
         }
+    }
+
+    /// Tells an output, and the clients that have bound it, how the screen is set.
+    fn configure(&self, output: &Output) {
+        let setup = &self.setup;
+        output.set_preferred(setup.mode());
+        output.change_current_state(
+            Some(setup.mode()),
+            Some(wayland(setup.transform)),
+            Some(Scale::Fractional(setup.scale)),
+            Some(self.rect.loc),
+        );
+    }
+
+    /// Puts the screen on the registry of a VM that does not have it yet.
+    pub(crate) fn publish(&mut self, vm: &VmName, create: impl FnOnce(&Output) -> Option<GlobalId>) {
+        if self.faces.contains_key(vm) {
+            return;
+        }
+        let output = output_of(self.id);
+        self.configure(&output);
+        let global = create(&output);
+        self.faces.insert(vm.clone(), Face { output, global });
+    }
+
+    /// The screen as the clients of a VM know it.
+    #[must_use]
+    pub fn face(&self, vm: &VmName) -> Option<&Output> {
+        self.faces.get(vm).map(|face| &face.output)
+    }
+
+    /// A surface is gone, or on this screen no more.
+    pub(crate) fn forget(&self, surface: &WlSurface) {
+        for face in self.faces.values() {
+            face.output.leave(surface);
+        }
+    }
+
+    /// What clients can bind of a screen that is gone.
+    pub(crate) fn into_globals(self) -> impl Iterator<Item = GlobalId> {
+        self.faces.into_values().filter_map(|face| face.global)
     }
 
     /// Its name inside the compositor.
@@ -96,7 +139,7 @@ impl Screen {
         self.id
     }
 
-    /// What clients know of it.
+    /// What it is drawn for. Clients know each their VM's face of it.
     #[must_use]
     pub fn output(&self) -> &Output {
         &self.output
@@ -180,7 +223,6 @@ impl Outputs {
     pub fn set(&mut self, id: ScreenId, setup: Setup) {
         if let Some(screen) = self.screens.iter_mut().find(|screen| screen.id == id) {
             screen.setup = setup;
-            screen.output.set_preferred(setup.mode());
         }
         self.arrange();
     }
@@ -193,12 +235,10 @@ impl Outputs {
             let loc = screen.setup.position.unwrap_or_else(|| (right, 0).into());
             screen.rect = Rectangle::new(loc, size);
             right = right.max(loc.x.saturating_add(size.w));
-            screen.output.change_current_state(
-                Some(screen.setup.mode()),
-                Some(wayland(screen.setup.transform)),
-                Some(Scale::Fractional(screen.setup.scale)),
-                Some(loc),
-            );
+            let faces = screen.faces.values().map(|face| &face.output);
+            for output in faces.chain([&screen.output]) {
+                screen.configure(output);
+            }
         }
     }
 
@@ -265,6 +305,19 @@ impl Outputs {
     pub fn nearest(&self, point: Point<f64, Logical>) -> Point<f64, Logical> {
         clamp(self.at(point).rect, point)
     }
+}
+
+/// An output that tells nothing of the hardware.
+fn output_of(id: ScreenId) -> Output {
+    Output::new(
+        format!("screen-{}", id.0),
+        PhysicalProperties {
+            size: (0, 0).into(),
+            subpixel: Subpixel::Unknown,
+            make: "Heraldry".to_owned(),
+            model: "screen".to_owned(),
+        },
+    )
 }
 
 /// The last point inside is a whole logical pixel before the edge, as pointers have it.

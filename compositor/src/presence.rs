@@ -7,8 +7,10 @@ use smithay::wayland::compositor::{
     SurfaceData, TraversalAction, send_surface_state, with_states, with_surface_tree_downward,
 };
 use smithay::wayland::fractional_scale::with_fractional_scale;
+use wayland_server::Resource;
 use wayland_server::protocol::wl_surface::WlSurface;
 
+use crate::client::ClientState;
 use crate::layout::WindowId;
 use crate::outputs::{Outputs, ScreenId, Setup};
 use crate::state::{Core, State};
@@ -16,13 +18,20 @@ use crate::state::{Core, State};
 /// The screens that a window is on; the first is the one that it is mostly on.
 pub type Presence = Vec<ScreenId>;
 
-/// Tells one surface.
+/// Tells one surface, with the screens as its VM knows them.
 fn tell(outputs: &Outputs, presence: &[ScreenId], surface: &WlSurface, states: &SurfaceData) {
+    let client = surface.client();
+    let vm = client
+        .as_ref()
+        .and_then(|client| client.get_data::<ClientState>());
     for screen in outputs.iter() {
+        let Some(face) = vm.and_then(|client| screen.face(&client.vm)) else {
+            continue;
+        };
         if presence.contains(&screen.id()) {
-            screen.output().enter(surface);
+            face.enter(surface);
         } else {
-            screen.output().leave(surface);
+            face.leave(surface);
         }
     }
     let Some(screen) = presence.first().and_then(|id| outputs.get(*id)) else {
@@ -58,9 +67,7 @@ impl Core {
 
     /// A surface is gone. Outputs keep every surface that they were told of, and look through them at each bind.
     pub fn forget_surface(&self, surface: &WlSurface) {
-        for screen in self.outputs.iter() {
-            screen.output().leave(surface);
-        }
+        self.outputs.iter().for_each(|screen| screen.forget(surface));
     }
 
     fn presence_of(&self, id: WindowId) -> Option<Presence> {
@@ -158,12 +165,12 @@ impl State {
             let root = window.toplevel.wl_surface();
             let popups = PopupManager::popups_for_surface(root).map(|(popup, _)| popup.wl_surface().clone());
             for surface in popups.chain([root.clone()]) {
-                each_surface(&surface, |surface, _| screen.output().leave(surface));
+                each_surface(&surface, |surface, _| screen.forget(surface));
             }
             // Clients are told anew, whatever remains.
             window.presence.clear();
         }
-        if let Some(global) = screen.global {
+        for global in screen.into_globals() {
             self.core.retire_global(global);
         }
         self.output_changed();

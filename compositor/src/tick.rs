@@ -11,15 +11,15 @@
 use std::time::Duration;
 
 use calloop::timer::{TimeoutAction, Timer};
-use smithay::desktop::utils::{
-    OutputPresentationFeedback, send_frames_surface_tree, take_presentation_feedback_surface_tree,
-};
+use heraldry_config::VmName;
+use smithay::desktop::utils::send_frames_surface_tree;
 use smithay::utils::{IsAlive, Monotonic, Time};
 use smithay::wayland::presentation::Refresh;
 use tracing::error;
 use wayland_protocols::wp::presentation_time::server::wp_presentation_feedback::Kind;
 use wayland_server::protocol::wl_surface::WlSurface;
 
+use crate::audience::Audience;
 use crate::backend::{Backend, FRAME_INTERVAL};
 use crate::outputs::{Screen, ScreenId};
 use crate::state::{Core, State};
@@ -112,12 +112,8 @@ impl State {
         let screens: Vec<_> = self.core.outputs.iter().map(Screen::id).collect();
         for screen in screens {
             if let Some(mut feedback) = self.core.frame_drawn(screen, now) {
-                feedback.presented(
-                    Time::<Monotonic>::from(now),
-                    Refresh::fixed(FRAME_INTERVAL),
-                    self.core.pacer.sequence,
-                    Kind::empty(),
-                );
+                let refresh = Refresh::fixed(FRAME_INTERVAL);
+                feedback.presented(Time::<Monotonic>::from(now), refresh, None, Kind::empty());
             }
         }
     }
@@ -136,53 +132,48 @@ impl State {
 impl Core {
     /// A screen's frame is drawn: tells the clients on it that they may draw the next. Returns who wants to know when it
     /// is seen; `None` if the screen is gone.
-    pub(crate) fn frame_drawn(
-        &mut self,
-        screen: ScreenId,
-        now: Duration,
-    ) -> Option<OutputPresentationFeedback> {
+    pub(crate) fn frame_drawn(&mut self, screen: ScreenId, now: Duration) -> Option<Audience> {
         self.note_view(screen);
         self.pacer.sequence = self.pacer.sequence.saturating_add(1);
         let output = self.outputs.get(screen)?.output().clone();
-        let mut feedback = OutputPresentationFeedback::new(&output);
-        for surface in self.surfaces_of(screen) {
+        let mut audience = Audience::default();
+        for (vm, surface) in self.surfaces_of(screen) {
             send_frames_surface_tree(&surface, &output, now, Some(Duration::ZERO), |_, _| {
                 Some(output.clone())
             });
-            take_presentation_feedback_surface_tree(
-                &surface,
-                &mut feedback,
-                |_, _| Some(output.clone()),
-                |_, _| Kind::empty(),
-            );
+            if let Some(face) = self.outputs.get(screen).and_then(|screen| screen.face(&vm)) {
+                audience.take(&vm, face, &surface);
+            }
         }
-        Some(feedback)
+        Some(audience)
     }
 
     /// Roots of every surface tree that this screen shows or might: covered and minimised windows get their callbacks
     /// too, so that the rate tells a VM nothing about the windows of others.
-    fn surfaces_of(&self, screen: ScreenId) -> Vec<WlSurface> {
+    ///
+    /// Pictures of pointers and drags are on the first screen, wherever the pointer is: it may be over other VMs' windows.
+    fn surfaces_of(&self, screen: ScreenId) -> Vec<(VmName, WlSurface)> {
         let mut surfaces = Vec::new();
         let windows = self
             .windows
             .iter()
             .filter(|window| self.screen_of_window(window.id) == screen);
         for window in windows {
-            surfaces.push(window.toplevel.wl_surface().clone());
-            surfaces.extend(
-                smithay::desktop::PopupManager::popups_for_surface(window.toplevel.wl_surface())
-                    .map(|(popup, _)| popup.wl_surface().clone()),
-            );
+            let root = window.toplevel.wl_surface();
+            let popups = smithay::desktop::PopupManager::popups_for_surface(root);
+            let popups = popups.map(|(popup, _)| popup.wl_surface().clone());
+            let all = popups.chain([root.clone()]);
+            surfaces.extend(all.map(|surface| (window.vm.clone(), surface)));
         }
-        if self.outputs.at(self.input.pointer).id() == screen {
+        if self.outputs.first().id() == screen {
             for vm in self.vms.iter() {
-                surfaces.extend(vm.drag_icon.clone());
+                surfaces.extend(vm.drag_icon.clone().map(|icon| (vm.name.clone(), icon)));
                 if let smithay::input::pointer::CursorImageStatus::Surface(surface) = &vm.cursor {
-                    surfaces.push(surface.clone());
+                    surfaces.push((vm.name.clone(), surface.clone()));
                 }
             }
         }
-        surfaces.retain(IsAlive::alive);
+        surfaces.retain(|(_, surface)| surface.alive());
         surfaces
     }
 }

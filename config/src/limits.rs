@@ -121,6 +121,10 @@ limits! {
         "Frame callbacks of a hidden window wait in a list.";
     registries "registries" = 64 in 1..1024 "registries of a client":
         "The library keeps a registry for the client's life and sends every global to each.";
+    instances "instances" = 64 in 4..4096 "seats, outputs, pointers or the like of a client":
+        "The library looks through a list of them at each event: 15,000 pointers cost 25 ms a motion.";
+    listed "listed" = 1024 in 32..65536 "such objects of all interfaces":
+        "As above, for all clients together; a client that uses all interfaces has about a dozen.";
     pending_configures "pending-configures" = 256 in 4..4096 "configures of a window":
         "The library keeps each configure until it is acknowledged.";
     sources "sources" = 64 in 1..4096 "data sources":

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::limits::Limits;
+use crate::rules::instances::is_listed;
 use crate::tables::Kind;
 use crate::violation::Rule;
 
@@ -75,6 +76,8 @@ budgets! {
     Callbacks = "callbacks", callbacks, TooManyCallbacks;
     /// Data sources.
     Sources = "sources", sources, TooManySources;
+    /// Objects that Smithay keeps in lists which it looks through: see `rules::instances`.
+    Listed = "listed", listed, TooManyInstances;
     /// Bytes of the types of all sources.
     MimeBytes = "mime-bytes", mime_bytes, MimeBytes;
 }
@@ -93,6 +96,7 @@ impl Budget {
             Kind::Region => Self::Regions,
             Kind::Callback | Kind::Feedback => Self::Callbacks,
             Kind::DataSource | Kind::PrimarySource => Self::Sources,
+            kind if is_listed(kind) => Self::Listed,
             _ => return None,
         })
     }

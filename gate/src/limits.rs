@@ -34,6 +34,10 @@ pub struct Limits {
     /// *VM*: callbacks (`wl_display.sync`, `wl_surface.frame`, presentation feedback) that may be outstanding: each is a
     /// list entry in the compositor until a frame is shown, and a hidden window is shown no frames.
     pub callbacks: u64,
+    /// *VM*: seats, outputs, pointers, keyboards and their like: Smithay looks through lists of them at each event.
+    pub listed: u64,
+    /// Objects of one such interface of a client.
+    pub instances: u32,
     /// *VM*: data sources.
     pub sources: u64,
     /// *VM*: bytes of the MIME types of all data sources.
@@ -86,6 +90,8 @@ impl Default for Limits {
             regions: 4096,
             rectangles: 16_384,
             callbacks: 8192,
+            listed: 1024,
+            instances: 64,
             sources: 64,
             mime_bytes: 65_536,
             mime_types: 256,

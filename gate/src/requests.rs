@@ -50,7 +50,7 @@ impl<S: Services> Session<S> {
         let created = self.named_objects(&request)?;
         self.short_texts(&request)?;
         if let Some((_, object)) = created {
-            self.state.made(&request, object)?;
+            self.state.made(&request, object, &self.limits)?;
         }
         let action = {
             let fd = self

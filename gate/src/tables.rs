@@ -64,7 +64,7 @@ pub(crate) fn global(name: &str) -> Option<&'static Interface> {
 macro_rules! kinds {
     ($($variant:ident = $name:literal,)+) => {
         /// The interfaces that the rules know; resolved once when an object is made.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub(crate) enum Kind {
             $($variant,)+
             /// Decoded and passed on without further rules.
@@ -100,16 +100,21 @@ kinds! {
     Shm = "wl_shm",
     ShmPool = "wl_shm_pool",
     Buffer = "wl_buffer",
+    Output = "wl_output",
+    XdgOutput = "zxdg_output_v1",
+    Seat = "wl_seat",
     Pointer = "wl_pointer",
     Keyboard = "wl_keyboard",
+    Touch = "wl_touch",
+    TabletSeat = "zwp_tablet_seat_v2",
     TabletTool = "zwp_tablet_tool_v2",
     DataDeviceManager = "wl_data_device_manager",
     DataDevice = "wl_data_device",
     DataOffer = "wl_data_offer",
     DataSource = "wl_data_source",
     PrimaryManager = "zwp_primary_selection_device_manager_v1",
-    PrimarySource = "zwp_primary_selection_source_v1",
     PrimaryDevice = "zwp_primary_selection_device_v1",
+    PrimarySource = "zwp_primary_selection_source_v1",
     WmBase = "xdg_wm_base",
     Positioner = "xdg_positioner",
     XdgSurface = "xdg_surface",

@@ -85,6 +85,8 @@ rules! {
     PoolBytes = "pool-bytes",
     /// The VM's clients hold too many descriptors.
     TooManyDescriptors = "too-many-descriptors",
+    /// The client or its VM has too many objects of an interface that is kept in lists.
+    TooManyInstances = "too-many-instances",
     /// The VM has too many data sources.
     TooManySources = "too-many-sources",
     /// The MIME types of the VM's data sources are too long together.

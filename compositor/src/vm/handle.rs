@@ -55,6 +55,8 @@ impl GateLimits {
                 subsurface_depth: size(limits.subsurface_depth),
                 tree_surfaces: size(limits.tree_surfaces),
                 parent_depth: size(limits.parent_depth),
+                listed: limits.listed,
+                instances: word(limits.instances),
                 region_rectangles: word(limits.region_rectangles),
                 damage_rectangles: word(limits.damage_rectangles),
                 serial_age: Duration::from_secs(limits.serial_seconds),

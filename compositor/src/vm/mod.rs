@@ -323,6 +323,7 @@ impl Core {
                 _seat_global: global,
             },
         );
+        self.publish_outputs();
     }
 
     /// Disconnects every client of a VM.

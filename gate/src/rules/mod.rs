@@ -8,6 +8,7 @@
 mod configure;
 mod drag;
 mod extension;
+pub(crate) mod instances;
 mod region;
 mod shell;
 mod shm;
@@ -148,6 +149,7 @@ pub(crate) struct State {
     shell: shell::Shell,
     extensions: extension::Extensions,
     drags: drag::Drags,
+    instances: instances::Instances,
     sources: HashMap<u32, Source>,
     /// Data devices that have been told of a selection, and not of its end.
     selections: HashSet<u32>,
@@ -178,6 +180,7 @@ impl State {
             shell: shell::Shell::default(),
             extensions: extension::Extensions::default(),
             drags: drag::Drags::default(),
+            instances: instances::Instances::default(),
             sources: HashMap::new(),
             selections: HashSet::new(),
             registries: 0,
@@ -185,7 +188,13 @@ impl State {
     }
 
     /// A request makes an object: is there room for it?
-    pub(crate) fn made(&mut self, request: &Request<'_>, object: Object) -> Result<(), Violation> {
+    pub(crate) fn made(
+        &mut self,
+        request: &Request<'_>,
+        object: Object,
+        limits: &Limits,
+    ) -> Result<(), Violation> {
+        self.instance_made(request, object.kind, limits)?;
         let lasting = object.is_lasting().then_some(Budget::Lasting);
         let budgets = [Some(Budget::Objects), Budget::of(object.kind), lasting];
         for budget in budgets.into_iter().flatten() {
@@ -206,6 +215,7 @@ impl State {
 
     /// The client has destroyed an object of this kind.
     pub(crate) fn destroyed(&mut self, kind: Kind) {
+        self.instance_destroyed(kind);
         if let Some(budget) = Budget::of(kind).filter(|budget| *budget != Budget::Callbacks) {
             self.account.give(budget, 1);
         }
@@ -247,9 +257,14 @@ impl State {
             | Kind::Callback
             | Kind::Feedback
             | Kind::Keyboard
+            | Kind::Output
+            | Kind::XdgOutput
+            | Kind::Seat
+            | Kind::Touch
+            | Kind::TabletSeat
+            | Kind::PrimaryDevice
             | Kind::DataDeviceManager
             | Kind::PrimaryManager
-            | Kind::PrimaryDevice
             | Kind::DmabufFeedback
             | Kind::Other => Ok(Action::Pass),
         }

@@ -290,6 +290,8 @@ fn the_end_of_a_client_with_much_is_said_in_slices() {
 fn what_nothing_destroys_is_counted_for_good() {
     let limits = Limits {
         lasting: 20,
+        instances: 1000,
+        listed: 1000,
         ..Limits::default()
     };
     let bind = |client: &mut Client, interface: &str, version: u32| {
@@ -336,4 +338,32 @@ fn what_nothing_destroys_is_counted_for_good() {
     for _ in 0..100 {
         bind(&mut client, "wl_output", 3);
     }
+}
+
+#[test]
+fn objects_that_the_library_lists_are_few() {
+    let tight = Limits {
+        instances: 3,
+        listed: 6,
+        ..Limits::default()
+    };
+    let mut client = Client::with(tight);
+    let seat = client.bind("wl_seat");
+    for request in ["get_pointer", "get_keyboard"] {
+        let first = client.ok(seat, request, &[New]);
+        client.ok(seat, request, &[New]);
+        // What is given back does not count.
+        client.ok(first, "release", &[]);
+        client.ok(seat, request, &[New]);
+    }
+    client.ok(seat, "get_pointer", &[New]);
+    // All interfaces together: a seat, three pointers, two keyboards.
+    client.breaks(Rule::TooManyInstances, seat, "get_touch", &[New]);
+
+    let mut client = Client::with(tight);
+    let seat = client.bind("wl_seat");
+    for _ in 0..3 {
+        client.ok(seat, "get_keyboard", &[New]);
+    }
+    client.breaks(Rule::TooManyInstances, seat, "get_keyboard", &[New]);
 }

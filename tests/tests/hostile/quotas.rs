@@ -16,7 +16,7 @@ use super::attack::{Attack, HOSTILE, Row, row};
 pub(crate) const QUOTA: &str = "clients 6; connections-per-second 500; toplevels 3; popups 3; popup-coverage 5; \
     surfaces 40; tree-surfaces 4; subsurface-depth 2; parent-depth 2; objects 400; buffers 10; pools 8; pool-mib 1; \
     descriptors 64; regions 8; region-rectangles 8; rectangles 32; damage-rectangles 4; buffer-dimension 256; \
-    callbacks 16; registries 4; pending-configures 4; sources 3; mime-types 8; mime-bytes 1024; string-bytes 64; \
+    callbacks 16; registries 4; instances 8; listed 32; pending-configures 4; sources 3; mime-types 8; mime-bytes 1024; string-bytes 64; \
     serial-seconds 1; maps-per-second 2; transfers 1; log-lines-per-second 2;";
 
 pub(crate) const ROWS: &[Row] = &[
@@ -141,6 +141,16 @@ pub(crate) const ROWS: &[Row] = &[
         },
         Rule("too-many-sources"),
     ),
+    row(
+        "Q30a pointers of one client",
+        |a| fill(a, pointer, 9),
+        Rule("too-many-instances"),
+    ),
+    row(
+        "Q30b seats, pointers and keyboards of two clients",
+        |a| share(a, pointer_and_keyboard, 8),
+        Rule("too-many-instances"),
+    ),
     row("Q14 types of a source", types, Rule("too-many-types")),
     row("Q15 bytes of types", type_bytes, Rule("mime-bytes")),
     row("Q16 length of a text", long_text, Rule("string-length")),
@@ -189,6 +199,17 @@ fn toplevel(raw: &mut Raw) {
     let base = raw.global("xdg_wm_base");
     let xdg = raw.send(base, "get_xdg_surface", &[New, U(surface)]);
     raw.send(xdg, "get_toplevel", &[New]);
+}
+
+fn pointer(raw: &mut Raw) {
+    let seat = raw.global("wl_seat");
+    raw.send(seat, "get_pointer", &[New]);
+}
+
+fn pointer_and_keyboard(raw: &mut Raw) {
+    pointer(raw);
+    let seat = raw.global("wl_seat");
+    raw.send(seat, "get_keyboard", &[New]);
 }
 
 /// Two clients make so many each: together one too many.

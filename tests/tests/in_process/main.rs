@@ -9,6 +9,7 @@ mod drawing;
 mod focus;
 mod frames;
 mod guard;
+mod idle;
 mod pen;
 mod pixels;
 mod pressure;

@@ -209,7 +209,7 @@ impl Card {
 /// A frame that is seen.
 pub(super) struct Blank {
     pub(super) interval: Duration,
-    pub(super) audience: Option<smithay::desktop::utils::OutputPresentationFeedback>,
+    pub(super) audience: Option<crate::audience::Audience>,
 }
 
 fn settings(config: &Config, name: &str) -> OutputSettings {

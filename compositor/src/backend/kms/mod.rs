@@ -374,7 +374,9 @@ impl State {
         {
             info!(after_boot_ms = at.as_millis(), "first frame");
         }
-        let sequence = metadata.map_or(0, |metadata| u64::from(metadata.sequence));
+        // A device without blanks of its own says zero here too.
+        let blank = metadata.map(|metadata| u64::from(metadata.sequence));
+        let sequence = blank.filter(|sequence| *sequence != 0);
         self.with_card(|_, card| {
             if let Some(blank) = card.blank(crtc)
                 && let Some(mut audience) = blank.audience

@@ -14,7 +14,6 @@ use smithay::backend::drm::{DrmDevice, DrmDeviceFd, DrmNode, DrmSurface};
 use smithay::backend::renderer::Bind;
 use smithay::backend::renderer::gles::{GlesRenderbuffer, GlesRenderer};
 use smithay::backend::renderer::pixman::PixmanRenderer;
-use smithay::desktop::utils::OutputPresentationFeedback;
 use smithay::output::Output;
 use smithay::reexports::drm::control::Mode;
 use smithay::reexports::pixman::Image;
@@ -41,7 +40,7 @@ pub enum RendererChoice {
 const FORMATS: [Fourcc; 2] = [Fourcc::Xrgb8888, Fourcc::Argb8888];
 
 /// Who wants to know when a frame is seen.
-type Audience = Option<OutputPresentationFeedback>;
+type Audience = Option<crate::audience::Audience>;
 type Dumb = DrmCompositor<DumbAllocator, DrmDeviceFd, Audience, DrmDeviceFd>;
 type Gbm =
     DrmCompositor<GbmAllocator<DrmDeviceFd>, GbmFramebufferExporter<DrmDeviceFd>, Audience, DrmDeviceFd>;

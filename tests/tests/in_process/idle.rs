@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a VM can learn, or cost others, by only being there.
+
+use std::time::{Duration, Instant};
+
+use heraldry_compositor::outputs::Setup as ScreenSetup;
+use heraldry_tests::colour::key::{CYAN, MAGENTA};
+use heraldry_tests::fixture::{ClientId, Fixture, LEFT, Setup};
+use wayland_client::protocol::wl_output::WlOutput;
+use wayland_client::protocol::wl_seat::WlSeat;
+
+fn blind() -> Fixture {
+    Fixture::new(&Setup {
+        pixels: false,
+        ..Setup::default()
+    })
+}
+
+/// The least time of several for surfaces that come and go.
+fn surfaces(fixture: &mut Fixture, client: ClientId) -> Duration {
+    let run = |fixture: &mut Fixture| {
+        let this = fixture.client(client);
+        let start = Instant::now();
+        for _ in 0..300 {
+            let surface = this.bound().compositor.create_surface(&this.handle(), ());
+            surface.destroy();
+        }
+        fixture.roundtrip(client);
+        start.elapsed()
+    };
+    (0..7).map(|_| run(fixture)).min().unwrap_or_default()
+}
+
+#[test]
+fn objects_of_an_idle_vm_cost_others_nothing() {
+    let mut fixture = blind();
+    let (victim, idle) = (fixture.add_client("work"), fixture.add_client("untrusted"));
+    surfaces(&mut fixture, victim);
+    let before = surfaces(&mut fixture, victim);
+    // Past the gate, which lets through 64.
+    for _ in 0..30 {
+        for _ in 0..500 {
+            let this = fixture.client(idle);
+            let _output: WlOutput = this.bind();
+            let seat: WlSeat = this.bind();
+            seat.get_pointer(&this.handle(), ());
+        }
+        fixture.roundtrip(idle);
+    }
+    let after = surfaces(&mut fixture, victim);
+    // 15,000 objects were looked through for each surface: three hundred times as long.
+    assert!(after < before * 3, "{before:?} before, {after:?} with them");
+}
+
+/// How far apart a client is told that its frames are while it draws ten, and others draw in between or not.
+fn told(others_draw: bool) -> Vec<u64> {
+    let mut fixture = blind();
+    let (spy, other) = (fixture.add_client("untrusted"), fixture.add_client("work"));
+    let window = fixture.window(spy, (100, 80), CYAN);
+    let busy = fixture.window(other, (100, 80), MAGENTA);
+    fixture.advance(Duration::from_secs(1));
+    fixture.log(spy);
+    for frame in 0..10 {
+        fixture.client(spy).ask_when_seen(&window.surface);
+        fixture.draw(&window, (100 + frame, 80), CYAN);
+        for keystroke in 0..5 {
+            if others_draw {
+                fixture.draw(&busy, (100 + frame, 80 + keystroke), MAGENTA);
+            }
+            fixture.frame();
+        }
+    }
+    let log = fixture.log(spy);
+    let numbers = log.lines().filter_map(|line| line.strip_prefix("presented "));
+    let numbers: Vec<u64> = numbers.map(|number| number.parse().expect("a number")).collect();
+    let apart = numbers.windows(2).map(|pair| pair[1] - pair[0]);
+    // The first one may have had to wait for the end of a frame.
+    apart.skip(1).collect()
+}
+
+#[test]
+fn the_numbers_of_frames_tell_nothing_of_what_others_draw() {
+    let (quiet, busy) = (told(false), told(true));
+    assert_eq!(quiet.len(), 8);
+    assert_eq!(quiet, busy);
+}
+
+#[test]
+fn a_picture_of_a_pointer_does_not_tell_on_which_screen_it_is() {
+    let told = |x: f64| {
+        let mut fixture = blind();
+        let client = fixture.add_client("work");
+        fixture.state.plug(ScreenSetup::plain((1600, 1200).into(), 2.0));
+        fixture.settle();
+        let window = fixture.window(client, (300, 200), MAGENTA);
+        let picture = fixture.plain_surface(client);
+        fixture.advance(Duration::from_secs(1));
+        let at = fixture.content(&window);
+        fixture.motion(f64::from(at.x + 5), f64::from(at.y + 5));
+        fixture.button(LEFT, true);
+        let this = fixture.client(client);
+        let serial = this.seen.press_serial;
+        this.bound().pointer.set_cursor(serial, Some(&picture), 0, 0);
+        fixture.roundtrip(client);
+        fixture.motion(x, 300.0);
+        fixture.log(client);
+        fixture.client(client).ask_when_seen(&picture);
+        fixture.fill(client, &picture, (16, 16), CYAN);
+        picture.commit();
+        fixture.frame();
+        fixture.frame();
+        let log = fixture.log(client);
+        assert!(log.contains("presented") || log.contains("discarded"), "{log}");
+        log
+    };
+    assert_eq!(told(400.0), told(1900.0));
+}
