@@ -19,6 +19,7 @@ pub mod layout;
 pub mod log;
 pub mod notify;
 pub mod outputs;
+pub mod popups;
 pub mod presence;
 pub mod render;
 pub mod run;

@@ -59,6 +59,7 @@ impl State {
         self.refresh_pointer();
         if self.core.render.is_dirty() {
             self.core.update_presence();
+            self.limit_popups();
         }
         self.frame_if_due();
         // Errors belong to single clients, which the library drops by itself.

@@ -18,7 +18,6 @@ use smithay::{
     delegate_compositor, delegate_fractional_scale, delegate_presentation, delegate_shm,
     delegate_single_pixel_buffer, delegate_viewporter,
 };
-use tracing::debug;
 use wayland_server::Client;
 use wayland_server::protocol::wl_buffer::WlBuffer;
 use wayland_server::protocol::wl_surface::WlSurface;
@@ -26,7 +25,6 @@ use wayland_server::protocol::wl_surface::WlSurface;
 use super::lenient::disarm;
 use crate::client::ClientState;
 use crate::layout::WindowId;
-use crate::render::geometry::popups;
 use crate::state::State;
 use crate::windows::{effective_geometry, root_of};
 
@@ -68,7 +66,7 @@ impl CompositorHandler for State {
             // An initial configure is always allowed, so the only error is a popup that is already gone.
             let _gone = popup.send_configure();
         } else if self.core.popups.find_popup(&root).is_some() {
-            self.limit_popups(&root);
+            self.limit_popup(&root);
         }
         self.core.input.refresh_pointer = true;
     }
@@ -209,40 +207,6 @@ impl State {
             damaged.fold(0, u64::saturating_add).min(all).saturating_mul(4)
         });
         self.core.uploaded(&vm, bytes);
-    }
-
-    /// Popups appear where their client wants, so a VM may cover no more than its share of the screen with them.
-    fn limit_popups(&mut self, surface: &WlSurface) {
-        let Some((name, _)) = self.core.identity(surface) else {
-            return;
-        };
-        let windows: Vec<_> = self
-            .core
-            .windows
-            .iter()
-            .filter(|window| window.vm == name)
-            .map(|window| window.id)
-            .collect();
-        let covered = windows
-            .iter()
-            .flat_map(|id| popups(&self.core, *id))
-            .map(|popup| area(popup.rect.size.w, popup.rect.size.h))
-            .fold(0, u64::saturating_add);
-        let screen = self.core.outputs.first().rect().size;
-        let Some(vm) = self.core.vms.get_mut(&name) else {
-            return;
-        };
-        if covered.saturating_mul(100) <= area(screen.w, screen.h).saturating_mul(vm.limits.popup_coverage) {
-            return;
-        }
-        vm.load.dismissed_popups = vm.load.dismissed_popups.saturating_add(1);
-        debug!(vm = %name, "popups cover too much; this one is closed");
-        if let Some(popup) = self.core.popups.find_popup(surface)
-            && let Ok(root) = smithay::desktop::find_popup_root_surface(&popup)
-        {
-            // Already gone is as good as dismissed.
-            let _gone = smithay::desktop::PopupManager::dismiss_popup(&root, &popup);
-        }
     }
 
     fn update_limits(&mut self, id: WindowId, toplevel: &ToplevelSurface) {

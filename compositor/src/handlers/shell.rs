@@ -250,20 +250,10 @@ impl State {
         }
     }
 
-    /// Keeps a popup inside the work area, by its own rules.
     fn place_popup(&self, surface: &PopupSurface, positioner: PositionerState) {
-        let popup = PopupKind::Xdg(surface.clone());
-        let geometry = find_popup_root_surface(&popup)
-            .ok()
-            .and_then(|root| self.core.windows.by_surface(&root))
-            .and_then(|id| self.core.windows.layout.content(id))
-            .map(|content| {
-                let mut target = self.core.windows.layout.area_of(content);
-                target.loc -= content.loc;
-                target.loc -= smithay::desktop::get_popup_toplevel_coords(&popup);
-                positioner.get_unconstrained_geometry(target)
-            })
-            .unwrap_or_else(|| positioner.get_geometry());
+        let geometry = self
+            .core
+            .place_popup(&PopupKind::Xdg(surface.clone()), &positioner);
         surface.with_pending_state(|state| {
             state.geometry = geometry;
             state.positioner = positioner;

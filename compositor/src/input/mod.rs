@@ -187,6 +187,12 @@ impl Input {
         self.hover.as_ref().map(|(vm, _)| vm)
     }
 
+    /// Whether the pointer, a finger or a pen is on a client of this VM.
+    #[must_use]
+    pub fn is_with(&self, vm: &VmName) -> bool {
+        self.hovered_vm() == Some(vm) || self.touches.is_on(vm) || self.pens.is_near(vm)
+    }
+
     /// Notes that a window got its first content.
     pub fn mapped(&mut self, id: WindowId) {
         self.changes.push(Change::Came(id));

@@ -117,6 +117,11 @@ impl Pens {
         self.near.is_some()
     }
 
+    /// Whether a client of this VM has it.
+    pub(crate) fn is_near(&self, vm: &VmName) -> bool {
+        self.near.as_ref().is_some_and(|(near, _)| near == vm)
+    }
+
     /// The surface on which the pen was put down with this serial, if it still is.
     pub(crate) fn pressed_on(&self, serial: Serial) -> Option<&WlSurface> {
         match &self.held {

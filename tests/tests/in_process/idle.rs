@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use heraldry_compositor::outputs::Setup as ScreenSetup;
+use heraldry_tests::colour::Area;
 use heraldry_tests::colour::key::{CYAN, MAGENTA};
 use heraldry_tests::fixture::{ClientId, Fixture, LEFT, Setup};
 use wayland_client::protocol::wl_output::WlOutput;
@@ -114,4 +115,31 @@ fn a_picture_of_a_pointer_does_not_tell_on_which_screen_it_is() {
         log
     };
     assert_eq!(told(400.0), told(1900.0));
+}
+
+#[test]
+fn a_popup_does_not_tell_where_its_window_is_unless_the_user_has_to_do_with_it() {
+    let told = |x: i32, focused: bool| {
+        let mut fixture = blind();
+        let client = fixture.add_client("untrusted");
+        let window = fixture.window(client, (300, 200), CYAN);
+        let layout = &mut fixture.state.core.windows.layout;
+        layout.move_to(window.id, (x, 300).into());
+        if focused {
+            fixture.focus(&window);
+        }
+        let anchor = Area {
+            x: 290,
+            y: 10,
+            w: 1,
+            h: 1,
+        };
+        fixture.popup(&window, anchor, (200, 100), MAGENTA);
+        let core = &fixture.state.core;
+        let popups = heraldry_compositor::render::geometry::popups(core, window.id);
+        popups.first().map(|popup| popup.origin.x - x)
+    };
+    assert_eq!(told(100, false), told(900, false));
+    assert_eq!(told(100, true), Some(291));
+    assert_eq!(told(900, true), Some(180), "it slides");
 }

@@ -45,6 +45,44 @@ fn popups_cover_no_more_than_their_share() {
 }
 
 #[test]
+fn popups_that_grow_into_view_count_too() {
+    let mut fixture = with("popup-coverage 25");
+    let client = fixture.add_client("work");
+    let window = fixture.window(client, (300, 200), MAGENTA);
+    let layout = &mut fixture.state.core.windows.layout;
+    layout.move_to(window.id, (600, 300).into());
+    fixture.focus(&window);
+    window.toplevel.set_maximized();
+    fixture.settle();
+    fixture.draw(&window, (1268, 764), MAGENTA);
+    // Almost all of it is beyond the edge of the screen.
+    let anchor = Area {
+        x: 1200,
+        y: 10,
+        w: 1,
+        h: 1,
+    };
+    let popup = fixture.popup_anywhere(&window, anchor, (600, 600), YELLOW);
+    let there = |fixture: &Fixture| {
+        heraldry_compositor::render::geometry::popups(&fixture.state.core, window.id)
+            .into_iter()
+            .map(|popup| popup.rect.size)
+            .collect::<Vec<_>>()
+    };
+    let shown = there(&fixture);
+    assert!(shown.len() == 1 && shown[0].w < 100, "{shown:?}");
+    window.toplevel.unset_maximized();
+    fixture.settle();
+    fixture.draw(&window, (1260, 700), MAGENTA);
+    let layout = &mut fixture.state.core.windows.layout;
+    layout.move_to(window.id, (-1190, 30).into());
+    fixture.state.core.render.schedule();
+    fixture.frame();
+    assert_eq!(there(&fixture), [], "it would cover a third now");
+    drop(popup);
+}
+
+#[test]
 fn windows_appear_no_faster_than_allowed() {
     let mut fixture = with("maps-per-second 2");
     let (client, other) = (fixture.add_client("work"), fixture.add_client("other"));

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Popups appear where their client wants, so what a VM covers with them is bounded, and what it learns by them too.
+
+use heraldry_config::VmName;
+use smithay::desktop::PopupKind;
+use smithay::desktop::{PopupManager, find_popup_root_surface, get_popup_toplevel_coords};
+use smithay::utils::{Logical, Rectangle, Size};
+use smithay::wayland::shell::xdg::PositionerState;
+use tracing::debug;
+use wayland_server::protocol::wl_surface::WlSurface;
+
+use crate::render::geometry;
+use crate::state::{Core, State};
+
+/// Shares of a screen are counted in millionths.
+const WHOLE: u64 = 1_000_000;
+
+impl Core {
+    /// Every popup of a VM with its share of the screen that it is on.
+    fn shares(&self, vm: &VmName) -> Vec<(WlSurface, u64)> {
+        let windows = self.windows.iter().filter(|window| window.vm == *vm);
+        let of_window = |window: &crate::windows::Window| {
+            let screen = self.windows.layout.outer(window.id);
+            let screen = screen.map(|outer| self.windows.layout.area_of(outer).size);
+            let screen = area(screen.unwrap_or_default()).max(1);
+            let popups = geometry::popups(self, window.id).into_iter();
+            popups.map(move |popup| {
+                let share = area(popup.rect.size).saturating_mul(WHOLE) / screen;
+                (popup.surface, share)
+            })
+        };
+        windows.flat_map(of_window).collect()
+    }
+
+    /// Where a popup goes: by its client's rules, so that it lies within the work area.
+    ///
+    /// What slides at an edge tells its client where its window is, and so where others are, which it was put beside. A VM
+    /// that the user has to do with may know that. The popup of another one is placed as if its window lay in the middle of
+    /// the screen; what of it is beyond the edge is not seen.
+    pub(crate) fn place_popup(
+        &self,
+        popup: &PopupKind,
+        positioner: &PositionerState,
+    ) -> Rectangle<i32, Logical> {
+        let window = find_popup_root_surface(popup).ok();
+        let window = window.and_then(|root| self.windows.by_surface(&root));
+        let window = window.and_then(|id| self.windows.get(id));
+        let content = window.and_then(|window| self.windows.layout.content(window.id));
+        let (Some(window), Some(content)) = (window, content) else {
+            return positioner.get_geometry();
+        };
+        let mut target = self.windows.layout.area_of(content);
+        if self.has_keyboard(&window.vm) || self.input.is_with(&window.vm) {
+            target.loc -= content.loc;
+        } else {
+            let middle = |room: i32, size: i32| size.saturating_sub(room) / 2;
+            target.loc.x = middle(target.size.w, content.size.w);
+            target.loc.y = middle(target.size.h, content.size.h);
+        }
+        target.loc -= get_popup_toplevel_coords(popup);
+        positioner.get_unconstrained_geometry(target)
+    }
+}
+
+impl State {
+    /// New content of a popup: it is closed if its VM covers too much with it.
+    pub(crate) fn limit_popup(&mut self, surface: &WlSurface) {
+        let Some((name, _)) = self.core.identity(surface) else {
+            return;
+        };
+        let shares = self.core.shares(&name).into_iter().map(|(_, share)| share);
+        let covered = shares.fold(0, u64::saturating_add);
+        if covered > self.most_covered(&name) {
+            self.close_popup(&name, surface);
+        }
+    }
+
+    /// Something has moved or has another size: popups that were within their VM's share may not be any more.
+    pub(crate) fn limit_popups(&mut self) {
+        let names: Vec<_> = self.core.vms.iter().map(|vm| vm.name.clone()).collect();
+        for name in names {
+            let shares = self.core.shares(&name);
+            let mut covered = shares
+                .iter()
+                .map(|(_, share)| *share)
+                .fold(0, u64::saturating_add);
+            let most = self.most_covered(&name);
+            // The newest go first.
+            for (surface, share) in shares.iter().rev() {
+                if covered <= most {
+                    break;
+                }
+                covered = covered.saturating_sub(*share);
+                self.close_popup(&name, surface);
+            }
+        }
+    }
+
+    fn most_covered(&self, vm: &VmName) -> u64 {
+        let percent = self.core.vms.get(vm).map_or(0, |vm| vm.limits.popup_coverage);
+        percent.saturating_mul(WHOLE / 100)
+    }
+
+    fn close_popup(&mut self, vm: &VmName, surface: &WlSurface) {
+        let Some(entry) = self.core.vms.get_mut(vm) else {
+            return;
+        };
+        entry.load.dismissed_popups = entry.load.dismissed_popups.saturating_add(1);
+        debug!(%vm, "popups cover too much; this one is closed");
+        if let Some(popup) = self.core.popups.find_popup(surface)
+            && let Ok(root) = find_popup_root_surface(&popup)
+        {
+            // Already gone is as good as dismissed.
+            let _gone = PopupManager::dismiss_popup(&root, &popup);
+        }
+    }
+}
+
+/// Pixels of a rectangle.
+fn area(size: Size<i32, Logical>) -> u64 {
+    let side = |value: i32| u64::try_from(value).unwrap_or(0);
+    side(size.w).saturating_mul(side(size.h))
+}
