@@ -233,12 +233,13 @@ fn badges() {
     for (scale, name) in [(1.0, "badges-1x"), (2.0, "badges-2x")] {
         let style = style(scale);
         let unit = if scale > 1.0 { 2 } else { 1 };
-        let mut canvas = Canvas::new(640 * unit, 190 * unit, [0x2b, 0x24, 0x20, 0xff]);
+        let mut canvas = Canvas::new(640 * unit, 250 * unit, [0x2b, 0x24, 0x20, 0xff]);
         let vms = vms();
         let rows = [
             (0u32, 8u32, 600u32, Badge::Throttled),
             (1, 70, 300, Badge::Paused),
             (2, 130, 140, Badge::Paused),
+            (3, 190, 600, Badge::WantsYou),
         ];
         for (vm, y, width, badge) in rows {
             let spec = FrameSpec {
