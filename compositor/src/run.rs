@@ -156,6 +156,7 @@ pub fn assemble(
             vms: Vms::default(),
             windows: Windows::new(layout),
             popups: PopupManager::default(),
+            popups_gone: false,
             input: Input::new(),
             render,
             outputs,

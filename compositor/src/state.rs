@@ -50,6 +50,8 @@ pub struct Core {
     pub windows: Windows,
     /// Popups of all windows.
     pub popups: PopupManager,
+    /// Surfaces are gone, so that popups may be.
+    pub popups_gone: bool,
     /// Pointer, keyboard focus, grabs.
     pub input: Input,
     /// Frames, cursor, what must be drawn anew.

@@ -46,7 +46,9 @@ impl State {
         self.core.heart.begin();
         self.forget_departed();
         self.map_waiting();
-        self.core.popups.cleanup();
+        if std::mem::take(&mut self.core.popups_gone) {
+            self.core.popups.cleanup();
+        }
         self.end_dead_popup_grabs();
         self.end_unfounded_drags();
         for effect in self.core.input.effects.take() {

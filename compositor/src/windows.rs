@@ -4,7 +4,7 @@
 //! The records hold what the protocol side knows; places and stacking are in [`crate::layout`]. A record exists from
 //! the toplevel's creation, it enters the layout when it first has content.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use heraldry_config::VmName;
@@ -63,7 +63,12 @@ pub struct Windows {
     /// Places and stacking of those with content.
     pub layout: Layout,
     records: BTreeMap<WindowId, Window>,
+    by_surface: HashMap<WlSurface, WindowId>,
     next: u64,
+    /// The window that was told last that it has the keyboard.
+    told_focus: Option<WindowId>,
+    /// Windows whose client must acknowledge configures before it gets the newest.
+    behind: BTreeSet<WindowId>,
 }
 
 impl Windows {
@@ -73,7 +78,10 @@ impl Windows {
         Self {
             layout,
             records: BTreeMap::new(),
+            by_surface: HashMap::new(),
             next: 1,
+            told_focus: None,
+            behind: BTreeSet::new(),
         }
     }
 
@@ -81,6 +89,7 @@ impl Windows {
     pub fn insert(&mut self, vm: VmName, client: ClientKey, toplevel: ToplevelSurface) -> WindowId {
         let id = WindowId(self.next);
         self.next = self.next.saturating_add(1);
+        self.by_surface.insert(toplevel.wl_surface().clone(), id);
         self.records.insert(
             id,
             Window {
@@ -106,7 +115,10 @@ impl Windows {
     /// Forgets a window.
     pub fn remove(&mut self, id: WindowId) -> Option<Window> {
         self.layout.remove(id);
-        self.records.remove(&id)
+        self.behind.remove(&id);
+        let window = self.records.remove(&id)?;
+        self.by_surface.remove(window.toplevel.wl_surface());
+        Some(window)
     }
 
     /// A record.
@@ -133,10 +145,7 @@ impl Windows {
     /// The window whose toplevel is exactly `surface`.
     #[must_use]
     pub fn by_surface(&self, surface: &WlSurface) -> Option<WindowId> {
-        self.records
-            .values()
-            .find(|window| window.toplevel.wl_surface() == surface)
-            .map(|window| window.id)
+        self.by_surface.get(surface).copied()
     }
 
     /// The window that `surface` belongs to: its toplevel, a subsurface or a popup of it.
@@ -151,17 +160,25 @@ impl Windows {
         self.by_surface(&toplevel)
     }
 
-    /// Brings every client's configure up to date with the layout and focus. Sends only what changed.
+    /// Brings the configures of windows up to date with the layout and focus, where these changed. Sends only what changed.
     ///
     /// A window whose client has left as many unacknowledged as `limit` says gets the newest when it has acknowledged one.
-    /// Returns the windows that were sent one.
+    /// Returns the windows that were sent one. Windows of an idle VM are not looked at.
     pub fn send_configures(
         &mut self,
         focus: Option<WindowId>,
         limit: impl Fn(&VmName) -> u64,
     ) -> BTreeSet<WindowId> {
+        let mut changed = self.layout.take_changed();
+        if self.told_focus != focus {
+            changed.extend(
+                std::mem::replace(&mut self.told_focus, focus)
+                    .into_iter()
+                    .chain(focus),
+            );
+        }
         let mut sent = BTreeSet::new();
-        for window in self.records.values() {
+        for window in changed.iter().filter_map(|id| self.records.get(id)) {
             if !window.toplevel.alive() || !window.toplevel.is_initial_configure_sent() {
                 continue;
             }
@@ -182,11 +199,22 @@ impl Windows {
                 set(xdg_toplevel::State::Resizing, window.resizing);
             });
             let room = pending_configures(window.toplevel.wl_surface()) < limit(&window.vm);
-            if room && window.toplevel.send_pending_configure().is_some() {
+            if !room {
+                self.behind.insert(window.id);
+            } else if window.toplevel.send_pending_configure().is_some() {
                 sent.insert(window.id);
             }
         }
         sent
+    }
+
+    /// A client has acknowledged a configure of a window: there may be room for the one that it did not get.
+    pub fn acknowledged(&mut self, surface: &WlSurface) {
+        if let Some(id) = self.by_surface(surface)
+            && self.behind.remove(&id)
+        {
+            self.layout.touch(id);
+        }
     }
 }
 

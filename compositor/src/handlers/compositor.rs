@@ -72,6 +72,7 @@ impl CompositorHandler for State {
     }
 
     fn destroyed(&mut self, surface: &WlSurface) {
+        self.core.popups_gone = true;
         self.core.forget_surface(surface);
         self.core.render.schedule();
         self.core.input.refresh_pointer = true;

@@ -12,7 +12,7 @@ use smithay::wayland::seat::WaylandFocus;
 use smithay::wayland::shell::kde::decoration::{KdeDecorationHandler, KdeDecorationState};
 use smithay::wayland::shell::xdg::decoration::XdgDecorationHandler;
 use smithay::wayland::shell::xdg::{
-    PopupSurface, PositionerState, ShellClient, ToplevelSurface, XdgShellHandler, XdgShellState,
+    Configure, PopupSurface, PositionerState, ShellClient, ToplevelSurface, XdgShellHandler, XdgShellState,
     XdgToplevelSurfaceData,
 };
 use smithay::{delegate_kde_decoration, delegate_xdg_decoration, delegate_xdg_shell};
@@ -194,7 +194,12 @@ impl XdgShellHandler for State {
         }
     }
 
+    fn ack_configure(&mut self, surface: WlSurface, _configure: Configure) {
+        self.core.windows.acknowledged(&surface);
+    }
+
     fn popup_destroyed(&mut self, _surface: PopupSurface) {
+        self.core.popups_gone = true;
         self.core.render.schedule();
         self.core.input.refresh_pointer = true;
     }

@@ -123,6 +123,7 @@ impl State {
             }
             Effect::Minimize(id) => {
                 self.core.windows.layout.set_minimized(id, true);
+                self.core.input.refresh_pointer = true;
                 let vm = self.core.windows.get(id).map(|window| window.vm.clone());
                 if let Some(vm) = vm.filter(|_| self.core.input.focus == Some(id)) {
                     self.focus_next_of(&vm, id);
@@ -136,6 +137,7 @@ impl State {
             Effect::Focus(id) => {
                 self.core.windows.layout.raise(id);
                 self.core.put_by_user(id);
+                self.core.input.refresh_pointer = true;
                 self.set_focus(Some(id));
             }
         }

@@ -360,6 +360,7 @@ impl State {
                 if let Some(window) = self.core.windows.get_mut(id) {
                     window.resizing = false;
                 }
+                self.core.windows.layout.touch(id);
             }
             Drag::None | Drag::Move(..) | Drag::Swallow => {}
         }

@@ -155,6 +155,8 @@ pub struct Layout {
     thin: Insets,
     windows: BTreeMap<WindowId, Placed>,
     stack: Vec<WindowId>,
+    /// Windows whose wanted size or mode may have changed since [`Self::take_changed`].
+    changed: BTreeSet<WindowId>,
 }
 
 impl Layout {
@@ -167,7 +169,18 @@ impl Layout {
             thin,
             windows: BTreeMap::new(),
             stack: Vec::new(),
+            changed: BTreeSet::new(),
         }
+    }
+
+    /// Notes that a window's client may have to be told something.
+    pub fn touch(&mut self, id: WindowId) {
+        self.changed.insert(id);
+    }
+
+    /// The windows whose clients may have to be told something, once.
+    pub fn take_changed(&mut self) -> BTreeSet<WindowId> {
+        std::mem::take(&mut self.changed)
     }
 
     /// The largest content that is seen with its whole frame, in the smallest area.
@@ -322,6 +335,7 @@ impl Layout {
 
     /// An edge is about to be dragged: the client is asked for the size it has, so that it knows which one counts.
     pub fn start_resize(&mut self, id: WindowId) {
+        self.touch(id);
         if let Some(window) = self.windows.get_mut(&id) {
             window.size.asked = Some(window.size.committed);
         }
@@ -353,6 +367,7 @@ impl Layout {
             window.anchor = Some((edges, corner));
         }
         window.size.asked = Some(size);
+        self.touch(id);
     }
 
     /// Records the size of the client's newest content.
@@ -500,6 +515,7 @@ impl Layout {
         let max_y = area.loc.y.saturating_add(area.size.h).max(min_y);
         window.loc.x = window.loc.x.clamp(min_x, max_x);
         window.loc.y = window.loc.y.clamp(min_y, max_y);
+        self.touch(id);
     }
 }
 

@@ -67,7 +67,9 @@ fn two_vms() -> (Fixture, [ClientId; 2]) {
     for client in clients {
         let _seat = fixture.client(client).take_pens();
     }
-    fixture.settle();
+    for client in clients {
+        fixture.log(client);
+    }
     (fixture, clients)
 }
 
@@ -207,6 +209,34 @@ fn a_window_that_comes_under_a_resting_pointer_does_not_learn_where_it_rests() {
     settled(&mut fixture, work, (400, 200), (600, 400));
     assert_eq!(fixture.log(untrusted), "pointer leaves w1");
     assert_eq!(fixture.log(work), "");
+}
+
+#[test]
+fn the_wheel_goes_to_what_is_seen_after_a_window_was_hidden_or_raised() {
+    let (mut fixture, [work, untrusted]) = two_vms();
+    settled(&mut fixture, work, (200, 200), (400, 300));
+    let above = settled(&mut fixture, untrusted, (200, 200), (400, 300));
+    fixture.focus(&above);
+    fixture.motion(400.0, 300.0);
+    fixture.log(untrusted);
+    fixture
+        .state
+        .perform(heraldry_compositor::input::Effect::Minimize(above.id));
+    fixture.settle();
+    assert!(fixture.log(untrusted).contains("pointer leaves"), "at once");
+    assert_eq!(fixture.log(work), "", "the user has not pointed at it yet");
+    let wheel = || Event::Scroll(Axis::Vertical, AxisSource::Wheel, 15.0, Some(120.0));
+    fixture.state.input(wheel());
+    fixture.settle();
+    nobody_got_it(&mut fixture, [work, untrusted], "uncovered a moment ago");
+    fixture.advance(LONG);
+    fixture.state.input(wheel());
+    let log = fixture.log(work);
+    assert!(log.starts_with("pointer enters") && log.contains("axis"), "{log}");
+    // What the user raises has the pointer at once.
+    fixture.focus(&above);
+    assert!(fixture.log(untrusted).contains("pointer enters"));
+    assert!(fixture.log(work).contains("pointer leaves"));
 }
 
 /// What happens to windows and by the user's hand.

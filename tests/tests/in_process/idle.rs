@@ -53,6 +53,51 @@ fn objects_of_an_idle_vm_cost_others_nothing() {
     assert!(after < before * 3, "{before:?} before, {after:?} with them");
 }
 
+/// The least time of several for twenty round trips.
+fn round_trips(fixture: &mut Fixture, client: ClientId) -> Duration {
+    let run = |fixture: &mut Fixture| {
+        let start = Instant::now();
+        (0..20).for_each(|_| fixture.roundtrip(client));
+        start.elapsed()
+    };
+    (0..15).map(|_| run(fixture)).min().unwrap_or_default()
+}
+
+#[test]
+fn windows_of_an_idle_vm_change_nobody_s_round_trip() {
+    let mut fixture = blind();
+    let (victim, idle) = (fixture.add_client("work"), fixture.add_client("untrusted"));
+    fixture.window(victim, (300, 200), MAGENTA);
+    round_trips(&mut fixture, victim);
+    let before = round_trips(&mut fixture, victim);
+    // As many as the limits allow.
+    for _ in 0..64 {
+        let window = fixture.toplevel(idle);
+        fixture.draw(&window, (60, 40), CYAN);
+        fixture.advance(Duration::from_millis(100));
+        fixture.popup(
+            &window,
+            Area {
+                x: 5,
+                y: 5,
+                w: 1,
+                h: 1,
+            },
+            (20, 20),
+            CYAN,
+        );
+        for _ in 0..14 {
+            fixture.plain_surface(idle);
+        }
+    }
+    fixture.roundtrip(idle);
+    fixture.advance(Duration::from_secs(1));
+    let after = round_trips(&mut fixture, victim);
+    let ratio = after.as_secs_f64() / before.as_secs_f64();
+    println!("round trips beside an idle VM with all its windows: {ratio:.2} times as long");
+    assert!(ratio < 1.2, "{before:?} before, {after:?} with them: {ratio:.2}");
+}
+
 /// How far apart a client is told that its frames are while it draws ten, and others draw in between or not.
 fn told(others_draw: bool) -> Vec<u64> {
     let mut fixture = blind();
