@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use heraldry_compositor::input::{Axes, Event, Stroke, Touch};
-use heraldry_tests::colour::Colour;
 use heraldry_tests::colour::key::{CYAN, MAGENTA, YELLOW};
+use heraldry_tests::colour::{Area, Colour};
 use heraldry_tests::fixture::{ClientId, Fixture, LEFT, Setup, Window};
 use proptest::prelude::*;
 use smithay::backend::input::{Axis, AxisSource};
@@ -154,7 +154,7 @@ fn a_popup_of_the_focused_vm_over_another_vm_s_window_waits_too() {
     let small = settled(&mut fixture, untrusted, (100, 200), (200, 100));
     fixture.focus(&small);
     fixture.advance(LONG);
-    let anchor = heraldry_tests::colour::Area {
+    let anchor = Area {
         x: 190,
         y: 10,
         w: 1,
@@ -245,6 +245,9 @@ enum Step {
     Map(usize, (i32, i32)),
     Grow(usize, (i32, i32)),
     Vanish(usize),
+    Popup(usize, (i32, i32)),
+    Mode(usize, bool),
+    Minimize(usize),
     Raise(usize),
     Drag(usize, (i32, i32)),
     Wait(u64),
@@ -258,6 +261,9 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..3_usize, size()).prop_map(|(vm, size)| Step::Map(vm, size)),
         2 => (0..6_usize, size()).prop_map(|(window, size)| Step::Grow(window, size)),
         1 => (0..6_usize).prop_map(Step::Vanish),
+        1 => (0..6_usize, size()).prop_map(|(window, size)| Step::Popup(window, size)),
+        1 => (0..6_usize, any::<bool>()).prop_map(|(window, large)| Step::Mode(window, large)),
+        1 => (0..6_usize).prop_map(Step::Minimize),
         1 => (0..6_usize).prop_map(Step::Raise),
         1 => (0..6_usize, place()).prop_map(|(window, to)| Step::Drag(window, to)),
         3 => (5..200_u64).prop_map(Step::Wait),
@@ -338,6 +344,36 @@ impl World {
                     gone.xdg.destroy();
                     gone.surface.destroy();
                     self.windows.remove(window);
+                    self.fixture.settle();
+                }
+            }
+            Step::Popup(window, size) => {
+                if let Some((vm, window)) = alive(self, window) {
+                    let anchor = Area {
+                        x: size.0 % 40,
+                        y: size.1 % 30,
+                        w: 1,
+                        h: 1,
+                    };
+                    self.fixture
+                        .popup(&window, anchor, (size.0 / 2, size.1 / 2), COLOURS[vm]);
+                }
+            }
+            Step::Mode(window, large) => {
+                if let Some((vm, window)) = alive(self, window) {
+                    if large {
+                        window.toplevel.set_maximized();
+                    } else {
+                        window.toplevel.unset_maximized();
+                    }
+                    self.fixture.settle();
+                    let content = self.fixture.content(&window);
+                    self.fixture.draw(&window, (content.w, content.h), COLOURS[vm]);
+                }
+            }
+            Step::Minimize(window) => {
+                if let Some((_, window)) = alive(self, window) {
+                    window.toplevel.set_minimized();
                     self.fixture.settle();
                 }
             }
