@@ -251,6 +251,8 @@ enum Step {
     Raise(usize),
     Drag(usize, (i32, i32)),
     Wait(u64),
+    /// It grows just before the hand comes.
+    Lure(usize, (i32, i32), Hand, (i32, i32)),
     Hand(Hand, (i32, i32)),
 }
 
@@ -267,6 +269,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..6_usize).prop_map(Step::Raise),
         1 => (0..6_usize, place()).prop_map(|(window, to)| Step::Drag(window, to)),
         3 => (5..200_u64).prop_map(Step::Wait),
+        4 => (0..6_usize, size(), 0..4_usize, place())
+            .prop_map(|(window, size, hand, at)| Step::Lure(window, size, HANDS[hand], at)),
         6 => ((0..4_usize).prop_map(|hand| HANDS[hand]), place()).prop_map(|(hand, at)| Step::Hand(hand, at)),
     ]
 }
@@ -280,7 +284,8 @@ struct World {
     clients: [ClientId; 3],
     windows: Vec<(usize, Window)>,
     drawn: VecDeque<(Duration, heraldry_tests::colour::Pixels)>,
-    user_acted: Option<Duration>,
+    /// When the user last put a window of each VM somewhere.
+    put: [Duration; 3],
 }
 
 impl World {
@@ -301,7 +306,7 @@ impl World {
             clients,
             windows: Vec::new(),
             drawn: VecDeque::new(),
-            user_acted: None,
+            put: [Duration::ZERO; 3],
         }
     }
 
@@ -319,9 +324,9 @@ impl World {
         }
     }
 
-    /// The user put a window somewhere: what was drawn before says nothing of what the user means.
-    fn acted(&mut self) {
-        self.user_acted = Some(self.fixture.state.core.clock.now());
+    /// The user put a window of a VM somewhere: for it, what was drawn before says nothing of what the user means.
+    fn put(&mut self, vm: usize) {
+        self.put[vm] = self.fixture.state.core.clock.now();
     }
 
     fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
@@ -378,9 +383,9 @@ impl World {
                 }
             }
             Step::Raise(window) => {
-                if let Some((_, window)) = alive(self, window) {
+                if let Some((vm, window)) = alive(self, window) {
                     self.fixture.focus(&window);
-                    self.acted();
+                    self.put(vm);
                 }
             }
             Step::Drag(window, (x, y)) => {
@@ -392,10 +397,16 @@ impl World {
                     self.fixture.button(LEFT, true);
                     self.fixture.motion(x.into(), y.into());
                     self.fixture.button(LEFT, false);
-                    self.acted();
+                    (0..3).for_each(|vm| self.put(vm));
                 }
             }
             Step::Wait(time) => self.pass(time),
+            Step::Lure(window, size, hand, at) => {
+                self.pass(50);
+                self.step(Step::Grow(window, size))?;
+                self.pass(20);
+                self.judge(hand, at)?;
+            }
             Step::Hand(hand, at) => self.judge(hand, at)?,
         }
         Ok(())
@@ -408,12 +419,14 @@ impl World {
         }
         act(&mut self.fixture, hand, (at.0.into(), at.1.into()));
         let now = self.fixture.state.core.clock.now();
+        let mut got = [false; 3];
         for vm in 0..3 {
             let log = self.fixture.log(self.clients[vm]);
-            if !done_to(&log) {
+            got[vm] = done_to(&log);
+            if !got[vm] {
                 continue;
             }
-            let since = now.saturating_sub(GUARD).max(self.user_acted.unwrap_or_default());
+            let since = now.saturating_sub(GUARD).max(self.put[vm]);
             let pictures = self.drawn.iter().filter(|(drawn, _)| *drawn > since);
             for (drawn, picture) in pictures {
                 let seen = picture.at(at.0, at.1);
@@ -430,14 +443,14 @@ impl World {
                 );
             }
         }
-        // A click may have raised what it was on.
-        self.acted();
+        // A press has raised what it was on.
+        (0..3).filter(|vm| got[*vm]).for_each(|vm| self.put(vm));
         Ok(())
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_hand_reaches_another_vm_than_the_one_that_was_seen(steps in proptest::collection::vec(step(), 10..50)) {

@@ -53,49 +53,53 @@ fn objects_of_an_idle_vm_cost_others_nothing() {
     assert!(after < before * 3, "{before:?} before, {after:?} with them");
 }
 
-/// The least time of several for twenty round trips.
+/// The time of twenty round trips.
 fn round_trips(fixture: &mut Fixture, client: ClientId) -> Duration {
-    let run = |fixture: &mut Fixture| {
-        let start = Instant::now();
-        (0..20).for_each(|_| fixture.roundtrip(client));
-        start.elapsed()
-    };
-    (0..15).map(|_| run(fixture)).min().unwrap_or_default()
+    let start = Instant::now();
+    (0..20).for_each(|_| fixture.roundtrip(client));
+    start.elapsed()
 }
 
-#[test]
-fn windows_of_an_idle_vm_change_nobody_s_round_trip() {
+/// A client with a window beside an idle VM that has as many windows, popups and surfaces as it may, or none.
+fn beside(windows: usize) -> (Fixture, ClientId) {
     let mut fixture = blind();
     let (victim, idle) = (fixture.add_client("work"), fixture.add_client("untrusted"));
     fixture.window(victim, (300, 200), MAGENTA);
-    round_trips(&mut fixture, victim);
-    let before = round_trips(&mut fixture, victim);
-    // As many as the limits allow.
-    for _ in 0..64 {
+    for _ in 0..windows {
         let window = fixture.toplevel(idle);
         fixture.draw(&window, (60, 40), CYAN);
         fixture.advance(Duration::from_millis(100));
-        fixture.popup(
-            &window,
-            Area {
-                x: 5,
-                y: 5,
-                w: 1,
-                h: 1,
-            },
-            (20, 20),
-            CYAN,
-        );
+        let anchor = Area {
+            x: 5,
+            y: 5,
+            w: 1,
+            h: 1,
+        };
+        fixture.popup(&window, anchor, (20, 20), CYAN);
         for _ in 0..14 {
             fixture.plain_surface(idle);
         }
     }
     fixture.roundtrip(idle);
     fixture.advance(Duration::from_secs(1));
-    let after = round_trips(&mut fixture, victim);
-    let ratio = after.as_secs_f64() / before.as_secs_f64();
+    (fixture, victim)
+}
+
+#[test]
+fn windows_of_an_idle_vm_change_nobody_s_round_trip() {
+    let (mut alone, mut beside) = (beside(0), beside(64));
+    let (mut least, mut least_beside) = (Duration::MAX, Duration::MAX);
+    // In turns, so that what else the machine does meets both alike.
+    for _ in 0..60 {
+        least = least.min(round_trips(&mut alone.0, alone.1));
+        least_beside = least_beside.min(round_trips(&mut beside.0, beside.1));
+    }
+    let ratio = least_beside.as_secs_f64() / least.as_secs_f64();
     println!("round trips beside an idle VM with all its windows: {ratio:.2} times as long");
-    assert!(ratio < 1.2, "{before:?} before, {after:?} with them: {ratio:.2}");
+    assert!(
+        ratio < 1.2,
+        "{least:?} alone, {least_beside:?} beside: {ratio:.2}"
+    );
 }
 
 /// How far apart a client is told that its frames are while it draws ten, and others draw in between or not.
