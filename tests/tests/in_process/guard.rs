@@ -419,13 +419,8 @@ impl World {
         }
         act(&mut self.fixture, hand, (at.0.into(), at.1.into()));
         let now = self.fixture.state.core.clock.now();
-        let mut got = [false; 3];
-        for vm in 0..3 {
-            let log = self.fixture.log(self.clients[vm]);
-            got[vm] = done_to(&log);
-            if !got[vm] {
-                continue;
-            }
+        let logs = self.clients.map(|client| self.fixture.log(client));
+        for (vm, log) in logs.iter().enumerate().filter(|(_, log)| done_to(log)) {
             let since = now.saturating_sub(GUARD).max(self.put[vm]);
             let pictures = self.drawn.iter().filter(|(drawn, _)| *drawn > since);
             for (drawn, picture) in pictures {
@@ -444,7 +439,9 @@ impl World {
             }
         }
         // A press has raised what it was on.
-        (0..3).filter(|vm| got[*vm]).for_each(|vm| self.put(vm));
+        (0..3)
+            .filter(|vm| done_to(&logs[*vm]))
+            .for_each(|vm| self.put(vm));
         Ok(())
     }
 }
