@@ -276,7 +276,9 @@ fn copies_of_a_region_are_counted_until_nothing_keeps_them() {
             let id: u32 = line.split(['@', '.']).nth(1).unwrap().parse().unwrap();
             if line.ends_with(".commit()") && id == parent {
                 for (_, kept) in &mut surfaces {
-                    kept.in_force = kept.waiting.drain(..).last().unwrap_or(kept.in_force);
+                    let last = kept.waiting.pop();
+                    kept.in_force = last.unwrap_or(kept.in_force);
+                    kept.waiting.clear();
                 }
             } else if let Some((_, kept)) = surfaces.iter_mut().find(|(surface, _)| *surface == id) {
                 if line.ends_with(".commit()") {

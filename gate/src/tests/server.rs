@@ -238,7 +238,7 @@ fn there_is_no_selection_until_there_is_one() {
         let other = client.ok(manager, request, &[New, U(seat)]);
         let none = |client: &mut Client| client.event(device, "selection", &[U(0)]).len();
         assert_eq!(none(&mut client), 0, "it says nothing new");
-        let offer = crate::objects::FIRST_SERVER_ID;
+        let offer = FIRST_SERVER_ID;
         client.event(device, "data_offer", &[U(offer)]);
         assert_eq!(client.event(device, "selection", &[U(offer)]).len(), 1);
         assert_eq!(client.event(other, "selection", &[U(0)]).len(), 0);
