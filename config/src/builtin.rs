@@ -89,7 +89,8 @@ pub fn host() -> Host {
             bytes_per_vm: 64 << 20,
             count_per_vm: 256,
         },
-        withdraw_after: Duration::from_secs(5),
+        // Longer than the compositor's watchdog lets it stand still: then the client waits for the next.
+        withdraw_after: Duration::from_secs(15),
         connections_per_vm: 64,
         descriptors_per_connection: 256,
     }

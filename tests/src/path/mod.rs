@@ -36,7 +36,7 @@ vm "work" { display-name "Work"; color "#2a5fb0"; pattern "horizontal"; glyph "W
 vm "personal" { display-name "Personal"; color "#2f7d4f"; pattern "diagonal"; glyph "P"; }
 vm "untrusted" { display-name "Untrusted"; color "#b3322e"; pattern "vertical"; glyph "!"; }
 vm "vault" { display-name "Vault"; color "#7a5b9c"; pattern "cross"; glyph "V"; }
-host { withdraw-after-ms 5000; }
+host { withdraw-after-ms 15000; }
 "##;
 
 /// The VMs of [`CONFIG`].
