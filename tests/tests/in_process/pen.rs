@@ -75,7 +75,6 @@ fn a_client_draws_with_pressure_and_tilt() {
     pressure 32768
     tilt 10,-5
     keyboard enters w1 []
-    no selection
     pen down
     pen at 15,26
     pressure 65535
@@ -139,7 +138,6 @@ fn a_pen_s_button_is_released_where_it_was_pressed() {
     assert_snapshot!(fixture.log(work), @r"
     pen at 10,20
     keyboard enters w1 []
-    no selection
     pen's button 331 Pressed
     pen at 333,5
     pen's button 331 Released
@@ -194,7 +192,6 @@ fn elsewhere_a_pen_is_the_pointer() {
     assert_snapshot!(fixture.log(client), @r"
     pointer enters w1 10,20
     keyboard enters w1 []
-    no selection
     pointer at 10,20
     button 272 down
     pointer at 10,20

@@ -58,7 +58,6 @@ fn seats_can_be_touched_while_there_is_a_device() {
     fixture.offer_touch(false);
     assert_snapshot!(fixture.log(client), @r"
     keyboard enters w1 []
-    no selection
     finger 0 on w1 10,10
     touch frame
     finger 0 at 10,10
@@ -77,7 +76,6 @@ fn a_finger_is_its_client_s_until_it_is_lifted_wherever_it_goes() {
     fixture.touch(Touch::Up(7));
     assert_snapshot!(fixture.log(work), @r"
     keyboard enters w1 []
-    no selection
     finger 0 on w1 10,20
     touch frame
     finger 0 at 13,24
@@ -135,7 +133,6 @@ fn a_window_that_came_under_the_finger_a_moment_ago_gets_no_tap() {
     down(&mut fixture, 0, at);
     assert_snapshot!(fixture.log(other), @r"
     keyboard enters w1 []
-    no selection
     finger 0 on w1 100,100
     touch frame
     ");
@@ -193,7 +190,6 @@ fn a_client_that_knows_only_pointers_gets_one() {
     assert_snapshot!(fixture.log(client), @r"
     pointer enters w1 10,20
     keyboard enters w1 []
-    no selection
     pointer at 10,20
     button 272 down
     pointer at 15,20
