@@ -6,6 +6,9 @@
 //! computes with these numbers unchecked, and Pixman's coordinates end at 16 bits: what does not fit is not drawn, and
 //! the plate is seen. See `docs/decisions/0010-what-is-believed-in-drawing.md`.
 
+use std::cell::RefCell;
+
+use smithay::backend::allocator::format::has_alpha as format_has_alpha;
 use smithay::backend::renderer::element::surface::{WaylandSurfaceRenderElement, WaylandSurfaceTexture};
 use smithay::backend::renderer::element::{Element, Id, Kind, RenderElement, UnderlyingStorage};
 use smithay::backend::renderer::utils::{CommitCounter, RendererSurfaceStateUserData};
@@ -35,6 +38,8 @@ const COVERS: usize = 8;
 /// One surface of a client, checked. Places are physical pixels from the corner of the content rectangle.
 pub struct Piece<R: Renderer> {
     element: WaylandSurfaceRenderElement<R>,
+    /// What is drawn instead of the element's own texture.
+    texture: Option<R::TextureId>,
     src: Rectangle<f64, Buffer>,
     dst: Rectangle<i32, Physical>,
     /// The part of `dst` inside the content rectangle.
@@ -204,7 +209,7 @@ pub(super) fn gather<R: Painter>(
             );
             // An error is a buffer that cannot be read; Smithay has logged it. The plate is seen.
             if let Ok(Some(element)) = element {
-                pieces.extend(piece(renderer, element, scale, clip));
+                pieces.extend(piece(renderer, states, element, scale, clip));
             }
         },
         |_, _, _| true,
@@ -229,14 +234,17 @@ fn buffer_bytes(states: &SurfaceData) -> u64 {
 
 fn piece<R: Painter>(
     renderer: &mut R,
+    states: &SurfaceData,
     element: WaylandSurfaceRenderElement<R>,
     scale: f64,
     clip: Rectangle<i32, Physical>,
 ) -> Option<Piece<R>> {
     let dst = element.geometry(scale.into());
-    let (colour, buffer) = match element.texture() {
-        WaylandSurfaceTexture::Texture(texture) => (None, Some(texture.size())),
-        WaylandSurfaceTexture::SolidColor(colour) => (Some(*colour), None),
+    let (colour, buffer, texture_alpha) = match element.texture() {
+        WaylandSurfaceTexture::Texture(texture) => {
+            (None, Some(texture.size()), texture.format().map(format_has_alpha))
+        }
+        WaylandSurfaceTexture::SolidColor(colour) => (Some(*colour), None, None),
     };
     let src = element.src();
     let (reduction, plain) = checked(src, dst, buffer, element.transform())?;
@@ -246,9 +254,14 @@ fn piece<R: Painter>(
         (None, Some(UnderlyingStorage::Wayland(buffer))) => buffer_has_alpha(buffer).unwrap_or(true),
         (None, _) => true,
     };
+    let mut texture = None;
+    if texture_alpha.is_some_and(|alpha| alpha != has_alpha) {
+        texture = Some(own_texture(renderer, states, &element)?);
+    }
     Some(Piece {
         opaque: !has_alpha && element.alpha() >= 1.0,
         element,
+        texture,
         src,
         dst,
         visible,
@@ -265,6 +278,33 @@ pub(super) enum Ground {
     Plate,
     /// Whatever was there, as if clients were believed. For the test that shows that this would be seen.
     Nothing,
+}
+
+/// A texture of a surface's buffer, kept for as long as it shows the same content.
+struct OwnTexture<T>(RefCell<Option<(CommitCounter, T)>>);
+
+/// Smithay keeps a surface's GL texture for as long as the size is the same: one that was made for a buffer with alpha is
+/// blended when the next buffer has none, and the other way round. Such a buffer gets a texture that is made for it.
+fn own_texture<R: Painter>(
+    renderer: &mut R,
+    states: &SurfaceData,
+    element: &WaylandSurfaceRenderElement<R>,
+) -> Option<R::TextureId> {
+    let commit = element.current_commit();
+    let kept = states
+        .data_map
+        .get_or_insert(|| OwnTexture::<R::TextureId>(RefCell::new(None)));
+    if let Some((of, texture)) = &*kept.0.borrow()
+        && *of == commit
+    {
+        return Some(texture.clone());
+    }
+    let Some(UnderlyingStorage::Wayland(buffer)) = element.underlying_storage(renderer) else {
+        return None;
+    };
+    let texture = renderer.import_buffer(buffer, None, &[])?.ok()?;
+    *kept.0.borrow_mut() = Some((commit, texture.clone()));
+    Some(texture)
 }
 
 /// Paints pieces, topmost first in the list, on their ground. `corner` is where the content's corner is in the frame;
@@ -362,6 +402,12 @@ impl<R: Painter> Piece<R> {
             .iter()
             .map(|rect| Rectangle::new(rect.loc - self.dst.loc, rect.size))
             .collect();
-        self.element.draw(frame, self.src, place, &local, &[])
+        match &self.texture {
+            Some(texture) => {
+                let (transform, alpha) = (self.element.transform(), self.element.alpha());
+                frame.render_texture_from_to(texture, self.src, place, &local, &[], transform, alpha)
+            }
+            None => self.element.draw(frame, self.src, place, &local, &[]),
+        }
     }
 }

@@ -21,8 +21,13 @@ fn assert_true(fixture: &mut Fixture) {
 
 /// A window of VM `work` with another of VM `untrusted` in front of it, and the attacker.
 fn stacked() -> (Fixture, ClientId, Window) {
+    stacked_with(RendererChoice::Pixman)
+}
+
+fn stacked_with(renderer: RendererChoice) -> (Fixture, ClientId, Window) {
     let mut fixture = Fixture::new(&Setup {
         size: (640, 400),
+        renderer,
         ..Setup::default()
     });
     let (victim, attacker) = (fixture.add_client("work"), fixture.add_client("untrusted"));
@@ -133,6 +138,33 @@ fn a_buffer_beyond_the_renderers_numbers_takes_no_frame_and_no_label_away() {
             assert!(fixture.frames() > frames, "frames go on");
             assert_true(&mut fixture);
         }
+    }
+}
+
+#[test]
+fn a_buffer_whose_predecessor_had_another_format_is_drawn_as_what_it_is() {
+    let formats = [
+        (Format::Argb8888, Format::Xrgb8888),
+        (Format::Xrgb8888, Format::Argb8888),
+    ];
+    for (before, after) in formats {
+        let (mut fixture, attacker, window) = stacked_with(RendererChoice::Gles);
+        for format in [before, after] {
+            let this = fixture.client(attacker);
+            // Without alpha the last byte means nothing.
+            let buffer = painted(&this.bound().shm, &this.handle(), (200, 100), format, |_, _| {
+                [90, 0, 0, 100]
+            });
+            show(&mut fixture, attacker, &window.surface, &buffer);
+            assert_true(&mut fixture);
+        }
+        let area = fixture.content_pixels(&window);
+        let expected = if after == Format::Xrgb8888 {
+            [0, 0, 90]
+        } else {
+            [16, 17, 109]
+        };
+        assert_eq!(fixture.shown().at(area.x + 5, area.y + 5), expected, "{after:?}");
     }
 }
 
