@@ -31,6 +31,19 @@ pub struct Surroundings {
     refuses: Rc<Cell<bool>>,
 }
 
+/// Interfaces whose objects Smithay looks through at each event.
+const LISTED: [&str; 9] = [
+    "wl_output",
+    "zxdg_output_v1",
+    "wl_seat",
+    "wl_pointer",
+    "wl_keyboard",
+    "wl_touch",
+    "wl_data_device",
+    "zwp_primary_selection_device_v1",
+    "zwp_tablet_seat_v2",
+];
+
 impl Surroundings {
     fn give(&self, fd: OwnedFd) -> Result<OwnedFd, ServiceError> {
         assert!(self.ledger.knows(&fd), "a stranger's descriptor");
@@ -274,6 +287,7 @@ impl World {
                 Budget::Regions => sum(&live, &["wl_region"]),
                 Budget::Sources => sum(&live, &["wl_data_source", "zwp_primary_selection_source_v1"]),
                 Budget::Callbacks => sum(&all, &["wl_callback", "wp_presentation_feedback"]),
+                Budget::Listed => sum(&live, &LISTED),
                 Budget::PoolBytes | Budget::Descriptors | Budget::Rectangles | Budget::MimeBytes => continue,
             };
             assert_eq!(Ok(there), usage.used.try_into(), "{}", usage.budget.name());
