@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! For which VM the main thread works right now, and how long it has.
 //!
-//! Whatever is done for a VM goes through [`Booking::book`]: its requests, and the drawing of its windows. So the watchdog
-//! and the supervisor know whom a stuck turn was for, also in the middle of a frame, and nobody pays for another's work.
+//! Whatever is done for a VM goes through [`Booking::book`]: its requests and what follows from them, input that it gets, and
+//! the drawing of its windows. So the watchdog and the supervisor know whom a stuck turn was for, also in the middle of a
+//! frame, and nobody pays for another's work.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -21,8 +22,10 @@ use crate::init::supervise::RECORD;
 /// What is done for a VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// Serving its requests; what this takes sets the credit of the next turn.
+    /// Serving its requests and what they ask for; what this takes sets the credit of the next turn.
     Requests,
+    /// Telling it of the user's input.
+    Input,
     /// Composing and drawing its windows.
     Drawing,
 }
@@ -32,6 +35,8 @@ pub enum Work {
 pub struct Spent {
     /// On requests.
     pub requests: Duration,
+    /// On input. A VM cannot help it that the user is busy with it, so this does not count against its credit.
+    pub input: Duration,
     /// On drawing.
     pub drawing: Duration,
 }
@@ -99,6 +104,7 @@ impl Booking {
         let account = spent.entry(vm.clone()).or_default();
         let field = match kind {
             Work::Requests => &mut account.requests,
+            Work::Input => &mut account.input,
             Work::Drawing => &mut account.drawing,
         };
         *field = field.saturating_add(took);
@@ -170,7 +176,7 @@ mod tests {
         assert_eq!(books.take(&vm("work")), Spent::default());
         let spent = books.take(&vm("games"));
         assert!(spent.drawing >= Duration::from_millis(2), "{spent:?}");
-        assert_eq!(spent.requests, Duration::ZERO);
+        assert_eq!((spent.requests, spent.input), (Duration::ZERO, Duration::ZERO));
         assert_eq!(books.take(&vm("games")), Spent::default(), "taken once");
     }
 }

@@ -21,6 +21,8 @@ use wayland_server::protocol::wl_surface::WlSurface;
 
 use crate::audience::Audience;
 use crate::backend::{Backend, FRAME_INTERVAL};
+use crate::booking::Work;
+use crate::input::Effect;
 use crate::outputs::{Screen, ScreenId};
 use crate::state::{Core, State};
 
@@ -52,7 +54,7 @@ impl State {
         self.end_dead_popup_grabs();
         self.end_unfounded_drags();
         for effect in self.core.input.effects.take() {
-            self.perform(effect);
+            self.perform_booked(effect);
         }
         self.settle_focus();
         self.core.end_announcements();
@@ -68,6 +70,18 @@ impl State {
         let _per_client = self.core.display_handle.flush_clients();
         self.next_turns();
         self.core.heart.rest();
+    }
+
+    /// Performs an effect on the account of the VM whose window it is about.
+    fn perform_booked(&mut self, effect: Effect) {
+        let window = effect.window().and_then(|id| self.core.windows.get(id));
+        match window.map(|window| window.vm.clone()) {
+            Some(vm) => {
+                let books = self.core.books.clone();
+                books.book(&vm, Work::Requests, || self.perform(effect));
+            }
+            None => self.perform(effect),
+        }
     }
 
     fn frame_if_due(&mut self) {

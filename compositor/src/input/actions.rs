@@ -55,6 +55,23 @@ pub enum Effect {
     TellPlace,
 }
 
+impl Effect {
+    /// The window that it is about.
+    #[must_use]
+    pub fn window(self) -> Option<WindowId> {
+        match self {
+            Self::StartMove(id)
+            | Self::StartResize(id, _)
+            | Self::SetMode(id, _)
+            | Self::Configure(id)
+            | Self::Minimize(id)
+            | Self::Close(id)
+            | Self::Focus(id) => Some(id),
+            Self::TellPlace => None,
+        }
+    }
+}
+
 /// Nothing but a line in the log if PID 1 is not ours: then the machine is not ours to switch off.
 fn ask_init(request: crate::init::client::Request) {
     info!(request = request.word(), "asked by key");

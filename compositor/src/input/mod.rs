@@ -29,6 +29,7 @@ pub use effects::Effects;
 pub use pen::{Axes, Pen, Stroke, Tool};
 pub use touch::Touch;
 
+use crate::booking::Work;
 use crate::layout::{Edges, WindowId};
 use crate::state::State;
 
@@ -234,6 +235,24 @@ impl State {
 
     /// Takes one event of a backend.
     pub fn input(&mut self, event: Event) {
+        // Whoever has the keyboard or the pointer is who is told; without anybody nothing takes long.
+        let vm = match event {
+            Event::Key(..) => {
+                let window = self.core.input.focus.and_then(|id| self.core.windows.get(id));
+                window.map(|window| window.vm.clone())
+            }
+            _ => self.core.input.hovered_vm().cloned(),
+        };
+        match vm {
+            Some(vm) => {
+                let books = self.core.books.clone();
+                books.book(&vm, Work::Input, || self.take_input(event));
+            }
+            None => self.take_input(event),
+        }
+    }
+
+    fn take_input(&mut self, event: Event) {
         match event {
             Event::Key(..) => {}
             Event::Touch(_) => self.core.input.by_finger = true,

@@ -167,6 +167,7 @@ impl State {
             let Spent {
                 requests: spent,
                 drawing,
+                ..
             } = self.core.books.take(&vm.name);
             vm.load.last_turn = spent;
             vm.load.drawing = vm.load.drawing.saturating_add(drawing);

@@ -70,3 +70,37 @@ fn what_calls_itself_opaque_shows_its_plate_and_odd_buffers_stop_nobody() {
         assert!(!machine.said("the compositor crashed"));
     });
 }
+
+#[test]
+fn a_window_that_grows_before_the_click_gets_neither_click_nor_keys() {
+    attempt(&setup(), |machine| {
+        machine.wait_for("running backend=\"kms\"");
+        machine.shell.start("work", &format!("exec vm work {FOOT} sh"));
+        wait_for_windows(machine, 1);
+        lie(machine, "grow");
+        wait_for_windows(machine, 2);
+        raise(machine, "work");
+        let before = settled(machine);
+        let (place, _) = window(machine, "work").expect("the honest window");
+        let at = (place[0] + 300, place[1] + 200);
+        machine.point(at);
+        machine.shell.run("touch /tmp/grow");
+        machine.until("it has grown", |machine| {
+            window(machine, "untrusted").is_some_and(|([_, _, w, _], _)| w > 1000)
+        });
+        machine.point((at.0 + 1, at.1));
+        machine.qmp.button("left", true);
+        machine.qmp.button("left", false);
+        machine.qmp.type_text("cd\necho heraldry > typed\n");
+        machine.until("what was typed has reached the honest window", |machine| {
+            machine.shell.try_run("cat /tmp/typed").1 == "heraldry\n"
+        });
+        let (now, focused) = window(machine, "work").expect("the honest window");
+        assert!(focused && now == place);
+        let after = settled(machine);
+        let seen = inside(&after, place)
+            .zip(inside(&before, place))
+            .filter(|(now, then)| now == then);
+        assert!(seen.count() > 100_000, "the honest window is still seen");
+    });
+}

@@ -7,7 +7,7 @@ use heraldry_tests::path::{CONFIG, Rig};
 use heraldry_tests::vm::{Files, Machine, Setup, attempt};
 
 /// A terminal whose picture does not change by itself.
-const FOOT: &str = "foot --config=/dev/null --override=font=monospace:size=10 --override=cursor.blink=no \
+pub(crate) const FOOT: &str = "foot --config=/dev/null --override=font=monospace:size=10 --override=cursor.blink=no \
                     --override=dpi-aware=no --override=initial-window-size-pixels=620x300";
 
 pub(crate) fn setup() -> Setup {
