@@ -3,6 +3,8 @@
 
 use tiny_skia::{Color, FillRule, LineCap, LineJoin, Paint, Path, PathBuilder, Pixmap, Stroke, Transform};
 
+use crate::canvas::to_bgra;
+
 /// Side of the picture, logical pixels.
 const SIZE: f32 = 24.0;
 
@@ -66,11 +68,7 @@ pub fn draw(shape: Shape, scale: f64) -> Picture {
     if let Some(mut pixmap) = Pixmap::new(size, size) {
         paint(shape, scale, &mut pixmap);
         pixels = pixmap.take();
-        for pixel in pixels.chunks_exact_mut(4) {
-            if let [r, _, b, _] = pixel {
-                std::mem::swap(r, b);
-            }
-        }
+        to_bgra(&mut pixels);
     }
     Picture {
         size,

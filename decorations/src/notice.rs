@@ -3,6 +3,7 @@
 
 use tiny_skia::{Color, PixmapMut};
 
+use crate::canvas::{Canvas, to_bgra};
 use crate::spec::Style;
 use crate::text::{Weight, layout};
 
@@ -45,21 +46,17 @@ pub fn notice(text: &str, style: &Style) -> Notice {
             pixels.extend_from_slice(&[r, g, b, 0xff]);
         }
     }
-    if let Some(mut target) = PixmapMut::from_bytes(&mut pixels, size.0, size.1) {
+    if let Some(target) = PixmapMut::from_bytes(&mut pixels, size.0, size.1) {
         let float = |value: u32| f32::from(u16::try_from(value).unwrap_or(u16::MAX));
         let baseline = f32::midpoint(float(size.1), line.cap_height).round();
         let [r, g, b] = INK;
-        line.draw(
-            &mut target,
+        Canvas::new(target).write(
+            &line,
             float(edge + pad),
             baseline,
             Color::from_rgba8(r, g, b, 0xff),
         );
     }
-    for pixel in pixels.chunks_exact_mut(4) {
-        if let [r, _, b, _] = pixel {
-            std::mem::swap(r, b);
-        }
-    }
+    to_bgra(&mut pixels);
     Notice { size, pixels }
 }

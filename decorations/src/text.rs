@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use rustybuzz::{Face, UnicodeBuffer, ttf_parser};
-use tiny_skia::{Color, FillRule, Mask, Paint, Path, PathBuilder, PixmapMut, Rect, Transform};
+use tiny_skia::{Path, PathBuilder, Transform};
 
 /// Atkinson Hyperlegible was made so that no letter passes for another, which is what a name that must not be
 /// mistaken needs. Noto Sans has the scripts that it lacks.
@@ -36,6 +36,7 @@ pub(crate) enum Weight {
 }
 
 /// A line of text, laid out.
+#[derive(Debug)]
 pub(crate) struct Line {
     path: Option<Path>,
     /// Width in pixels.
@@ -45,35 +46,10 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Fills the line; `x` is its left end, `baseline` its base.
-    pub(crate) fn draw(&self, target: &mut PixmapMut<'_>, x: f32, baseline: f32, color: Color) {
-        self.fill(target, x, baseline, color, None);
-    }
-
-    /// The same, but nothing outside of `within`: what a client wrote may have marks that stand high above its letters.
-    pub(crate) fn draw_within(
-        &self,
-        target: &mut PixmapMut<'_>,
-        x: f32,
-        baseline: f32,
-        color: Color,
-        within: Rect,
-    ) {
-        let Some(mut mask) = Mask::new(target.width(), target.height()) else {
-            return;
-        };
-        let rect = PathBuilder::from_rect(within);
-        mask.fill_path(&rect, FillRule::Winding, false, Transform::identity());
-        self.fill(target, x, baseline, color, Some(&mask));
-    }
-
-    fn fill(&self, target: &mut PixmapMut<'_>, x: f32, baseline: f32, color: Color, mask: Option<&Mask>) {
-        let Some(path) = &self.path else { return };
-        let mut paint = Paint::default();
-        paint.set_color(color);
-        paint.anti_alias = true;
-        let place = Transform::from_translate(x, baseline);
-        target.fill_path(path, &paint, FillRule::Winding, place, mask);
+    /// The outlines of its letters; `x` is its left end, `baseline` its base.
+    pub(crate) fn at(&self, x: f32, baseline: f32) -> Option<Path> {
+        let path = self.path.clone()?;
+        path.transform(Transform::from_translate(x, baseline))
     }
 }
 
@@ -120,11 +96,11 @@ pub(crate) fn layout(text: &str, weight: Weight, size: f32) -> Line {
     }
 }
 
-/// The longest beginning of `text` that fits `room`, with an ellipsis if something had to go.
-pub(crate) fn fit(text: &str, weight: Weight, size: f32, room: f32) -> Option<Line> {
+/// The longest beginning of `text` that fits `room`, with an ellipsis if something had to go; and whether all of it fits.
+pub(crate) fn fit(text: &str, weight: Weight, size: f32, room: f32) -> (Option<Line>, bool) {
     let whole = layout(text, weight, size);
     if whole.width <= room {
-        return Some(whole);
+        return (Some(whole), true);
     }
     let ends: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
     let (mut low, mut high) = (0, ends.len());
@@ -144,7 +120,7 @@ pub(crate) fn fit(text: &str, weight: Weight, size: f32, room: f32) -> Option<Li
             high = middle.saturating_sub(1);
         }
     }
-    (low > 0).then(|| cut(low))
+    ((low > 0).then(|| cut(low)), false)
 }
 
 /// Splits text by the first font that has each character.
