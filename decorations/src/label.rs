@@ -30,7 +30,9 @@ pub struct Extent {
     pub rect: PxRect,
     /// Where the shape in it ends.
     right: f32,
-    /// It looks the same on any label that ends here or later. If something was cut, it is right for one label only.
+    /// Where the label ended when it was laid out.
+    end: f32,
+    /// It looks the same on any label that ends here or later. If something was cut, it is right for one end only.
     needs: Option<f32>,
     whole: bool,
 }
@@ -38,8 +40,11 @@ pub struct Extent {
 impl Extent {
     /// Whether the same frame in another size has the same part at the same place.
     #[must_use]
+    #[expect(clippy::float_cmp, reason = "it is the same number if nothing moved")]
     pub fn lasts(&self, frame: &Frame<'_>) -> bool {
-        self.needs.is_some_and(|needs| needs <= frame.end())
+        let end = frame.end();
+        self.needs
+            .map_or(self.end == end && !self.whole, |needs| needs <= end)
     }
 
     /// Whether other windows can have the same part: nothing was cut.
@@ -105,6 +110,7 @@ impl Owner {
                     h: frame.insets.top,
                 },
                 right: if rect.is_some() { right } else { left },
+                end,
                 needs: (all && !narrow && needs <= end).then_some(needs),
                 whole: narrow,
             },
@@ -190,6 +196,7 @@ impl Title {
             extent: Extent {
                 rect,
                 right: end,
+                end,
                 needs,
                 whole: false,
             },

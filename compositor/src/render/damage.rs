@@ -6,8 +6,11 @@ use smithay::utils::{Physical, Rectangle};
 /// More rectangles than this become their bounding box: everything behind them is looked at once for each.
 const MOST: usize = 16;
 
+/// Such a list.
+pub(super) type Damage = Vec<Rectangle<i32, Physical>>;
+
 /// Adds a rectangle.
-pub(super) fn push(list: &mut Vec<Rectangle<i32, Physical>>, rect: Rectangle<i32, Physical>) {
+pub(super) fn push(list: &mut Damage, rect: Rectangle<i32, Physical>) {
     if rect.is_empty() || list.iter().any(|known| known.contains_rect(rect)) {
         return;
     }

@@ -7,23 +7,23 @@ use smithay::backend::renderer::element::{Element, Id, Kind, RenderElement, Unde
 use smithay::backend::renderer::utils::{CommitCounter, DamageSet};
 use smithay::utils::{Buffer, Physical, Rectangle, Scale, Transform};
 
-use super::content::Content;
+use super::framed::Framed;
 use super::painter::Painter;
 
 smithay::backend::renderer::element::render_elements! {
     /// Everything that a scene consists of.
     pub SceneElement<R> where R: Painter;
-    /// A part of a frame, or the cursor.
+    /// The cursor, or a notice.
     Bitmap=Exact<MemoryRenderBufferRenderElement<R>>,
-    /// What a client shows in its content rectangle, on an opaque plate.
-    Content=Content<R>,
+    /// What a client shows, on an opaque plate, in the arms of its VM.
+    Framed=Framed<R>,
 }
 
 impl<R: Painter> std::fmt::Debug for SceneElement<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Bitmap(_) => "Bitmap",
-            Self::Content(_) => "Content",
+            Self::Framed(_) => "Framed",
             Self::_GenericCatcher(_) => "",
         })
     }

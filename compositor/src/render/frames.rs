@@ -1,12 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Bitmaps of frames, drawn anew only when something on them changed.
+//! Frames, drawn anew only where something on them changed. A window has its title for itself; all else comes from its
+//! VM's [`Shelf`].
 
-use heraldry_decorations::{Arms, Badge, Button, FrameKind, FrameSpec, Side, Style, TitleRule};
-use smithay::backend::allocator::Fourcc;
-use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
-use smithay::utils::{Buffer, Physical, Rectangle, Size, Transform};
+use std::rc::Rc;
 
+use heraldry_decorations::{
+    Arms, Badge, Button, Extent, Frame, FrameKind, FrameSpec, PxRect, Side, Style, TitleRule,
+};
+use smithay::backend::renderer::element::Id;
+use smithay::backend::renderer::utils::{DamageBag, DamageSnapshot};
+use smithay::utils::{Physical, Rectangle, Size};
+
+use super::band::{Band, Part, Tile};
 use super::content::ContentCache;
+use super::damage::{Damage, push};
+use super::painter::Painter;
+use super::shelf::{Bitmap, Shelf, Tiles};
 
 /// Everything that a frame's pixels depend on.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,20 +32,9 @@ struct Key {
     content: (u32, u32),
 }
 
-/// The bitmaps of one frame, and what is remembered of the content in it.
-#[derive(Debug, Default)]
-pub struct FrameCache {
-    key: Option<Key>,
-    sides: Vec<(Side, MemoryRenderBuffer, Rectangle<i32, Physical>)>,
-    /// The content.
-    pub content: ContentCache,
-}
-
-impl FrameCache {
-    /// Draws what changed. A title is drawn only if there is one left in `labels`; until then the old one stays, or there is
-    /// none. Arms are always drawn. True if a title waits.
-    pub fn update(&mut self, style: &Style, spec: &FrameSpec<'_>, labels: &mut u64) -> bool {
-        let mut key = Key {
+impl Key {
+    fn new(style: &Style, spec: &FrameSpec<'_>) -> Self {
+        Self {
             style: *style,
             arms: spec.arms.clone(),
             title: spec.untrusted_title.to_owned(),
@@ -47,94 +45,288 @@ impl FrameCache {
             hover: spec.hover,
             badge: spec.badge,
             content: spec.content,
-        };
-        if self.key.as_ref() == Some(&key) {
-            return false;
         }
-        let waits = *labels == 0 && !key.title.is_empty();
-        let mut spec = spec.clone();
-        if waits {
-            let same_but_title = self.key.as_ref().filter(|old| {
-                let title = old.title.clone();
-                Key { title, ..key.clone() } == **old
-            });
-            if same_but_title.is_some() {
-                return true;
-            }
-            key.title.clear();
-            spec.untrusted_title = "";
-        }
-        *labels = labels.saturating_sub(1);
-        // A title, a badge or a lit button only changes the label.
-        let label_only = self.key.as_ref().is_some_and(|old| {
-            Key {
-                title: key.title.clone(),
-                hover: key.hover,
-                badge: key.badge,
-                ..old.clone()
-            } == key
-        });
-        let geometry = heraldry_decorations::geometry(style, &spec);
-        for side in Side::ALL {
-            if label_only && side != Side::Top {
-                continue;
-            }
-            self.redraw(side, &geometry, style, &spec);
-        }
-        self.key = Some(key);
-        waits
     }
 
-    fn redraw(
+    /// Whether what was written for `old` looks right here, if it says the same and has room.
+    fn writes_as(&self, old: &Self) -> bool {
+        let look = |key: &Self| (key.style, key.title_rule, key.kind, key.focused);
+        look(self) == look(old) && self.arms == old.arms
+    }
+
+    fn is_but_for_title(&self, old: &Self) -> bool {
+        let title = old.title.clone();
+        Self {
+            title,
+            ..self.clone()
+        } == *old
+    }
+}
+
+/// Something on a frame.
+#[derive(Debug, Clone)]
+struct Placed {
+    rect: Rectangle<i32, Physical>,
+    bitmap: Rc<Bitmap>,
+}
+
+/// A frame as it was drawn.
+#[derive(Debug)]
+struct Drawn {
+    key: Key,
+    /// The renderer's, as the shelf counts them.
+    generation: u64,
+    outer: Size<i32, Physical>,
+    sides: [Rectangle<i32, Physical>; 4],
+    tiles: Rc<Tiles>,
+    owner: Option<(Extent, Placed)>,
+    /// Nothing is placed if the title is empty or has no room.
+    title: Option<(Extent, Option<Placed>)>,
+    controls: Option<Placed>,
+}
+
+impl Drawn {
+    fn parts(&self) -> [Option<&Placed>; 3] {
+        let owner = self.owner.as_ref().map(|(_, placed)| placed);
+        let title = self.title.as_ref().and_then(|(_, placed)| placed.as_ref());
+        [owner, title, self.controls.as_ref()]
+    }
+
+    /// What looks different from the last frame.
+    fn changes(&self, old: Option<&Self>) -> Damage {
+        let Some(old) = old.filter(|old| old.outer == self.outer && Rc::ptr_eq(&old.tiles, &self.tiles))
+        else {
+            return vec![Rectangle::from_size(self.outer)];
+        };
+        let mut damage = Damage::new();
+        for (new, old) in self.parts().into_iter().zip(old.parts()) {
+            let same = match (new, old) {
+                (Some(new), Some(old)) => new.rect == old.rect && Rc::ptr_eq(&new.bitmap, &old.bitmap),
+                (new, old) => new.is_none() && old.is_none(),
+            };
+            for placed in [new, old].into_iter().flatten().filter(|_| !same) {
+                push(&mut damage, placed.rect);
+            }
+        }
+        damage
+    }
+}
+
+/// What an update has come to.
+#[derive(Debug, Default)]
+pub(super) struct Updated {
+    /// What looks different, from the frame's corner.
+    pub(super) damage: Damage,
+    /// A title waits.
+    pub(super) waits: bool,
+}
+
+/// What is remembered of something framed.
+#[derive(Debug)]
+pub struct FrameCache {
+    id: Id,
+    bag: DamageBag<i32, Physical>,
+    drawn: Option<Drawn>,
+    /// The content.
+    pub(super) content: ContentCache,
+}
+
+impl Default for FrameCache {
+    fn default() -> Self {
+        Self {
+            id: Id::new(),
+            bag: DamageBag::default(),
+            drawn: None,
+            content: ContentCache::default(),
+        }
+    }
+}
+
+impl FrameCache {
+    /// Draws what changed. A title is drawn only if there is one left in `labels`; until then the old one stays where it
+    /// fits, else there is none. Arms are always drawn. After an error there is no frame.
+    pub(super) fn update<R: Painter>(
         &mut self,
-        side: Side,
-        geometry: &heraldry_decorations::Geometry,
+        renderer: &mut R,
+        shelf: &mut Shelf,
         style: &Style,
         spec: &FrameSpec<'_>,
-    ) {
-        let px = geometry.side(side);
-        let signed = |value: u32| i32::try_from(value).unwrap_or(i32::MAX / 4);
-        let rect = Rectangle::new(
-            (signed(px.x), signed(px.y)).into(),
-            (signed(px.w), signed(px.h)).into(),
-        );
-        let size = Size::<i32, Buffer>::from((rect.size.w, rect.size.h));
-        let at = self.sides.iter().position(|(known, ..)| *known == side);
-        let entry = match at.and_then(|at| self.sides.get_mut(at)) {
-            Some(entry) => entry,
+        labels: &mut u64,
+    ) -> Result<Updated, R::Error> {
+        let mut key = Key::new(style, spec);
+        let generation = shelf.generation();
+        let is_current = |old: &Drawn| old.generation == generation;
+        let current = self.drawn.as_ref().is_some_and(is_current);
+        if current && self.drawn.as_ref().is_some_and(|old| old.key == key) {
+            return Ok(Updated::default());
+        }
+        let old = self.drawn.take();
+        let kept = old.as_ref().filter(|old| is_current(old));
+        let frame = Frame::new(style, spec);
+        let geometry = frame.geometry();
+        let tiles = shelf.tiles(renderer, style, spec.focused)?;
+        let owner = match kept.and_then(|old| kept_owner(old, &key, &frame)) {
+            Some(owner) => Some(owner),
             None => {
-                let buffer = MemoryRenderBuffer::new(Fourcc::Argb8888, size, 1, Transform::Normal, None);
-                self.sides.push((side, buffer, rect));
-                match self.sides.last_mut() {
-                    Some(entry) => entry,
-                    None => return,
-                }
+                let drawn = shelf.owner(renderer, style, spec.kind, spec.focused, &frame)?;
+                drawn.map(|(extent, bitmap)| (extent, placed(extent.rect, bitmap)))
             }
         };
-        entry.2 = rect;
-        let mut context = entry.1.render();
-        context.resize(size);
-        let drawn: Result<(), std::convert::Infallible> = context.draw(|pixels| {
-            heraldry_decorations::draw(side, style, spec, pixels);
-            Ok(vec![Rectangle::from_size(size)])
-        });
-        match drawn {
-            Ok(()) => {}
-            Err(never) => match never {},
+        let mut waits = false;
+        let mut title = None;
+        if let Some((owner, _)) = &owner {
+            let known = kept.and_then(|old| kept_title(old, &key, &frame));
+            // What was there and went with its renderer is nobody's doing.
+            let lost = old.as_ref().filter(|old| !is_current(old));
+            let free = key.title.is_empty() || lost.is_some_and(|lost| lost.key.title == key.title);
+            title = match known {
+                Some((text, title)) if text == key.title => Some(title),
+                known if *labels == 0 && !free => {
+                    waits = true;
+                    let (text, title) = known.unzip();
+                    key.title = text.unwrap_or_default();
+                    title
+                }
+                _ => {
+                    *labels = labels.saturating_sub(u64::from(!free));
+                    Some(write(renderer, &frame, owner)?)
+                }
+            };
         }
+        let covered = owner.as_ref().is_some_and(|(owner, _)| owner.is_whole());
+        let controls = match frame.controls().filter(|_| !covered) {
+            Some(rect) => {
+                let bitmap = shelf.controls(renderer, style, spec, &frame, (rect.w, rect.h))?;
+                Some(placed(rect, bitmap))
+            }
+            None => None,
+        };
+        let sides = [Side::Top, Side::Bottom, Side::Left, Side::Right];
+        let drawn = Drawn {
+            key,
+            generation,
+            outer: physical(PxRect {
+                w: geometry.outer.0,
+                h: geometry.outer.1,
+                ..PxRect::default()
+            })
+            .size,
+            sides: sides.map(|side| physical(geometry.side(side))),
+            tiles,
+            owner,
+            title,
+            controls,
+        };
+        let damage = drawn.changes(kept);
+        self.drawn = Some(drawn);
+        Ok(Updated { damage, waits })
     }
 
-    /// The bitmaps with their places relative to the frame's corner.
-    pub fn sides(&self) -> impl Iterator<Item = (&MemoryRenderBuffer, Rectangle<i32, Physical>)> {
-        self.sides.iter().map(|(_, buffer, rect)| (buffer, *rect))
+    /// The frame, to be drawn.
+    pub(super) fn band<R: Painter>(&self) -> Option<Band<R>> {
+        let drawn = self.drawn.as_ref()?;
+        let tile = |bitmap: &Bitmap| {
+            Some(Tile {
+                texture: bitmap.texture::<R>()?,
+                size: bitmap.size,
+            })
+        };
+        let part = |placed: &Placed| {
+            Some(Part {
+                texture: placed.bitmap.texture::<R>()?,
+                rect: placed.rect,
+            })
+        };
+        let hatching = drawn.tiles.hatching;
+        Some(Band {
+            outer: drawn.outer,
+            sides: drawn.sides,
+            across: tile(&drawn.tiles.across)?,
+            down: tile(&drawn.tiles.down)?,
+            period: signed(hatching.period()),
+            edge: signed(hatching.edge()),
+            rim: hatching.rim(),
+            ground: hatching.ground(),
+            parts: drawn
+                .parts()
+                .into_iter()
+                .flatten()
+                .map(part)
+                .collect::<Option<_>>()?,
+        })
     }
+
+    /// Takes note of what looks different. Returns what the damage tracker knows this by.
+    pub(super) fn soil(
+        &mut self,
+        damage: Vec<Rectangle<i32, Physical>>,
+    ) -> (Id, DamageSnapshot<i32, Physical>) {
+        if !damage.is_empty() {
+            self.bag.add(damage);
+        }
+        (self.id.clone(), self.bag.snapshot())
+    }
+}
+
+/// The owner's box of the last frame, if it is right for this one.
+fn kept_owner(old: &Drawn, key: &Key, frame: &Frame<'_>) -> Option<(Extent, Placed)> {
+    let lasts = |(extent, _): &&(Extent, Placed)| key.writes_as(&old.key) && extent.lasts(frame);
+    let owner = old.owner.as_ref();
+    owner
+        .filter(|owner| key.is_but_for_title(&old.key) || lasts(owner))
+        .cloned()
+}
+
+/// The title of the last frame and what it says, if it has room on this one.
+fn kept_title(old: &Drawn, key: &Key, frame: &Frame<'_>) -> Option<(String, (Extent, Option<Placed>))> {
+    let title = old.title.as_ref();
+    let title = title.filter(|(extent, _)| key.writes_as(&old.key) && extent.lasts(frame))?;
+    Some((old.key.title.clone(), title.clone()))
+}
+
+/// Draws a title beside the owner's box.
+fn write<R: Painter>(
+    renderer: &mut R,
+    frame: &Frame<'_>,
+    owner: &Extent,
+) -> Result<(Extent, Option<Placed>), R::Error> {
+    let title = frame.title(owner);
+    let rect = title.extent.rect;
+    if rect.w == 0 || rect.h == 0 {
+        return Ok((title.extent, None));
+    }
+    let bitmap = Bitmap::draw(renderer, (rect.w, rect.h), |pixels| {
+        frame.draw_title(&title, pixels);
+    })?;
+    Ok((title.extent, Some(placed(rect, bitmap))))
+}
+
+fn placed(rect: PxRect, bitmap: Rc<Bitmap>) -> Placed {
+    Placed {
+        rect: physical(rect),
+        bitmap,
+    }
+}
+
+fn signed(value: u32) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX / 4)
+}
+
+fn physical(rect: PxRect) -> Rectangle<i32, Physical> {
+    Rectangle::new(
+        (signed(rect.x), signed(rect.y)).into(),
+        (signed(rect.w), signed(rect.h)).into(),
+    )
 }
 
 #[cfg(test)]
 mod tests {
+    use heraldry_config::VmName;
     use heraldry_decorations::{Pattern, Rgb, TitleLevel};
+    use smithay::backend::renderer::pixman::PixmanRenderer;
 
     use super::*;
+    use crate::render::shelf::Shelves;
 
     #[test]
     fn titles_wait_and_arms_do_not() {
@@ -165,15 +357,24 @@ mod tests {
             badge: None,
             content: (width, 100),
         };
+        let mut renderer = PixmanRenderer::new().unwrap();
+        let mut shelves = Shelves::default();
+        shelves.sweep(&renderer, |_| true);
+        let vm: VmName = "work".parse().unwrap();
         let mut cache = FrameCache::default();
         let shown = |cache: &FrameCache| {
-            let key = cache.key.as_ref().unwrap();
+            let key = &cache.drawn.as_ref().unwrap().key;
             (key.title.clone(), key.content.0, key.arms == black)
         };
+        let mut update = |cache: &mut FrameCache, spec: &FrameSpec<'_>, labels: &mut u64| {
+            let shelf = shelves.of(&vm, spec.arms);
+            let updated = cache.update(&mut renderer, shelf, &style, spec, labels);
+            updated.unwrap().waits
+        };
         let mut labels = 1;
-        assert!(!cache.update(&style, &spec(&red, "one", 300), &mut labels));
+        assert!(!update(&mut cache, &spec(&red, "one", 300), &mut labels));
         assert!(
-            cache.update(&style, &spec(&red, "two", 300), &mut labels),
+            update(&mut cache, &spec(&red, "two", 300), &mut labels),
             "no label is left"
         );
         assert_eq!(
@@ -181,23 +382,29 @@ mod tests {
             ("one".to_owned(), 300, false),
             "the old title stays"
         );
-        assert!(cache.update(&style, &spec(&red, "two", 310), &mut labels));
+        assert!(update(&mut cache, &spec(&red, "two", 310), &mut labels));
         assert_eq!(
             shown(&cache),
-            (String::new(), 310, false),
-            "no old title at a new size"
+            ("one".to_owned(), 310, false),
+            "the old title stays where it has room"
         );
-        assert!(cache.update(&style, &spec(&black, "two", 310), &mut labels));
+        assert!(update(&mut cache, &spec(&red, "two", 120), &mut labels));
+        assert_eq!(
+            shown(&cache),
+            (String::new(), 120, false),
+            "no old title where it has none"
+        );
+        assert!(update(&mut cache, &spec(&black, "two", 310), &mut labels));
         assert_eq!(
             shown(&cache),
             (String::new(), 310, true),
             "arms are drawn at once"
         );
         labels = 1;
-        assert!(!cache.update(&style, &spec(&black, "two", 310), &mut labels));
+        assert!(!update(&mut cache, &spec(&black, "two", 310), &mut labels));
         assert_eq!(shown(&cache).0, "two");
         assert!(
-            !cache.update(&style, &spec(&black, "two", 310), &mut labels),
+            !update(&mut cache, &spec(&black, "two", 310), &mut labels),
             "nothing changed"
         );
     }

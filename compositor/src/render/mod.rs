@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! From windows to pixels. [`scene`] builds the one list of elements that every backend draws; [`frames`] keeps the
-//! frames' bitmaps, [`content`] what is inside of them; [`piece`] is where a client's numbers are checked; [`geometry`]
+//! From windows to pixels. [`scene`] builds the one list of elements that every backend draws; [`frames`] knows
+//! what is on each frame and [`shelf`] has what they share, [`content`] is what is inside of them; [`piece`] is where a client's numbers are checked; [`geometry`]
 //! says where things are, for drawing and for clicks alike.
 
-pub mod content;
+mod band;
+mod content;
 mod damage;
 pub mod elements;
+pub mod framed;
 pub mod frames;
 pub mod geometry;
 pub mod painter;
@@ -14,6 +16,7 @@ mod picture;
 pub mod piece;
 mod pointer;
 pub mod scene;
+mod shelf;
 mod sys;
 mod textures;
 
@@ -31,6 +34,7 @@ use self::frames::FrameCache;
 use self::per_scale::PerScale;
 use self::piece::Ground;
 use self::pointer::Pointers;
+use self::shelf::Shelves;
 use self::textures::Textures;
 
 /// A notice and its bitmaps.
@@ -47,6 +51,8 @@ pub struct Render {
     style: Style,
     /// Colour where nothing else is.
     pub background: Color32F,
+    /// What frames of a VM share.
+    shelves: Shelves,
     /// Frames of popups and drag icons by their surface.
     popups: HashMap<ObjectId, PerScale<FrameCache>>,
     /// Notices of the compositor's own, and the bar above all windows that shows them.
@@ -75,6 +81,7 @@ impl Render {
                 scale: 1.0,
             },
             background: Color32F::BLACK,
+            shelves: Shelves::default(),
             popups: HashMap::new(),
             notices: Vec::new(),
             notice: None,

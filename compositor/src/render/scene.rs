@@ -16,14 +16,17 @@ use wayland_server::Resource;
 use wayland_server::backend::ObjectId;
 use wayland_server::protocol::wl_surface::WlSurface;
 
-use super::content::{Account, Place};
+use super::content::{Account, Content};
+use super::damage::{Damage, push};
 use super::elements::{Exact, SceneElement};
-use super::frames::FrameCache;
+use super::framed::Framed;
+use super::frames::{FrameCache, Updated};
 use super::geometry::{self, frame_kind, outer, pixels, unsigned};
 use super::painter::Painter;
 use super::per_scale::PerScale;
 use super::picture::Purse;
 use super::piece::{Ground, gather};
+use super::shelf::Shelves;
 use super::textures::Textures;
 use crate::booking::{Booking, Work};
 use crate::layout::{Mode, WindowId};
@@ -48,6 +51,8 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
     };
     let mut textures = std::mem::take(&mut core.render.textures);
     textures.sweep();
+    let mut shelves = std::mem::take(&mut core.render.shelves);
+    shelves.sweep(renderer, |vm| core.vms.iter().any(|known| known.name == *vm));
     let mut builder = Builder {
         renderer,
         screen: rect,
@@ -58,6 +63,7 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
         books: core.books.clone(),
         budgets: budgets(core),
         textures,
+        shelves,
     };
     let mut popup_frames = std::mem::take(&mut core.render.popups);
     let mut kept = HashMap::new();
@@ -73,7 +79,7 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
         let arms = core.arms(&vm);
         for popup in geometry::popups(core, id) {
             let mut cache = popup_frames.remove(&popup.surface.id()).unwrap_or_default();
-            let shown = Framed {
+            let shown = Subject {
                 vm: &vm,
                 content: popup.rect,
                 surface: &popup.surface,
@@ -89,9 +95,11 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
         elements,
         budgets,
         textures,
+        shelves,
         ..
     } = builder;
     core.render.textures = textures;
+    core.render.shelves = shelves;
     let composing = budgets.values().filter(|budget| budget.purse.is_opened());
     core.render.composing = u64::try_from(composing.count()).unwrap_or(u64::MAX);
     for (vm, budget) in budgets {
@@ -128,7 +136,7 @@ fn budgets(core: &Core) -> HashMap<VmName, Budget> {
 }
 
 /// A piece of a client on the desktop.
-struct Framed<'a> {
+struct Subject<'a> {
     /// Whose it is.
     vm: &'a VmName,
     /// The rectangle that shows it.
@@ -151,6 +159,7 @@ struct Builder<'a, R: Painter> {
     books: Booking,
     budgets: HashMap<VmName, Budget>,
     textures: Textures,
+    shelves: Shelves,
 }
 
 impl<R: Painter> Builder<'_, R> {
@@ -182,7 +191,7 @@ impl<R: Painter> Builder<'_, R> {
             badge,
             content: (0, 0),
         };
-        let shown = Framed {
+        let shown = Subject {
             vm: &window.vm,
             content,
             surface: window.toplevel.wl_surface(),
@@ -261,7 +270,7 @@ impl<R: Painter> Builder<'_, R> {
             let at = core.input.pointer.to_i32_round() + Point::from((12, 12));
             let size = (bounds.size.w.min(MAX_DRAG_ICON), bounds.size.h.min(MAX_DRAG_ICON));
             let mut cache = frames.remove(&icon.id()).unwrap_or_default();
-            let shown = Framed {
+            let shown = Subject {
                 vm: &vm.name,
                 content: Rectangle::new(at, size.into()),
                 surface: icon,
@@ -278,7 +287,7 @@ impl<R: Painter> Builder<'_, R> {
     }
 
     /// The only way a client's pixels get on the screen: frame in front, content clipped, plate below.
-    fn framed(&mut self, cache: &mut PerScale<FrameCache>, spec: &FrameSpec<'_>, shown: &Framed<'_>) {
+    fn framed(&mut self, cache: &mut PerScale<FrameCache>, spec: &FrameSpec<'_>, shown: &Subject<'_>) {
         let scale = self.style.scale;
         let inner = pixels(self.local(shown.content), scale);
         let outer = outer(inner, self.style.insets(spec.kind));
@@ -290,39 +299,56 @@ impl<R: Painter> Builder<'_, R> {
             ..spec.clone()
         };
         let cache = cache.at(scale);
-        let books = self.books.clone();
-        let Some(budget) = self.budgets.get_mut(shown.vm) else {
+        let Some(updated) = self.frame(cache, &spec, shown.vm) else {
             return;
         };
-        budget.waits |= books.book(shown.vm, Work::Drawing, || {
-            cache.update(&self.style, &spec, &mut budget.labels)
-        });
-        for (buffer, rect) in cache.sides() {
-            let rect = Rectangle::new(rect.loc + outer.loc, rect.size);
-            let element = MemoryRenderBufferRenderElement::from_buffer(
-                self.renderer,
-                rect.loc.to_f64(),
-                buffer,
-                None,
-                None,
-                None,
-                Kind::Unspecified,
-            );
-            match element {
-                Ok(element) => self
-                    .elements
-                    .push(SceneElement::Bitmap(Exact::new(element, rect))),
-                Err(error) => {
-                    // Without its frame nothing of this client may be shown.
-                    warn!(error = %error, "cannot upload a frame; its window is not drawn");
-                    return;
-                }
-            }
+        let Some(band) = cache.band() else { return };
+        let Some((content, changed)) = self.content(cache, shown, inner) else {
+            return;
+        };
+        let mut damage = updated.damage;
+        let inside = inner.loc - outer.loc;
+        for rect in changed {
+            push(&mut damage, Rectangle::new(rect.loc + inside, rect.size));
         }
-        self.content(cache, shown, inner, outer);
+        let (id, damage) = cache.soil(damage);
+        self.elements.push(SceneElement::Framed(Framed {
+            id,
+            damage,
+            outer,
+            inner,
+            band,
+            content,
+            ground: self.ground,
+            vm: shown.vm.clone(),
+            books: self.books.clone(),
+        }));
         if self.covers.len() < COVERS {
             self.covers.push(outer);
         }
+    }
+
+    /// Brings a frame up to date. `None` if it cannot be drawn.
+    fn frame(&mut self, cache: &mut FrameCache, spec: &FrameSpec<'_>, vm: &VmName) -> Option<Updated> {
+        let Self {
+            renderer,
+            style,
+            books,
+            budgets,
+            shelves,
+            ..
+        } = self;
+        let budget = budgets.get_mut(vm)?;
+        let updated = books.book(vm, Work::Drawing, || {
+            let shelf = shelves.of(vm, spec.arms);
+            cache.update(&mut **renderer, shelf, style, spec, &mut budget.labels)
+        });
+        // Without its frame nothing of this client may be shown.
+        let updated = updated
+            .inspect_err(|error| warn!(%error, "cannot upload a frame; its window is not drawn"))
+            .ok()?;
+        budget.waits |= updated.waits;
+        Some(updated)
     }
 
     /// Whether anything of a rectangle is on this screen and not behind what is in front of it.
@@ -335,13 +361,13 @@ impl<R: Painter> Builder<'_, R> {
         !Rectangle::subtract_rects_many_in_place(vec![rect], covers).is_empty()
     }
 
+    /// What the client shows, and what of it has changed.
     fn content(
         &mut self,
         cache: &mut FrameCache,
-        shown: &Framed<'_>,
+        shown: &Subject<'_>,
         inner: Rectangle<i32, Physical>,
-        outer: Rectangle<i32, Physical>,
-    ) {
+    ) -> Option<(Content<R>, Damage)> {
         let scale = self.style.scale;
         let local = shown.origin - self.screen.loc;
         let corner: Point<i32, Physical> = local.to_f64().to_physical(scale).to_i32_round();
@@ -350,13 +376,9 @@ impl<R: Painter> Builder<'_, R> {
             books,
             budgets,
             textures,
-            ground,
             ..
         } = self;
-        let ground = *ground;
-        let Some(budget) = budgets.get_mut(shown.vm) else {
-            return;
-        };
+        let budget = budgets.get_mut(shown.vm)?;
         let limit = budget.texture_bytes;
         let pieces = books.book(shown.vm, Work::Drawing, || {
             gather(
@@ -373,14 +395,11 @@ impl<R: Painter> Builder<'_, R> {
             books,
             purse: &mut budget.purse,
         };
-        let place = Place {
-            rect: inner,
-            outer,
-            scale,
-            ground,
-        };
-        let content = cache.content.update(&mut **renderer, pieces, place, account);
-        self.elements.push(SceneElement::Content(content));
+        Some(
+            cache
+                .content
+                .update(&mut **renderer, pieces, (inner.size, scale), account),
+        )
     }
 }
 
