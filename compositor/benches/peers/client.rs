@@ -45,6 +45,7 @@ pub(crate) struct Window {
 impl Window {
     pub(crate) fn open(client: &mut Client, queue: &mut EventQueue<Client>, dimensions: (i32, i32)) -> Self {
         let handle = queue.handle();
+        (client.configured, client.busy) = (false, [false; 2]);
         let (width, height) = dimensions;
         let size = width * height * 4;
         let memory = rustix::fs::memfd_create(

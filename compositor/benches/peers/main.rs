@@ -13,6 +13,7 @@
 mod client;
 mod floods;
 mod frames;
+mod memory;
 mod subjects;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 fn main() {
     // The first argument is the folder with the programs; cargo appends its own.
     let bin = PathBuf::from(std::env::args().nth(1).unwrap());
+    memory::run(&bin);
     floods::run(&bin);
     // Last, because it keeps this process on one core.
     frames::run(&bin);

@@ -219,24 +219,36 @@ fn config(dir: &Path) -> String {
 
 /// CPU time of a process, its threads and its children, in nanoseconds.
 pub(crate) fn cpu(pid: u32) -> u64 {
-    let mut sum = 0;
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    for task in tasks {
-        let stat = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-        sum += stat
-            .split_whitespace()
-            .next()
-            .and_then(|ns| ns.parse::<u64>().ok())
-            .unwrap_or(0);
-        let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        sum += children
-            .split_whitespace()
-            .filter_map(|pid| pid.parse().ok())
-            .map(cpu)
-            .sum::<u64>();
-    }
-    sum
+    let own = tasks(pid).map(|task| {
+        let stat = std::fs::read_to_string(task.join("schedstat")).unwrap_or_default();
+        let time = stat.split_whitespace().next();
+        time.and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0)
+    });
+    own.sum::<u64>() + children(pid).into_iter().map(cpu).sum::<u64>()
+}
+
+/// Memory that a process and its children have for themselves, in KiB.
+pub(crate) fn private_memory(pid: u32) -> u64 {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let line = maps.lines().find_map(|line| line.strip_prefix("Private_Dirty:"));
+    let own = line
+        .and_then(|line| line.split_whitespace().next())
+        .and_then(|kib| kib.parse::<u64>().ok())
+        .unwrap_or(0);
+    own + children(pid).into_iter().map(private_memory).sum::<u64>()
+}
+
+fn tasks(pid: u32) -> impl Iterator<Item = PathBuf> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
+    tasks.into_iter().flatten().flatten().map(|task| task.path())
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let lists = tasks(pid).map(|task| std::fs::read_to_string(task.join("children")).unwrap_or_default());
+    lists
+        .flat_map(|list| {
+            let pids = list.split_whitespace().filter_map(|pid| pid.parse().ok());
+            pids.collect::<Vec<_>>()
+        })
+        .collect()
 }

@@ -94,8 +94,8 @@ impl Drawn {
 
     /// What looks different from the last frame.
     fn changes(&self, old: Option<&Self>) -> Damage {
-        let Some(old) = old.filter(|old| old.outer == self.outer && Rc::ptr_eq(&old.tiles, &self.tiles))
-        else {
+        let field = |drawn: &Self| (drawn.outer, drawn.sides, Rc::as_ptr(&drawn.tiles));
+        let Some(old) = old.filter(|old| field(old) == field(self)) else {
             return vec![Rectangle::from_size(self.outer)];
         };
         let mut damage = Damage::new();
@@ -321,29 +321,30 @@ fn physical(rect: PxRect) -> Rectangle<i32, Physical> {
 
 #[cfg(test)]
 mod tests {
-    use heraldry_config::VmName;
     use heraldry_decorations::{Pattern, Rgb, TitleLevel};
     use smithay::backend::renderer::pixman::PixmanRenderer;
 
     use super::*;
     use crate::render::shelf::Shelves;
 
-    #[test]
-    fn titles_wait_and_arms_do_not() {
-        let style = Style {
-            frame_width: 4,
-            title_height: 26,
-            font_size: 13.0,
-            scale: 1.0,
-        };
-        let arms = |r| Arms {
+    const STYLE: Style = Style {
+        frame_width: 4,
+        title_height: 26,
+        font_size: 13.0,
+        scale: 1.0,
+    };
+
+    fn arms(r: u8) -> Arms {
+        Arms {
             color: Rgb { r, g: 0, b: 0 },
             pattern: Pattern::Dots,
             glyph: "W".to_owned(),
             name: "Work".to_owned(),
-        };
-        let (red, black) = (arms(200), arms(0));
-        let spec = |arms, title, width| FrameSpec {
+        }
+    }
+
+    fn spec<'a>(arms: &'a Arms, title: &'a str, width: u32) -> FrameSpec<'a> {
+        FrameSpec {
             arms,
             untrusted_title: title,
             title_rule: TitleRule {
@@ -356,20 +357,80 @@ mod tests {
             hover: None,
             badge: None,
             content: (width, 100),
+        }
+    }
+
+    /// A renderer, and a VM's shelf.
+    struct World {
+        renderer: PixmanRenderer,
+        shelves: Shelves,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let renderer = PixmanRenderer::new().unwrap();
+            let mut shelves = Shelves::default();
+            shelves.sweep(&renderer, |_| true);
+            Self { renderer, shelves }
+        }
+
+        fn update(&mut self, cache: &mut FrameCache, spec: &FrameSpec<'_>, labels: &mut u64) -> Updated {
+            let shelf = self.shelves.of(&"work".parse().unwrap(), spec.arms);
+            let updated = cache.update(&mut self.renderer, shelf, &STYLE, spec, labels);
+            updated.unwrap()
+        }
+    }
+
+    #[test]
+    fn windows_share_all_but_their_titles() {
+        let (mut world, arms) = (World::new(), arms(200));
+        let mut caches = [FrameCache::default(), FrameCache::default()];
+        for (cache, (title, width)) in caches.iter_mut().zip([("one", 300), ("two", 360)]) {
+            world.update(cache, &spec(&arms, title, width), &mut 1);
+        }
+        let [one, two] = caches.each_ref().map(|cache| cache.drawn.as_ref().unwrap());
+        let shared: Vec<_> = one
+            .parts()
+            .into_iter()
+            .zip(two.parts())
+            .map(|(one, two)| Rc::ptr_eq(&one.unwrap().bitmap, &two.unwrap().bitmap))
+            .collect();
+        assert_eq!(shared, [true, false, true], "owner, title, controls");
+        assert!(Rc::ptr_eq(&one.tiles, &two.tiles));
+    }
+
+    #[test]
+    fn what_changes_is_drawn_again_and_no_more() {
+        let (mut world, arms) = (World::new(), arms(200));
+        let mut cache = FrameCache::default();
+        let mut changes = |spec: &FrameSpec<'_>| world.update(&mut cache, spec, &mut 1).damage;
+        let first = spec(&arms, "one", 300);
+        let whole = vec![Rectangle::from_size((308, 130).into())];
+        assert_eq!(changes(&first), whole);
+        assert_eq!(changes(&first), vec![]);
+        let title = changes(&spec(&arms, "two", 300));
+        let label = Rectangle::new((60, 0).into(), (150, 26).into());
+        assert!(!title.is_empty() && title.iter().all(|rect| label.contains_rect(*rect)));
+        // A fullscreen window's label is not as high, but its content may be higher by as much.
+        let slim = FrameSpec {
+            kind: FrameKind::Fullscreen,
+            content: (300, 104),
+            ..spec(&arms, "two", 300)
         };
-        let mut renderer = PixmanRenderer::new().unwrap();
-        let mut shelves = Shelves::default();
-        shelves.sweep(&renderer, |_| true);
-        let vm: VmName = "work".parse().unwrap();
+        assert_eq!(changes(&slim), whole, "the size is the same, the sides are not");
+    }
+
+    #[test]
+    fn titles_wait_and_arms_do_not() {
+        let (red, black) = (arms(200), arms(0));
+        let mut world = World::new();
         let mut cache = FrameCache::default();
         let shown = |cache: &FrameCache| {
             let key = &cache.drawn.as_ref().unwrap().key;
             (key.title.clone(), key.content.0, key.arms == black)
         };
         let mut update = |cache: &mut FrameCache, spec: &FrameSpec<'_>, labels: &mut u64| {
-            let shelf = shelves.of(&vm, spec.arms);
-            let updated = cache.update(&mut renderer, shelf, &style, spec, labels);
-            updated.unwrap().waits
+            world.update(cache, spec, labels).waits
         };
         let mut labels = 1;
         assert!(!update(&mut cache, &spec(&red, "one", 300), &mut labels));
