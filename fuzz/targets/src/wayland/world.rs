@@ -20,6 +20,19 @@ use super::rules::{Passed, Rules};
 use super::{Arg, FIRST_SERVER_ID, GLOBALS, Objects, decode, encode, global, header};
 use crate::ledger::Ledger;
 
+/// What the library keeps in lists that it looks through.
+const LISTED: [&str; 9] = [
+    "wl_output",
+    "zxdg_output_v1",
+    "wl_seat",
+    "wl_pointer",
+    "wl_keyboard",
+    "wl_touch",
+    "wl_data_device",
+    "zwp_primary_selection_device_v1",
+    "zwp_tablet_seat_v2",
+];
+
 /// `wl_display.delete_id`.
 pub const DELETE_ID: u16 = 1;
 
@@ -286,6 +299,7 @@ impl World {
                 Budget::Pools => sum(&live, &["wl_shm_pool"]),
                 Budget::Regions => sum(&live, &["wl_region"]),
                 Budget::Sources => sum(&live, &["wl_data_source", "zwp_primary_selection_source_v1"]),
+                Budget::Listed => sum(&live, &LISTED),
                 Budget::Callbacks => sum(&all, &["wl_callback", "wp_presentation_feedback"]),
                 Budget::Listed => sum(&live, &LISTED),
                 Budget::PoolBytes | Budget::Descriptors | Budget::Rectangles | Budget::MimeBytes => continue,
