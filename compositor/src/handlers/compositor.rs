@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Surfaces, buffers and the small surface extensions.
 
-use smithay::backend::renderer::buffer_dimensions;
 use smithay::backend::renderer::utils::{on_commit_buffer_handler, with_renderer_surface_state};
 use smithay::desktop::PopupKind;
 use smithay::wayland::buffer::BufferHandler;
 use smithay::wayland::compositor::{
-    BufferAssignment, CompositorClientState, CompositorHandler, CompositorState, Damage, SurfaceAttributes,
-    is_sync_subsurface, with_states,
+    CompositorClientState, CompositorHandler, CompositorState, is_sync_subsurface, with_states,
 };
 use smithay::wayland::fractional_scale::{FractionalScaleHandler, with_fractional_scale};
 use smithay::wayland::output::OutputHandler;
 use smithay::wayland::shell::xdg::{SurfaceCachedState, ToplevelSurface};
 use smithay::wayland::shm::{ShmHandler, ShmState};
-use smithay::wayland::viewporter::ViewportCachedState;
 use smithay::{
     delegate_compositor, delegate_fractional_scale, delegate_presentation, delegate_shm,
     delegate_single_pixel_buffer, delegate_viewporter,
@@ -25,6 +22,7 @@ use wayland_server::protocol::wl_surface::WlSurface;
 use super::lenient::disarm;
 use crate::client::ClientState;
 use crate::layout::WindowId;
+use crate::render::uploads;
 use crate::state::State;
 use crate::windows::{effective_geometry, root_of};
 
@@ -180,33 +178,7 @@ impl State {
         let Some((vm, _)) = self.core.identity(surface) else {
             return;
         };
-        let shown = with_renderer_surface_state(surface, |state| {
-            state.buffer().and_then(|buffer| buffer_dimensions(buffer))
-        });
-        let bytes = with_states(surface, |states| {
-            let mut viewport = states.cached_state.get::<ViewportCachedState>();
-            let viewport = *viewport.current();
-            let scaled = viewport.src.is_some() || viewport.dst.is_some();
-            let mut cached = states.cached_state.get::<SurfaceAttributes>();
-            let attributes = cached.current();
-            let Some(BufferAssignment::NewBuffer(buffer)) = &attributes.buffer else {
-                return 0;
-            };
-            let size = buffer_dimensions(buffer).unwrap_or_default();
-            let all = area(size.w, size.h);
-            // A buffer of another size is uploaded whole, whatever is said to have changed.
-            if shown.flatten() != Some(size) {
-                return all.saturating_mul(4);
-            }
-            let scale = u64::try_from(attributes.buffer_scale.max(1)).unwrap_or(1);
-            let damaged = attributes.damage.iter().map(|damage| match damage {
-                Damage::Buffer(rect) => area(rect.size.w, rect.size.h),
-                // A viewport may show all of the buffer on one pixel.
-                Damage::Surface(_) if scaled => all,
-                Damage::Surface(rect) => area(rect.size.w, rect.size.h).saturating_mul(scale * scale),
-            });
-            damaged.fold(0, u64::saturating_add).min(all).saturating_mul(4)
-        });
+        let bytes = with_states(surface, uploads::bytes);
         self.core.uploaded(&vm, bytes);
     }
 
@@ -218,12 +190,6 @@ impl State {
         });
         self.core.windows.layout.set_limits(id, min, max);
     }
-}
-
-/// Pixels of a rectangle.
-fn area(width: i32, height: i32) -> u64 {
-    let side = |value: i32| u64::try_from(value).unwrap_or(0);
-    side(width).saturating_mul(side(height))
 }
 
 impl BufferHandler for State {

@@ -19,6 +19,17 @@ use crate::booking::{Booking, Work};
 /// A content of so many surfaces is composed into a picture, however plain they are.
 const DIRECT: usize = 8;
 
+/// So is one whose pixels cost more than this many copies: three layers that are blended.
+const SHALLOW: u64 = 12;
+
+/// Whether pieces are drawn where the screen is, without a picture in between.
+fn is_simple<R: Painter>(pieces: &[Piece<R>], size: Size<i32, Physical>) -> bool {
+    let side = |value: i32| u64::try_from(value).unwrap_or(0);
+    let most = side(size.w).saturating_mul(side(size.h)).saturating_mul(SHALLOW);
+    let cost = || pieces.iter().map(Piece::cost_of_all).fold(0, u64::saturating_add);
+    pieces.len() <= DIRECT && pieces.iter().all(Piece::is_plain) && cost() <= most
+}
+
 /// What is remembered of a content from frame to frame.
 #[derive(Debug, Default)]
 pub(super) struct ContentCache {
@@ -28,6 +39,11 @@ pub(super) struct ContentCache {
 }
 
 impl ContentCache {
+    /// What it was composed into, if anything.
+    pub(super) fn picture(&mut self) -> &mut Option<Picture> {
+        &mut self.picture
+    }
+
     /// What the client shows now, and what of it has changed, in pixels from the content's corner.
     pub(super) fn update<R: Painter>(
         &mut self,
@@ -37,8 +53,7 @@ impl ContentCache {
         account: Account<'_>,
     ) -> (Content<R>, Damage) {
         let mut damage = self.changes(&pieces, size, scale);
-        let simple = pieces.len() <= DIRECT && pieces.iter().all(Piece::is_plain);
-        if simple {
+        if is_simple(&pieces, size) {
             if self.picture.take().is_some() {
                 damage = vec![Rectangle::from_size(size)];
             }

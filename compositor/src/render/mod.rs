@@ -19,6 +19,7 @@ pub mod scene;
 mod shelf;
 mod sys;
 mod textures;
+pub(crate) mod uploads;
 
 use std::collections::HashMap;
 
@@ -62,8 +63,10 @@ pub struct Render {
     pointer: Pointers,
     /// Memory that the renderer has for clients' buffers.
     textures: Textures,
-    /// VMs that composed something in the last frame.
+    /// VMs that composed something in the last frames.
     composing: u64,
+    /// The number of the frame, of whichever screen.
+    number: u64,
     /// What lies under clients' content.
     ground: Ground,
     dirty: bool,
@@ -88,6 +91,7 @@ impl Render {
             pointer: Pointers::default(),
             textures: Textures::default(),
             composing: 0,
+            number: 0,
             ground: Ground::Plate,
             dirty: true,
         };

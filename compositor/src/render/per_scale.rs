@@ -42,6 +42,11 @@ impl<T> PerScale<T> {
             .map(|(_, value)| value)
     }
 
+    /// The values for all scales.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.values.iter_mut().map(|(_, value)| value)
+    }
+
     /// Forgets all values.
     pub fn clear(&mut self) {
         self.values.clear();

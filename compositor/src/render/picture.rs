@@ -6,6 +6,8 @@
 //! later, and nobody else sees anything.
 
 use std::any::Any;
+use std::cell::Cell;
+use std::rc::Rc;
 
 use smithay::backend::renderer::ContextId;
 use smithay::utils::{Physical, Point, Rectangle, Size};
@@ -20,10 +22,14 @@ const LARGE: (i32, i32) = (256, 128);
 const SMALLER: [(u64, (i32, i32)); 3] = [(512, (64, 8)), (128, (128, 16)), (32, (256, 32))];
 
 /// What a VM may still spend in this frame.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Purse {
     /// Weighted pixels.
     pixels: u64,
+    /// What there is for all VMs together.
+    all: Till,
+    /// The number of the frame.
+    frame: u64,
     /// Bytes of pictures.
     bytes: u64,
     /// Something was left undone.
@@ -35,13 +41,34 @@ pub(super) struct Purse {
 /// Weighted pixels that are composed in a frame for all VMs together, in millions: about 17 ms with Pixman.
 const ALL: u64 = 24;
 
+/// What a pixel of a new picture costs: its memory is fetched, filled with the plate, and given back.
+const FRESH: u64 = 3;
+
+/// What all VMs together may still spend in a frame of one screen.
+#[derive(Debug, Clone)]
+pub(super) struct Till {
+    left: Rc<Cell<u64>>,
+    frame: u64,
+}
+
+impl Till {
+    /// For the frame of this number, on one of `screens`, whose frames may all be due in the same turn.
+    pub(super) fn new(frame: u64, screens: usize) -> Self {
+        let screens = u64::try_from(screens).unwrap_or(u64::MAX).max(1);
+        let left = Rc::new(Cell::new(ALL.saturating_mul(1_000_000) / screens));
+        Self { left, frame }
+    }
+}
+
 impl Purse {
     /// `megapixels` weighted pixels to compose, if there are so many for each of `composing` VMs; `mebibytes` of pictures to
-    /// keep.
-    pub(super) fn new(megapixels: u64, mebibytes: u64, composing: u64) -> Self {
-        let share = ALL.saturating_mul(1_000_000) / composing.max(1);
+    /// keep. Who composes is known from the last frames only, so what all spend together comes out of one till.
+    pub(super) fn new(megapixels: u64, mebibytes: u64, composing: u64, all: &Till) -> Self {
+        let share = all.left.get() / composing.max(1);
         Self {
             pixels: megapixels.saturating_mul(1_000_000).min(share),
+            all: all.clone(),
+            frame: all.frame,
             bytes: mebibytes.saturating_mul(1 << 20),
             empty: false,
             opened: false,
@@ -58,11 +85,11 @@ impl Purse {
         self.empty
     }
 
-    /// Whether there is memory for a picture.
+    /// Whether there is memory for one more picture, and takes what it costs to make one.
     pub(super) fn room_for(&mut self, size: Size<i32, Physical>) -> bool {
         let room = bytes(size) <= self.bytes;
         self.empty |= !room;
-        room
+        room && self.pay((bytes(size) / 4).saturating_mul(FRESH))
     }
 
     /// A picture is kept.
@@ -73,11 +100,13 @@ impl Purse {
     /// Takes so many weighted pixels. The last one may take more than there are, so that each frame gets somewhere.
     fn pay(&mut self, cost: u64) -> bool {
         self.opened = true;
-        if self.pixels == 0 {
+        let left = self.all.left.get();
+        if self.pixels == 0 || left == 0 {
             self.empty = true;
             return false;
         }
         self.pixels = self.pixels.saturating_sub(cost);
+        self.all.left.set(left.saturating_sub(cost));
         true
     }
 }
@@ -159,6 +188,8 @@ pub(super) struct Picture {
     inner: Box<dyn Any>,
     context: Box<dyn Any>,
     tiles: Tiles,
+    /// The number of the frame that it was drawn in last.
+    drawn: u64,
 }
 
 /// Tiles for pieces that cost so much.
@@ -188,6 +219,7 @@ impl Picture {
             inner: Box::new(inner),
             context: Box::new(renderer.context_id()),
             tiles: Tiles::new(size, LARGE),
+            drawn: 0,
         })
     }
 
@@ -195,6 +227,16 @@ impl Picture {
     pub(super) fn is_for<R: Painter>(&self, renderer: &R, size: Size<i32, Physical>) -> bool {
         let context = self.context.downcast_ref::<ContextId<R::TextureId>>();
         self.tiles.size == size && context == Some(&renderer.context_id())
+    }
+
+    /// Bytes of its memory.
+    pub(super) fn bytes(&self) -> u64 {
+        bytes(self.tiles.size)
+    }
+
+    /// Whether it was drawn in the frame `number` or later.
+    pub(super) fn is_drawn_since(&self, number: u64) -> bool {
+        self.drawn >= number
     }
 
     /// What a renderer draws it from.
@@ -220,6 +262,7 @@ impl Picture {
         pieces: &[Piece<R>],
         purse: &mut Purse,
     ) -> Vec<Rectangle<i32, Physical>> {
+        self.drawn = purse.frame;
         let mut changed = Vec::new();
         let Some(inner) = self.inner.downcast_mut::<R::Picture>() else {
             return changed;
@@ -290,17 +333,36 @@ mod tests {
 
     #[test]
     fn a_purse_gives_what_is_in_it_and_the_last_one_more() {
-        let mut purse = Purse::new(1, 1, 1);
+        let mut purse = Purse::new(1, 1, 1, &Till::new(0, 1));
         assert!(purse.pay(999_999) && purse.pay(5_000_000) && !purse.is_empty());
         assert!(!purse.pay(1) && purse.is_empty());
-        let mut purse = Purse::new(1, 1, 1);
+        let mut purse = Purse::new(10, 1, 1, &Till::new(0, 1));
         assert!(purse.room_for((512, 512).into()));
         purse.keep((512, 512).into());
         assert!(!purse.room_for((1, 1).into()) && purse.is_empty());
-        let mut shared = Purse::new(100, 1, 48);
+        let mut shared = Purse::new(100, 1, 48, &Till::new(0, 1));
         assert!(
             shared.pay(500_000) && !shared.pay(1),
             "48 VMs share what there is"
         );
+    }
+
+    #[test]
+    fn a_new_picture_costs_what_its_memory_does() {
+        let mut purse = Purse::new(2, 1000, 1, &Till::new(0, 1));
+        let made = (0..10).filter(|_| purse.room_for((500, 500).into())).count();
+        assert_eq!(made, 3, "a quarter of a megapixel three times over");
+    }
+
+    #[test]
+    fn vms_that_did_not_compose_before_spend_no_more_than_there_is() {
+        for screens in [1, 2] {
+            let till = Till::new(0, screens);
+            let mut purses = vec![Purse::new(20, 1, 0, &till); 8];
+            let paid = purses
+                .iter_mut()
+                .map(|purse| (0..30).filter(|_| purse.pay(1_000_000)).count());
+            assert_eq!(paid.sum::<usize>(), 24 / screens);
+        }
     }
 }

@@ -12,12 +12,15 @@ use smithay::backend::allocator::format::has_alpha as format_has_alpha;
 use smithay::backend::renderer::element::surface::{WaylandSurfaceRenderElement, WaylandSurfaceTexture};
 use smithay::backend::renderer::element::{Element, Id, Kind, RenderElement, UnderlyingStorage};
 use smithay::backend::renderer::utils::{CommitCounter, RendererSurfaceStateUserData};
-use smithay::backend::renderer::{Color32F, Frame, Renderer, Texture, buffer_has_alpha};
+use smithay::backend::renderer::{
+    BufferType, Color32F, Frame, Renderer, Texture, buffer_dimensions, buffer_has_alpha, buffer_type,
+};
 use smithay::utils::{Buffer, Physical, Point, Rectangle, Size, Transform};
 use smithay::wayland::compositor::{SurfaceData, TraversalAction, with_surface_tree_downward};
 use wayland_server::protocol::wl_surface::WlSurface;
 
 use super::painter::Painter;
+use super::uploads;
 
 /// Colour of the plate: what shows where a client has drawn nothing.
 pub const PLATE: Color32F = Color32F::new(0.10, 0.11, 0.12, 1.0);
@@ -120,11 +123,18 @@ impl<R: Painter> Piece<R> {
         let Some(part) = self.visible.intersection(part) else {
             return 0;
         };
+        self.cost_of(part.size).saturating_add(R::WEIGHTS.call)
+    }
+
+    /// What the pixels of it that are seen cost.
+    pub(super) fn cost_of_all(&self) -> u64 {
+        self.cost_of(self.visible.size)
+    }
+
+    fn cost_of(&self, size: Size<i32, Physical>) -> u64 {
         let side = |value: i32| u64::try_from(value).unwrap_or(0);
-        let pixels = side(part.size.w).saturating_mul(side(part.size.h));
-        pixels
-            .saturating_mul(self.weight())
-            .saturating_add(R::WEIGHTS.call)
+        let pixels = side(size.w).saturating_mul(side(size.h));
+        pixels.saturating_mul(self.weight())
     }
 }
 
@@ -195,7 +205,9 @@ pub(super) fn gather<R: Painter>(
         },
         |surface, states, at| {
             let Some(offset) = offset(states) else { return };
-            let bytes = buffer_bytes(states);
+            // One texture of the library's, and where that would not do, one of ours.
+            let textures = if uploads::is_anew(states) { 2 } else { 1 };
+            let bytes = buffer_bytes(states).saturating_mul(textures);
             if R::COPIES && !may_import(surface, bytes) {
                 return;
             }
@@ -207,6 +219,9 @@ pub(super) fn gather<R: Painter>(
                 1.0,
                 Kind::Unspecified,
             );
+            if R::COPIES {
+                uploads::imported(states);
+            }
             // An error is a buffer that cannot be read; Smithay has logged it. The plate is seen.
             if let Ok(Some(element)) = element {
                 pieces.extend(piece(renderer, states, element, scale, clip));
@@ -217,15 +232,16 @@ pub(super) fn gather<R: Painter>(
     pieces
 }
 
-/// Bytes of a surface's buffer as a texture.
+/// Bytes of a surface's buffer as a texture; none for a colour, for which no texture is made or freed.
 fn buffer_bytes(states: &SurfaceData) -> u64 {
     let Some(state) = states.data_map.get::<RendererSurfaceStateUserData>() else {
         return 0;
     };
     let Ok(state) = state.lock() else { return 0 };
-    let size = state
+    let buffer = state
         .buffer()
-        .and_then(|buffer| smithay::backend::renderer::buffer_dimensions(buffer));
+        .filter(|buffer| !matches!(buffer_type(buffer), Some(BufferType::SinglePixel)));
+    let size = buffer.and_then(|buffer| buffer_dimensions(buffer));
     let side = |value: i32| u64::try_from(value).unwrap_or(0);
     size.map_or(0, |size| {
         side(size.w).saturating_mul(side(size.h)).saturating_mul(4)
@@ -255,8 +271,12 @@ fn piece<R: Painter>(
         (None, _) => true,
     };
     let mut texture = None;
-    if texture_alpha.is_some_and(|alpha| alpha != has_alpha) {
+    let anew = texture_alpha.is_some_and(|alpha| alpha != has_alpha);
+    uploads::set_anew(states, anew);
+    if anew {
         texture = Some(own_texture(renderer, states, &element)?);
+    } else if let Some(kept) = states.data_map.get::<OwnTexture<R::TextureId>>() {
+        kept.0.take();
     }
     Some(Piece {
         opaque: !has_alpha && element.alpha() >= 1.0,

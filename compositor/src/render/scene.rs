@@ -24,7 +24,7 @@ use super::frames::{FrameCache, Updated};
 use super::geometry::{self, frame_kind, outer, pixels, unsigned};
 use super::painter::Painter;
 use super::per_scale::PerScale;
-use super::picture::Purse;
+use super::picture::{Picture, Purse, Till};
 use super::piece::{Ground, gather};
 use super::shelf::Shelves;
 use super::textures::Textures;
@@ -53,6 +53,7 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
     textures.sweep();
     let mut shelves = std::mem::take(&mut core.render.shelves);
     shelves.sweep(renderer, |vm| core.vms.iter().any(|known| known.name == *vm));
+    core.render.number = core.render.number.saturating_add(1);
     let mut builder = Builder {
         renderer,
         screen: rect,
@@ -101,13 +102,53 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
     core.render.textures = textures;
     core.render.shelves = shelves;
     let composing = budgets.values().filter(|budget| budget.purse.is_opened());
-    core.render.composing = u64::try_from(composing.count()).unwrap_or(u64::MAX);
+    let composing = u64::try_from(composing.count()).unwrap_or(u64::MAX);
+    // Forgotten one after the other, or VMs that compose in every second frame would find all of it for themselves.
+    core.render.composing = composing.max(core.render.composing.saturating_sub(1));
     for (vm, budget) in budgets {
         if budget.waits || budget.purse.is_empty() {
             core.drawing_waits(&vm);
         }
     }
+    put_pictures_away(core);
     elements
+}
+
+/// Pictures of windows that are covered or minimised stay for when these are seen again, unless their VM has more pictures
+/// than it may. Those of popups are bounded by what popups may cover.
+fn put_pictures_away(core: &mut Core) {
+    let screens = u64::try_from(core.outputs.iter().count()).unwrap_or(u64::MAX);
+    let shown_since = core.render.number.saturating_sub(screens);
+    let mut kept: HashMap<VmName, u64> = HashMap::new();
+    for window in core.windows.iter_mut() {
+        let pictures = window
+            .frame
+            .values_mut()
+            .filter_map(|cache| cache.content.picture().as_ref());
+        let bytes = pictures.map(Picture::bytes).fold(0, u64::saturating_add);
+        if bytes > 0 {
+            let sum = kept.entry(window.vm.clone()).or_default();
+            *sum = sum.saturating_add(bytes);
+        }
+    }
+    let limit = |vm: &VmName| {
+        core.vms
+            .get(vm)
+            .map_or(0, |vm| vm.limits.picture_mib.saturating_mul(1 << 20))
+    };
+    kept.retain(|vm, bytes| *bytes > limit(vm));
+    for window in core
+        .windows
+        .iter_mut()
+        .filter(|window| kept.contains_key(&window.vm))
+    {
+        for cache in window.frame.values_mut() {
+            cache
+                .content
+                .picture()
+                .take_if(|picture| !picture.is_drawn_since(shown_since));
+        }
+    }
 }
 
 /// What each VM may spend on this frame.
@@ -122,11 +163,13 @@ struct Budget {
 }
 
 fn budgets(core: &Core) -> HashMap<VmName, Budget> {
+    let till = Till::new(core.render.number, core.outputs.iter().count());
     let budget = |vm: &crate::vm::Vm| Budget {
         purse: Purse::new(
             vm.limits.composed_megapixels,
             vm.limits.picture_mib,
             core.render.composing,
+            &till,
         ),
         labels: vm.limits.labels_per_frame,
         waits: false,

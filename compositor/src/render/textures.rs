@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 
 use heraldry_config::VmName;
-use smithay::backend::renderer::utils::with_renderer_surface_state;
 use wayland_server::Resource;
 use wayland_server::protocol::wl_surface::WlSurface;
 
@@ -15,31 +14,34 @@ pub(super) struct Textures(HashMap<VmName, Account>);
 
 #[derive(Debug, Default)]
 struct Account {
-    /// Bytes of each surface's texture.
+    /// Bytes of each surface's texture. A surface keeps its texture for as long as it lives, also while it shows nothing or
+    /// may not show what it wants to: the library frees it no sooner.
     surfaces: HashMap<WlSurface, u64>,
     total: u64,
-    /// A surface was refused, so it is worth looking which are gone.
-    refused: bool,
+    /// It was looked in this frame which surfaces are gone.
+    swept: bool,
+    /// Surfaces that were left when that was looked at last.
+    left: usize,
 }
 
+/// So many more surfaces than the last time are worth looking: what is remembered of one that is gone keeps its memory.
+const MORE: usize = 64;
+
 impl Account {
-    /// Surfaces that are gone or empty have no texture any more.
+    /// Surfaces that are gone have no texture any more.
     fn sweep(&mut self) {
-        let shown = |surface: &WlSurface| {
-            surface.is_alive()
-                && with_renderer_surface_state(surface, |state| state.buffer().is_some()) == Some(true)
-        };
-        self.surfaces.retain(|surface, _| shown(surface));
+        self.surfaces.retain(|surface, _| surface.is_alive());
         self.total = self.surfaces.values().copied().fold(0, u64::saturating_add);
+        self.left = self.surfaces.len();
     }
 }
 
 impl Textures {
-    /// Forgets surfaces that are gone, where one was refused. Not to be called while a surface tree is walked, which
-    /// holds its locks.
+    /// A frame begins: forgets surfaces that are gone where many came.
     pub(super) fn sweep(&mut self) {
         for account in self.0.values_mut() {
-            if std::mem::take(&mut account.refused) {
+            account.swept = account.surfaces.len() > account.left.saturating_add(MORE);
+            if account.swept {
                 account.sweep();
             }
         }
@@ -54,17 +56,16 @@ impl Textures {
             return false;
         };
         let known = account.surfaces.get(surface).copied().unwrap_or(0);
-        if known == bytes {
+        if known == bytes || bytes == 0 {
             return true;
         }
-        let others = account
-            .total
-            .saturating_sub(account.surfaces.remove(surface).unwrap_or(0));
-        let may = others.saturating_add(bytes) <= limit;
-        account.total = others;
-        account.refused |= !may;
+        let with = |account: &Account| account.total.saturating_sub(known).saturating_add(bytes);
+        if with(account) > limit && !std::mem::replace(&mut account.swept, true) {
+            account.sweep();
+        }
+        let may = with(account) <= limit;
         if may {
-            account.total = others.saturating_add(bytes);
+            account.total = with(account);
             account.surfaces.insert(surface.clone(), bytes);
         }
         may

@@ -10,6 +10,7 @@ mod focus;
 mod frames;
 mod guard;
 mod idle;
+mod memory;
 mod pen;
 mod pixels;
 mod pressure;
