@@ -8,7 +8,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use heraldry_config::Watchdog;
 use rustix::time::{
@@ -33,9 +33,17 @@ pub struct Heart {
     timer: Option<Arc<OwnedFd>>,
     warn: Duration,
     wound: bool,
-    /// When the turn began.
-    began: Option<Instant>,
+    /// Whether a turn has begun that is not over.
+    turning: bool,
+    /// Processor time of this thread at the end of the last turn.
+    processor: Duration,
     longest: Duration,
+}
+
+/// Processor time that this thread has used.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 fn settings(first: Duration) -> Itimerspec {
@@ -72,7 +80,7 @@ impl Heart {
 
     /// A turn begins, if none has.
     pub fn begin(&mut self) {
-        self.began.get_or_insert_with(Instant::now);
+        self.turning = true;
         if let Some(timer) = self.timer.as_ref().filter(|_| !self.wound) {
             self.shared.turn.fetch_add(1, Ordering::SeqCst);
             // A watchdog that cannot be wound up watches nothing, which harms nobody.
@@ -83,8 +91,11 @@ impl Heart {
 
     /// The turn is over.
     pub fn rest(&mut self) {
-        let took = self.began.take().map_or(Duration::ZERO, |began| began.elapsed());
-        self.longest = self.longest.max(took);
+        if std::mem::take(&mut self.turning) {
+            let now = processor_time();
+            let took = now.saturating_sub(std::mem::replace(&mut self.processor, now));
+            self.longest = self.longest.max(took);
+        }
         if let Some(timer) = self.timer.as_ref().filter(|_| self.wound) {
             let _unwatched = timerfd_settime(timer, TimerfdTimerFlags::empty(), &settings(Duration::ZERO));
             self.shared.turn.fetch_add(1, Ordering::SeqCst);
@@ -94,7 +105,7 @@ impl Heart {
 }
 
 impl Heart {
-    /// How long the longest turn took since the last call.
+    /// Processor time of the longest turn since the last call. What others on the machine take is not in it.
     pub fn take_longest(&mut self) -> Duration {
         std::mem::take(&mut self.longest)
     }

@@ -263,7 +263,7 @@ pub struct Stats {
     pub scale: f64,
     /// Size of the output in physical pixels.
     pub size: (i32, i32),
-    /// The longest turn of the main loop since this was last asked, a frame included, in microseconds.
+    /// Processor time of the longest turn of the main loop since this was last asked, a frame included, in microseconds.
     #[serde(default)]
     pub longest_turn_us: u64,
     /// Every VM that has connected.

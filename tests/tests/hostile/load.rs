@@ -192,7 +192,11 @@ fn regions_that_wait(a: &mut Attack<'_>) {
 /// A seat of version 1 gives pointers that no request destroys: all of them go at once with their client.
 /// Of what the library keeps in lists a client has few anyway; this is what it does not.
 fn lasting_without_end(a: &mut Attack<'_>) {
-    let found = a.raw.globals.iter().find(|(_, (name, _))| name == "wl_compositor");
+    let found = a
+        .raw
+        .globals
+        .iter()
+        .find(|(_, (name, _))| name == "wl_compositor");
     let (name, version) = found.map(|(name, (_, version))| (*name, *version)).unwrap();
     for _ in 0..16_000 {
         if a.raw.ended {
