@@ -189,7 +189,7 @@ fn regions_that_wait(a: &mut Attack<'_>) {
     assert!(grown < 16 << 10, "{grown} KiB");
 }
 
-/// A seat of version 1 gives pointers that no request destroys: all of them go at once with their client.
+/// Bindings that no request destroys: all of them go at once with their client.
 /// Of what the library keeps in lists a client has few anyway; this is what it does not.
 fn lasting_without_end(a: &mut Attack<'_>) {
     let found = a
