@@ -19,10 +19,19 @@ mod subjects;
 use std::path::PathBuf;
 
 fn main() {
-    // The first argument is the folder with the programs; cargo appends its own.
-    let bin = PathBuf::from(std::env::args().nth(1).unwrap());
-    memory::run(&bin);
-    floods::run(&bin);
+    // The first argument is the folder with the programs, those after it say what to measure; cargo appends its own.
+    let mut args = std::env::args().skip(1);
+    let bin = PathBuf::from(args.next().unwrap());
+    let wanted: Vec<_> = args.filter(|arg| !arg.starts_with('-')).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
+    if is_wanted("memory") {
+        memory::run(&bin);
+    }
+    if is_wanted("floods") {
+        floods::run(&bin);
+    }
     // Last, because it keeps this process on one core.
-    frames::run(&bin);
+    if is_wanted("frames") {
+        frames::run(&bin);
+    }
 }

@@ -227,10 +227,11 @@ pub(crate) fn cpu(pid: u32) -> u64 {
     own.sum::<u64>() + children(pid).into_iter().map(cpu).sum::<u64>()
 }
 
-/// Memory that a process and its children have for themselves, in KiB.
+/// Memory that a process and its children have for themselves, in KiB. Clients' buffers are not counted, although they are
+/// private to whoever is the only one to map them.
 pub(crate) fn private_memory(pid: u32) -> u64 {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let line = maps.lines().find_map(|line| line.strip_prefix("Private_Dirty:"));
+    let line = maps.lines().find_map(|line| line.strip_prefix("Anonymous:"));
     let own = line
         .and_then(|line| line.split_whitespace().next())
         .and_then(|kib| kib.parse::<u64>().ok())
