@@ -44,19 +44,6 @@ pub struct Surroundings {
     refuses: Rc<Cell<bool>>,
 }
 
-/// Interfaces whose objects Smithay looks through at each event.
-const LISTED: [&str; 9] = [
-    "wl_output",
-    "zxdg_output_v1",
-    "wl_seat",
-    "wl_pointer",
-    "wl_keyboard",
-    "wl_touch",
-    "wl_data_device",
-    "zwp_primary_selection_device_v1",
-    "zwp_tablet_seat_v2",
-];
-
 impl Surroundings {
     fn give(&self, fd: OwnedFd) -> Result<OwnedFd, ServiceError> {
         assert!(self.ledger.knows(&fd), "a stranger's descriptor");
@@ -299,7 +286,6 @@ impl World {
                 Budget::Pools => sum(&live, &["wl_shm_pool"]),
                 Budget::Regions => sum(&live, &["wl_region"]),
                 Budget::Sources => sum(&live, &["wl_data_source", "zwp_primary_selection_source_v1"]),
-                Budget::Listed => sum(&live, &LISTED),
                 Budget::Callbacks => sum(&all, &["wl_callback", "wp_presentation_feedback"]),
                 Budget::Listed => sum(&live, &LISTED),
                 Budget::PoolBytes | Budget::Descriptors | Budget::Rectangles | Budget::MimeBytes => continue,
