@@ -4,7 +4,7 @@
 use heraldry_tests::colour::{Colour, Pixels};
 use heraldry_tests::vm::{Machine, attempt};
 
-use super::session::{settled, setup, start_still, wait_for_windows, window, windows};
+use super::session::{FOOT, settled, setup, start_still, wait_for_windows, window, windows};
 
 /// What is seen where a client shows nothing.
 const PLATE: Colour = [0x19, 0x1c, 0x1e];
