@@ -5,7 +5,7 @@
 //! Input: limits and globals, then steps. Besides what [`World`] asserts, a client that stays within the protocol is
 //! never told that it left it, and an honest compositor's events are never a fault.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::os::fd::OwnedFd;
 
 use arbitrary::{Result, Unstructured};
@@ -44,7 +44,11 @@ pub fn run(data: &[u8]) {
         // So many that its end comes in slices.
         world.make_surfaces(260);
     }
-    let mut rig = Rig { world, odd: false };
+    let mut rig = Rig {
+        world,
+        selections: HashSet::new(),
+        odd: false,
+    };
     for _ in 0..MOST_STEPS {
         // The end of the input is the end of the run.
         if u.is_empty() || !rig.step(&mut u).unwrap_or(false) {
@@ -110,6 +114,8 @@ fn settings(u: &mut Unstructured<'_>) -> Result<(Limits, Globals, u8)> {
 
 struct Rig {
     world: World,
+    /// Devices that have been told of a selection, and not of its end.
+    selections: HashSet<u64>,
     /// The client has done something that the protocol does not allow.
     odd: bool,
 }
@@ -360,8 +366,17 @@ impl Rig {
             .event(id, u16::try_from(opcode).unwrap_or(u16::MAX), &args)
         {
             Ok(passed) => {
+                // An end of what never was is no news.
+                let no_news = match (desc.name, args.first()) {
+                    ("selection", Some(Arg::Word(0))) => !self.selections.remove(&object.key),
+                    ("selection", _) => {
+                        self.selections.insert(object.key);
+                        false
+                    }
+                    _ => false,
+                };
                 // Formats are told by their numbers, most of which mean nothing.
-                let may_be_lost = object.interface.name == "wl_shm" || (takes && refuses);
+                let may_be_lost = object.interface.name == "wl_shm" || (takes && refuses) || no_news;
                 assert!(
                     passed || !object.live || may_be_lost,
                     "{}.{} is lost",
