@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use heraldry_tests::client::Client;
 use heraldry_tests::colour::key::{CYAN, MAGENTA};
-use heraldry_tests::path::{Options, Rig, Transport, Visitor, assert_no_wrong_descriptor, until};
+use heraldry_tests::path::{CONFIG, Options, Rig, Transport, Visitor, assert_no_wrong_descriptor, until};
 
 /// A bystander's round trip, at worst. Generous: the machine is shared, and what is looked for takes for ever.
 const PROMPT: Duration = Duration::from_secs(5);
@@ -21,18 +21,13 @@ fn assert_prompt(bystander: &mut Visitor, times: usize) {
     }
 }
 
-/// Callbacks of a VM that are not answered.
-fn callbacks(rig: &Rig, vm: &str) -> u64 {
-    let stats = rig.stats();
-    let budgets = stats
-        .vms
-        .iter()
-        .filter(|entry| entry.name == vm)
-        .flat_map(|vm| &vm.budgets);
-    budgets
-        .filter(|budget| budget.name == "callbacks")
-        .map(|budget| budget.used)
-        .sum()
+/// Requests that nobody has looked at yet wait in a socket, uncounted: with the ordinary limits a slow gate would find more
+/// callbacks at once than a client may have, and end it for these.
+fn unhurried() -> String {
+    CONFIG.replace(
+        "defaults {",
+        "defaults { quota { callbacks 100000; objects 1000000; };",
+    )
 }
 
 /// Sends requests whose answers it does not read, until nobody takes them any more.
@@ -49,8 +44,6 @@ fn flood_without_reading(rig: &Rig, vm: &str, patience: Duration, bystander: &mu
             break;
         }
         assert_prompt(bystander, 1);
-        // Else it is ended for the callbacks that are under way, where the main loop is slow.
-        until("its requests are answered", || callbacks(rig, vm) < 4096);
     }
     assert_prompt(bystander, 50);
     drop(stream);
@@ -60,7 +53,10 @@ fn flood_without_reading(rig: &Rig, vm: &str, patience: Duration, bystander: &mu
 
 #[test]
 fn a_client_that_never_reads_ends_or_waits_alone() {
-    let rig = Rig::default();
+    let rig = Rig::start(Options {
+        config: unhurried(),
+        ..Options::default()
+    });
     let mut bystander = rig.visitor("vault");
     // It is ended, however long that takes.
     flood_without_reading(&rig, "work", Duration::from_secs(30), &mut bystander);
@@ -71,6 +67,7 @@ fn a_client_that_never_reads_ends_or_waits_alone() {
 fn a_client_of_a_development_socket_that_never_reads_ends_or_waits_alone() {
     let rig = Rig::start(Options {
         transport: Transport::Dev,
+        config: unhurried(),
         ..Options::default()
     });
     let mut bystander = rig.visitor("vault");
