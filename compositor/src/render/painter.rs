@@ -13,9 +13,6 @@ use smithay::utils::{Buffer, Physical, Point, Rectangle, Size, Transform};
 use super::piece::{Ground, Piece, paint};
 use super::sys;
 
-/// Pictures have no alpha: what is composed lies on an opaque plate.
-const OPAQUE: Fourcc = Fourcc::Xrgb8888;
-
 /// What drawing costs, in pixels that are merely copied.
 #[derive(Debug, Clone, Copy)]
 pub struct Weights {
@@ -31,24 +28,33 @@ pub struct Weights {
     pub call: u64,
 }
 
-/// A renderer that the scene can be drawn with.
-pub trait Painter:
-    Renderer + ImportAll + ImportMem + RendererSuper<TextureId: Texture + Clone + Send + 'static>
-{
+/// A renderer that can draw pictures of ours.
+pub trait Pictures: RendererSuper {
     /// Something to draw on, off the screen.
     type Picture: std::fmt::Debug + 'static;
 
+    /// An off-screen picture without alpha; what is on it is undefined.
+    fn picture(&mut self, size: Size<i32, Physical>) -> Result<Self::Picture, Self::Error>;
+
+    /// What is on a picture, to be drawn somewhere.
+    fn texture(picture: &Self::Picture) -> Self::TextureId;
+}
+
+/// A renderer that the scene can be drawn with.
+pub trait Painter:
+    Renderer
+    + ImportAll
+    + ImportMem
+    + Pictures
+    + Bind<<Self as Pictures>::Picture>
+    + RendererSuper<TextureId: Texture + Clone + Send + 'static>
+    + Sized
+{
     /// Whether a client's buffer is copied into memory of the renderer's own. If not, it is read where it is.
     const COPIES: bool;
 
     /// What it draws at which cost.
     const WEIGHTS: Weights;
-
-    /// An off-screen picture; what is on it is undefined.
-    fn picture(&mut self, size: Size<i32, Physical>) -> Result<Self::Picture, Self::Error>;
-
-    /// What is on a picture, to be drawn somewhere.
-    fn texture(picture: &Self::Picture) -> Self::TextureId;
 
     /// Paints pieces on their plate into a part of a picture. `corner` is where the content's corner lies on the picture.
     fn paint(
@@ -57,9 +63,14 @@ pub trait Painter:
         pieces: &[Piece<Self>],
         corner: Point<i32, Physical>,
         part: Rectangle<i32, Physical>,
-    ) -> Result<(), Self::Error>
-    where
-        Self: Sized;
+    ) -> Result<(), Self::Error> {
+        let mut bound = self.bind(picture)?;
+        let size = extent(&bound);
+        let mut frame = self.render(&mut bound, size, Transform::Normal)?;
+        let local = Rectangle::new(part.loc - corner, part.size);
+        paint::<Self>(&mut frame, pieces, Ground::Plate, corner, &[local]);
+        frame.finish().map(drop)
+    }
 
     /// Copies the upper left part of one picture to a place on another.
     fn copy(
@@ -67,7 +78,16 @@ pub trait Painter:
         from: &Self::Picture,
         to: &mut Self::Picture,
         place: Rectangle<i32, Physical>,
-    ) -> Result<(), Self::Error>;
+    ) -> Result<(), Self::Error> {
+        let texture = Self::texture(from);
+        let mut bound = self.bind(to)?;
+        let size = extent(&bound);
+        let mut frame = self.render(&mut bound, size, Transform::Normal)?;
+        let whole = Rectangle::from_size(place.size);
+        let source = Rectangle::from_size((place.size.w, place.size.h).into()).to_f64();
+        frame.render_texture_from_to(&texture, source, place, &[whole], &[], Transform::Normal, 1.0)?;
+        frame.finish().map(drop)
+    }
 }
 
 fn buffer_size(size: Size<i32, Physical>) -> Size<i32, Buffer> {
@@ -79,45 +99,19 @@ fn extent(target: &impl Texture) -> Size<i32, Physical> {
     (side(target.width()), side(target.height())).into()
 }
 
-fn paint_on<R, T>(
-    renderer: &mut R,
-    target: &mut T,
-    pieces: &[Piece<R>],
-    corner: Point<i32, Physical>,
-    part: Rectangle<i32, Physical>,
-) -> Result<(), R::Error>
-where
-    R: Painter + Bind<T>,
-{
-    let mut bound = renderer.bind(target)?;
-    let size = extent(&bound);
-    let mut frame = renderer.render(&mut bound, size, Transform::Normal)?;
-    let local = Rectangle::new(part.loc - corner, part.size);
-    paint::<R>(&mut frame, pieces, Ground::Plate, corner, &[local]);
-    frame.finish().map(drop)
-}
+impl Pictures for PixmanRenderer {
+    type Picture = Image<'static, 'static>;
 
-fn copy_on<R, T>(
-    renderer: &mut R,
-    texture: &R::TextureId,
-    target: &mut T,
-    place: Rectangle<i32, Physical>,
-) -> Result<(), R::Error>
-where
-    R: Renderer + Bind<T>,
-{
-    let mut bound = renderer.bind(target)?;
-    let size = extent(&bound);
-    let mut frame = renderer.render(&mut bound, size, Transform::Normal)?;
-    let whole = Rectangle::from_size(place.size);
-    let source = Rectangle::from_size((place.size.w, place.size.h).into()).to_f64();
-    frame.render_texture_from_to(texture, source, place, &[whole], &[], Transform::Normal, 1.0)?;
-    frame.finish().map(drop)
+    fn picture(&mut self, size: Size<i32, Physical>) -> Result<Self::Picture, Self::Error> {
+        self.create_buffer(Fourcc::Xrgb8888, buffer_size(size))
+    }
+
+    fn texture(picture: &Self::Picture) -> PixmanTexture {
+        PixmanTexture::from(sys::share(picture))
+    }
 }
 
 impl Painter for PixmanRenderer {
-    type Picture = Image<'static, 'static>;
-
     const COPIES: bool = false;
 
     /// As measured on 1920x1080: a copy takes 0.7 ns a pixel.
@@ -128,48 +122,10 @@ impl Painter for PixmanRenderer {
         turn: 40,
         call: 4096,
     };
-
-    fn picture(&mut self, size: Size<i32, Physical>) -> Result<Self::Picture, Self::Error> {
-        self.create_buffer(OPAQUE, buffer_size(size))
-    }
-
-    fn texture(picture: &Self::Picture) -> PixmanTexture {
-        PixmanTexture::from(sys::share(picture))
-    }
-
-    fn paint(
-        &mut self,
-        picture: &mut Self::Picture,
-        pieces: &[Piece<Self>],
-        corner: Point<i32, Physical>,
-        part: Rectangle<i32, Physical>,
-    ) -> Result<(), Self::Error> {
-        paint_on(self, picture, pieces, corner, part)
-    }
-
-    fn copy(
-        &mut self,
-        from: &Self::Picture,
-        to: &mut Self::Picture,
-        place: Rectangle<i32, Physical>,
-    ) -> Result<(), Self::Error> {
-        copy_on(self, &Self::texture(from), to, place)
-    }
 }
 
-impl Painter for GlesRenderer {
+impl Pictures for GlesRenderer {
     type Picture = GlesTexture;
-
-    const COPIES: bool = true;
-
-    /// A GPU reads a texture through its sampler, whatever the way.
-    const WEIGHTS: Weights = Weights {
-        copy: 1,
-        blend: 1,
-        scale: 1,
-        turn: 1,
-        call: 4096,
-    };
 
     fn picture(&mut self, size: Size<i32, Physical>) -> Result<Self::Picture, Self::Error> {
         // GL draws on Xbgr wherever it draws at all.
@@ -180,23 +136,17 @@ impl Painter for GlesRenderer {
     fn texture(picture: &Self::Picture) -> GlesTexture {
         picture.clone()
     }
+}
 
-    fn paint(
-        &mut self,
-        picture: &mut Self::Picture,
-        pieces: &[Piece<Self>],
-        corner: Point<i32, Physical>,
-        part: Rectangle<i32, Physical>,
-    ) -> Result<(), Self::Error> {
-        paint_on(self, picture, pieces, corner, part)
-    }
+impl Painter for GlesRenderer {
+    const COPIES: bool = true;
 
-    fn copy(
-        &mut self,
-        from: &Self::Picture,
-        to: &mut Self::Picture,
-        place: Rectangle<i32, Physical>,
-    ) -> Result<(), Self::Error> {
-        copy_on(self, from, to, place)
-    }
+    /// A GPU reads a texture through its sampler, whatever the way.
+    const WEIGHTS: Weights = Weights {
+        copy: 1,
+        blend: 1,
+        scale: 1,
+        turn: 1,
+        call: 4096,
+    };
 }
