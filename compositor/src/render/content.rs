@@ -79,23 +79,27 @@ impl ContentCache {
             .picture
             .take()
             .filter(|picture| picture.is_for::<R>(renderer, size));
-        let picture = match kept {
-            Some(picture) => Some(picture),
-            None => {
-                *damage = vec![Rectangle::from_size(size)];
-                purse
-                    .room_for(size)
-                    .then(|| Picture::new(renderer, size))
-                    .flatten()
-            }
-        };
+        let fresh = kept.is_none();
+        if fresh {
+            *damage = vec![Rectangle::from_size(size)];
+        }
+        let picture = kept.or_else(|| {
+            purse
+                .room_for(size)
+                .then(|| Picture::new(renderer, size))
+                .flatten()
+        });
         // Without memory for a picture there is the plate: this VM has more of them than it may.
         let Some(mut picture) = picture else {
             return Content::Pieces(Vec::new());
         };
         purse.keep(size);
         picture.soil(pieces, damage);
-        *damage = picture.compose(renderer, pieces, purse);
+        let composed = picture.compose(renderer, pieces, purse);
+        // What of a fresh picture is not composed yet is its plate, where something else was seen before.
+        if !fresh {
+            *damage = composed;
+        }
         let texture = picture.texture::<R>();
         self.picture = Some(picture);
         texture.map_or_else(|| Content::Pieces(Vec::new()), Content::Picture)

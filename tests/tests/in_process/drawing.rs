@@ -169,6 +169,54 @@ fn a_buffer_whose_predecessor_had_another_format_is_drawn_as_what_it_is() {
 }
 
 #[test]
+fn what_is_composed_later_shows_its_plate_until_then_and_not_what_was_there_before() {
+    let config = heraldry_tests::fixture::CONFIG.replace(
+        "schema 1",
+        "schema 1\ndefaults { quota { composed-megapixels 1; }; }",
+    );
+    let mut fixture = Fixture::new(&Setup {
+        size: (1000, 700),
+        config,
+        ..Setup::default()
+    });
+    let client = fixture.add_client("untrusted");
+    let size = (900, 600);
+    let window = fixture.window(client, size, BLUE);
+    let count = |fixture: &mut Fixture, colour| fixture.shown().find(colour).map_or(0, |(_, count)| count);
+    assert_eq!(count(&mut fixture, BLUE), 900 * 600);
+    // The same size, but scaled: more than may be composed in a frame.
+    let this = fixture.client(client);
+    let handle = this.handle();
+    let viewport = this.bound().viewporter.get_viewport(&window.surface, &handle, ());
+    viewport.set_destination(size.0, size.1);
+    let buffer = painted(
+        &this.bound().shm,
+        &handle,
+        (450, 300),
+        Format::Xrgb8888,
+        |_, _| [100, 0, 0, 255],
+    );
+    window.surface.attach(Some(&buffer), 0, 0);
+    window.surface.damage_buffer(0, 0, i32::MAX, i32::MAX);
+    window.surface.commit();
+    fixture.double_roundtrip(client);
+    let mut frames = 0;
+    fixture.frame();
+    while count(&mut fixture, [0, 0, 100]) < 890 * 590 {
+        assert_eq!(
+            count(&mut fixture, BLUE),
+            0,
+            "frame {frames} shows what was there before"
+        );
+        frames += 1;
+        assert!(frames < 50, "it is never done");
+        fixture.frame();
+    }
+    assert!(frames > 0, "it was done at once, so this test shows nothing");
+    assert_eq!(fixture.fault(), None);
+}
+
+#[test]
 fn with_gl_a_vm_has_no_more_textures_than_it_may() {
     // Room for one buffer of four MiB beside the window's own, and not for two.
     let config = heraldry_tests::fixture::CONFIG
