@@ -110,7 +110,7 @@ impl Core {
     #[must_use]
     pub fn hit(&self, point: Point<f64, Logical>) -> Hit {
         let (screen, pixel) = self.pixel_at(point);
-        let notice = self.render.notice_place(screen.rect().size, screen.scale());
+        let notice = self.render.notice_place(screen.size(), screen.scale());
         if notice.is_some_and(|notice| notice.contains(pixel)) {
             return Hit::Notice;
         }

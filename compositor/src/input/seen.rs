@@ -15,7 +15,6 @@ use super::Drag;
 use super::hit::Hit;
 use crate::layout::WindowId;
 use crate::outputs::{Screen, ScreenId};
-use crate::render::geometry;
 use crate::state::{Core, State};
 
 /// Views of a screen that are kept: two seconds, the longest guard, of 500 frames a second that each differ.
@@ -181,14 +180,14 @@ impl Core {
     }
 
     fn view(&self, screen: &Screen) -> Vec<Patch> {
-        let all = geometry::pixels(Rectangle::from_size(screen.rect().size), screen.scale());
+        let all = Rectangle::from_size(screen.size());
         let mut patches = Vec::new();
         let mut see = |rect: Rectangle<i32, Physical>, owner| {
             if rect.overlaps(all) {
                 patches.push(Patch { rect, owner });
             }
         };
-        if let Some(notice) = self.render.notice_place(screen.rect().size, screen.scale()) {
+        if let Some(notice) = self.render.notice_place(screen.size(), screen.scale()) {
             see(notice, None);
         }
         for window in self

@@ -28,7 +28,7 @@ use heraldry_decorations::Style;
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::Color32F;
 use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
-use smithay::utils::{Logical, Physical, Rectangle, Size, Transform};
+use smithay::utils::{Physical, Rectangle, Size, Transform};
 use wayland_server::backend::ObjectId;
 
 use self::frames::FrameCache;
@@ -155,9 +155,8 @@ impl Render {
 
     /// Where the notice lies on a screen of this size: at the bottom, in the middle. `None` until it is drawn there.
     #[must_use]
-    pub fn notice_place(&self, screen: Size<i32, Logical>, scale: f64) -> Option<Rectangle<i32, Physical>> {
+    pub fn notice_place(&self, screen: Size<i32, Physical>, scale: f64) -> Option<Rectangle<i32, Physical>> {
         let (_, size) = self.notice.as_ref()?.drawn.get(scale)?;
-        let screen = geometry::pixels(Rectangle::from_size(screen), scale).size;
         let corner = ((screen.w - size.w) / 2, screen.h - size.h);
         Some(Rectangle::new(corner.into(), *size))
     }

@@ -42,13 +42,10 @@ const COVERS: usize = 64;
 
 /// Builds the scene of one screen; empty if there is none of that name.
 pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) -> Vec<SceneElement<R>> {
-    let Some((rect, scale)) = core
-        .outputs
-        .get(screen)
-        .map(|screen| (screen.rect(), screen.scale()))
-    else {
+    let Some(screen) = core.outputs.get(screen) else {
         return Vec::new();
     };
+    let (rect, size, scale) = (screen.rect(), screen.size(), screen.scale());
     let mut textures = std::mem::take(&mut core.render.textures);
     textures.sweep();
     let mut shelves = std::mem::take(&mut core.render.shelves);
@@ -57,6 +54,7 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
     let mut builder = Builder {
         renderer,
         screen: rect,
+        pixels: Rectangle::from_size(size),
         style: core.render.style(scale),
         elements: Vec::new(),
         covers: Vec::new(),
@@ -194,6 +192,8 @@ struct Builder<'a, R: Painter> {
     renderer: &'a mut R,
     /// Where the screen is on the desktop.
     screen: Rectangle<i32, Logical>,
+    /// All its pixels. Where its scale does not divide them, these are more or fewer than `screen` says.
+    pixels: Rectangle<i32, Physical>,
     style: Style,
     elements: Vec<SceneElement<R>>,
     /// Outer rectangles of what is in front.
@@ -258,7 +258,7 @@ impl<R: Painter> Builder<'_, R> {
         let buffer = buffer.clone();
         let place = Rectangle::new(at + rect.loc, rect.size);
         // Parts of it may reach over from the screen beside.
-        if place.overlaps(pixels(Rectangle::from_size(self.screen.size), self.style.scale)) {
+        if place.overlaps(self.pixels) {
             self.bitmap(&buffer, place, Kind::Cursor);
         }
     }
@@ -268,7 +268,7 @@ impl<R: Painter> Builder<'_, R> {
         let Some(buffer) = core.render.notice(self.style.scale) else {
             return;
         };
-        if let Some(place) = core.render.notice_place(self.screen.size, self.style.scale) {
+        if let Some(place) = core.render.notice_place(self.pixels.size, self.style.scale) {
             self.bitmap(&buffer, place, Kind::Unspecified);
         }
     }
@@ -396,8 +396,7 @@ impl<R: Painter> Builder<'_, R> {
 
     /// Whether anything of a rectangle is on this screen and not behind what is in front of it.
     fn is_seen(&self, rect: Rectangle<i32, Physical>) -> bool {
-        let screen = pixels(Rectangle::from_size(self.screen.size), self.style.scale);
-        let Some(rect) = rect.intersection(screen) else {
+        let Some(rect) = rect.intersection(self.pixels) else {
             return false;
         };
         let covers = self.covers.iter().filter(|cover| cover.overlaps(rect)).copied();

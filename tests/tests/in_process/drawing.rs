@@ -3,6 +3,8 @@
 //! no pixel of one VM is seen in another's frame.
 
 use heraldry_compositor::backend::kms::RendererChoice;
+use heraldry_compositor::layout::Mode;
+use heraldry_compositor::outputs::Setup as Screen;
 use heraldry_tests::client::painted;
 use heraldry_tests::fixture::{ClientId, Fixture, Setup, Window};
 use wayland_client::protocol::wl_buffer::WlBuffer;
@@ -276,4 +278,30 @@ fn with_gl_a_vm_has_no_more_textures_than_it_may() {
         100 * 80,
         "the other VM's are not counted together with these"
     );
+}
+
+/// 160 rows of pixels are 53 and a third logical ones of three pixels each.
+#[test]
+fn what_is_seen_only_in_a_row_beyond_the_last_whole_logical_pixel_is_drawn() {
+    let mut fixture = Fixture::new(&Setup {
+        size: (240, 160),
+        ..Setup::default()
+    });
+    let (victim, attacker) = (fixture.add_client("work"), fixture.add_client("untrusted"));
+    fixture.window(victim, (60, 60), RED);
+    let upper = fixture.window(attacker, (60, 60), BLUE);
+    let layout = &mut fixture.state.core.windows.layout;
+    layout.set_mode(upper.id, Mode::Fullscreen);
+    layout.raise(upper.id);
+    let screen = fixture.state.core.outputs.first();
+    let (id, setup) = (
+        screen.id(),
+        Screen {
+            scale: 3.0,
+            ..*screen.setup()
+        },
+    );
+    fixture.state.set_up(id, setup);
+    fixture.frame();
+    assert_true(&mut fixture);
 }
