@@ -7,6 +7,7 @@
 pub mod audience;
 pub mod backend;
 pub mod booking;
+pub mod bounds;
 pub mod cli;
 pub mod client;
 pub mod clock;

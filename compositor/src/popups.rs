@@ -63,19 +63,7 @@ impl Core {
 }
 
 impl State {
-    /// New content of a popup: it is closed if its VM covers too much with it.
-    pub(crate) fn limit_popup(&mut self, surface: &WlSurface) {
-        let Some((name, _)) = self.core.identity(surface) else {
-            return;
-        };
-        let shares = self.core.shares(&name).into_iter().map(|(_, share)| share);
-        let covered = shares.fold(0, u64::saturating_add);
-        if covered > self.most_covered(&name) {
-            self.close_popup(&name, surface);
-        }
-    }
-
-    /// Something has moved or has another size: popups that were within their VM's share may not be any more.
+    /// Something has new content, has moved or has another size: popups that were within their VM's share may not be any more.
     pub(crate) fn limit_popups(&mut self) {
         let names: Vec<_> = self.core.vms.iter().map(|vm| vm.name.clone()).collect();
         for name in names {

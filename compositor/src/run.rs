@@ -157,6 +157,7 @@ pub fn assemble(
             windows: Windows::new(layout),
             popups: PopupManager::default(),
             popups_gone: false,
+            unmeasured: Vec::new(),
             input: Input::new(),
             render,
             outputs,

@@ -9,6 +9,7 @@ use heraldry_config::{Limits, VmConfig, VmName};
 use heraldry_gate::RateLimited;
 use smithay::desktop::PopupManager;
 use smithay::input::SeatState;
+use wayland_server::protocol::wl_surface::WlSurface;
 use wayland_server::{Display, DisplayHandle};
 
 use crate::backend::Backend;
@@ -52,6 +53,8 @@ pub struct Core {
     pub popups: PopupManager,
     /// Surfaces are gone, so that popups may be.
     pub popups_gone: bool,
+    /// Roots of surface trees that had a commit in this turn.
+    pub unmeasured: Vec<WlSurface>,
     /// Pointer, keyboard focus, grabs.
     pub input: Input,
     /// Frames, cursor, what must be drawn anew.

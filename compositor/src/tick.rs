@@ -47,6 +47,7 @@ impl State {
     pub fn tick(&mut self) {
         self.core.heart.begin();
         self.forget_departed();
+        self.measure_trees();
         self.map_waiting();
         if std::mem::take(&mut self.core.popups_gone) {
             self.core.popups.cleanup();

@@ -9,12 +9,9 @@ use std::time::Duration;
 
 use heraldry_config::VmName;
 use smithay::desktop::PopupManager;
-use smithay::desktop::utils::bbox_from_surface_tree;
 use smithay::utils::{Logical, Rectangle};
 use smithay::wayland::compositor::{get_parent, with_states};
-use smithay::wayland::shell::xdg::{
-    SurfaceCachedState, ToplevelSurface, XdgPopupSurfaceData, XdgToplevelSurfaceData,
-};
+use smithay::wayland::shell::xdg::{ToplevelSurface, XdgPopupSurfaceData, XdgToplevelSurfaceData};
 use wayland_protocols::xdg::shell::server::xdg_toplevel;
 use wayland_server::protocol::wl_surface::WlSurface;
 
@@ -41,6 +38,8 @@ pub struct Window {
     pub mapped: Option<Duration>,
     /// It has content and appears as soon as its VM may show another window.
     pub waits_to_map: bool,
+    /// Its client has given it content: without any again, it must ask for a new configure first.
+    pub has_content: bool,
     /// The part of the surface tree that is "the window", effective: inside the tree, at least 1x1.
     pub geometry: Rectangle<i32, Logical>,
     /// The screens that it is on, as its surfaces were told.
@@ -100,6 +99,7 @@ impl Windows {
                 untrusted_title: String::new(),
                 mapped: None,
                 waits_to_map: false,
+                has_content: false,
                 geometry: Rectangle::default(),
                 presence: Presence::new(),
                 frame: PerScale::default(),
@@ -239,26 +239,4 @@ pub fn root_of(surface: &WlSurface) -> WlSurface {
         root = parent;
     }
     root
-}
-
-/// Largest coordinate and size of a window's geometry; no screen is near it.
-const MOST: i32 = 1 << 24;
-
-/// The part of a surface tree that the client calls its window: never outside the tree, never empty.
-#[must_use]
-pub fn effective_geometry(surface: &WlSurface) -> Rectangle<i32, Logical> {
-    let bounds = bbox_from_surface_tree(surface, (0, 0));
-    let declared = with_states(surface, |states| {
-        states.cached_state.get::<SurfaceCachedState>().current().geometry
-    });
-    let geometry = declared
-        .and_then(|declared| declared.intersection(bounds))
-        .unwrap_or(bounds);
-    // The gate clamps what a client can say; the bounds of a whole tree are kept in range here, so that adding
-    // them to a place on the screen cannot overflow.
-    let near = |value: i32| value.clamp(-MOST, MOST);
-    Rectangle::new(
-        (near(geometry.loc.x), near(geometry.loc.y)).into(),
-        (geometry.size.w.clamp(1, MOST), geometry.size.h.clamp(1, MOST)).into(),
-    )
 }

@@ -9,7 +9,6 @@ use smithay::wayland::compositor::{
 };
 use smithay::wayland::fractional_scale::{FractionalScaleHandler, with_fractional_scale};
 use smithay::wayland::output::OutputHandler;
-use smithay::wayland::shell::xdg::{SurfaceCachedState, ToplevelSurface};
 use smithay::wayland::shm::{ShmHandler, ShmState};
 use smithay::{
     delegate_compositor, delegate_fractional_scale, delegate_presentation, delegate_shm,
@@ -24,7 +23,7 @@ use crate::client::ClientState;
 use crate::layout::WindowId;
 use crate::render::uploads;
 use crate::state::State;
-use crate::windows::{effective_geometry, root_of};
+use crate::windows::root_of;
 
 impl CompositorHandler for State {
     fn compositor_state(&mut self) -> &mut CompositorState {
@@ -55,6 +54,7 @@ impl CompositorHandler for State {
         }
         self.core.popups.commit(surface);
         let root = root_of(surface);
+        self.core.measure_later(root.clone());
         if let Some(id) = self.core.windows.by_surface(&root) {
             self.core.tell_committed(surface, id);
             self.window_commit(id, root == *surface);
@@ -63,8 +63,6 @@ impl CompositorHandler for State {
         {
             // An initial configure is always allowed, so the only error is a popup that is already gone.
             let _gone = popup.send_configure();
-        } else if self.core.popups.find_popup(&root).is_some() {
-            self.limit_popup(&root);
         }
         self.core.input.refresh_pointer = true;
     }
@@ -98,23 +96,12 @@ impl State {
             return;
         }
         if has_buffer {
-            window.geometry = effective_geometry(&surface);
-            let size = window.geometry.size;
-            let fresh = window.mapped.is_none();
-            let toplevel = window.toplevel.clone();
-            if fresh {
-                self.map(id);
-            } else {
-                let before = self.core.windows.layout.outer(id);
-                self.core.windows.layout.committed(id, size);
-                self.core.stand(id, before);
-            }
-            if own {
-                self.update_limits(id, &toplevel);
-            }
-        } else if own && (window.mapped.take().is_some() | std::mem::take(&mut window.waits_to_map)) {
+            window.has_content = true;
+        } else if own && std::mem::take(&mut window.has_content) {
             // A null buffer unmaps: the next one starts with a new configure.
             window.toplevel.reset_initial_configure_sent();
+            window.mapped = None;
+            window.waits_to_map = false;
             let vm = window.vm.clone();
             self.core.windows.layout.remove(id);
             self.core.input.unmapped(id, vm);
@@ -122,7 +109,7 @@ impl State {
     }
 
     /// A window has content: it appears, unless its VM has shown too many of late. Then it appears later.
-    fn map(&mut self, id: WindowId) {
+    pub(crate) fn map(&mut self, id: WindowId) {
         let now = self.core.clock.now();
         let Some(window) = self.core.windows.get(id) else {
             return;
@@ -180,15 +167,6 @@ impl State {
         };
         let bytes = with_states(surface, uploads::bytes);
         self.core.uploaded(&vm, bytes);
-    }
-
-    fn update_limits(&mut self, id: WindowId, toplevel: &ToplevelSurface) {
-        let (min, max) = with_states(toplevel.wl_surface(), |states| {
-            let mut cached = states.cached_state.get::<SurfaceCachedState>();
-            let state = cached.current();
-            (state.min_size, state.max_size)
-        });
-        self.core.windows.layout.set_limits(id, min, max);
     }
 }
 

@@ -29,10 +29,10 @@ use super::piece::{Ground, gather};
 use super::shelf::Shelves;
 use super::textures::Textures;
 use crate::booking::{Booking, Work};
+use crate::bounds::effective_geometry;
 use crate::layout::{Mode, WindowId};
 use crate::outputs::ScreenId;
 use crate::state::Core;
-use crate::windows::effective_geometry;
 
 /// A drag icon is shown at most this large, logical pixels.
 const MAX_DRAG_ICON: i32 = 128;
