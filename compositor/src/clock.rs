@@ -5,6 +5,12 @@ use std::time::Duration;
 
 use smithay::utils::{Clock as SystemClock, Monotonic};
 
+/// Processor time that this thread has used. What others on the machine take is not in it.
+pub(crate) fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
 /// Time since an arbitrary start (`CLOCK_MONOTONIC` when it runs by itself).
 #[derive(Debug)]
 pub enum Clock {

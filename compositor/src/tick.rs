@@ -29,7 +29,8 @@ use crate::state::{Core, State};
 /// When frames are drawn: at most one each interval, none while nothing asks for one.
 #[derive(Debug, Default)]
 pub struct Pacer {
-    last: Option<Duration>,
+    /// Not before this is the next one drawn.
+    due: Option<Duration>,
     armed: bool,
     sequence: u64,
 }
@@ -94,7 +95,7 @@ impl State {
             return;
         }
         let now = self.core.clock.now();
-        let due = self.core.pacer.last.map_or(now, |last| last + FRAME_INTERVAL);
+        let due = self.core.pacer.due.unwrap_or(now);
         if now >= due {
             self.frame(now);
             return;
@@ -126,7 +127,10 @@ impl State {
         if let Err(error) = self.backend.render(&mut self.core) {
             error!(%error, "a frame could not be drawn");
         }
-        self.core.pacer.last = Some(now);
+        // A frame that took long is not followed by another in the same turn: requests are served for half as long at least.
+        let end = self.core.clock.now();
+        let rest = end.saturating_sub(now) / 2;
+        self.core.pacer.due = Some((now + FRAME_INTERVAL).max(end + rest));
         let screens: Vec<_> = self.core.outputs.iter().map(Screen::id).collect();
         for screen in screens {
             if let Some(mut feedback) = self.core.frame_drawn(screen, now) {

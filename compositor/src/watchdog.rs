@@ -17,6 +17,7 @@ use rustix::time::{
 use tracing::{error, warn};
 
 use crate::booking::{Booking, Serving};
+use crate::clock::processor_time;
 
 /// What the watchdog's thread may look at.
 #[derive(Debug, Default)]
@@ -38,12 +39,6 @@ pub struct Heart {
     /// Processor time of this thread at the end of the last turn.
     processor: Duration,
     longest: Duration,
-}
-
-/// Processor time that this thread has used.
-fn processor_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
 }
 
 fn settings(first: Duration) -> Itimerspec {

@@ -15,6 +15,7 @@ use super::painter::Painter;
 use super::picture::{Picture, Purse};
 use super::piece::{Ground, Look, Piece, paint};
 use crate::booking::{Booking, Work};
+use crate::clock::processor_time;
 
 /// A content of so many surfaces is composed into a picture, however plain they are.
 const DIRECT: usize = 8;
@@ -61,7 +62,10 @@ impl ContentCache {
         }
         let vm = account.vm;
         let content = account.books.book(vm, Work::Drawing, || {
-            self.compose(renderer, &pieces, size, &mut damage, account.purse)
+            let start = processor_time();
+            let content = self.compose(renderer, &pieces, size, &mut damage, account.purse);
+            account.purse.took(processor_time().saturating_sub(start));
+            content
         });
         (content, damage)
     }

@@ -33,6 +33,7 @@ use wayland_server::backend::ObjectId;
 
 use self::frames::FrameCache;
 use self::per_scale::PerScale;
+use self::picture::Pace;
 use self::piece::Ground;
 use self::pointer::Pointers;
 use self::shelf::Shelves;
@@ -65,6 +66,8 @@ pub struct Render {
     textures: Textures,
     /// VMs that composed something in the last frames.
     composing: u64,
+    /// What is composed in a frame.
+    pace: Pace,
     /// The number of the frame, of whichever screen.
     number: u64,
     /// What lies under clients' content.
@@ -91,6 +94,7 @@ impl Render {
             pointer: Pointers::default(),
             textures: Textures::default(),
             composing: 0,
+            pace: Pace::default(),
             number: 0,
             ground: Ground::Plate,
             dirty: true,

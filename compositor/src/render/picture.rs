@@ -8,6 +8,7 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use smithay::backend::renderer::ContextId;
 use smithay::utils::{Physical, Point, Rectangle, Size};
@@ -38,8 +39,40 @@ pub(super) struct Purse {
     opened: bool,
 }
 
-/// Weighted pixels that are composed in a frame for all VMs together, in millions: about 17 ms with Pixman.
-const ALL: u64 = 24;
+/// Weighted pixels that are composed in a frame for all VMs together: at most, and where the processor is slow.
+const ALL: std::ops::RangeInclusive<u64> = 2_000_000..=24_000_000;
+
+/// What composing may take in a frame, of the processor's time.
+const TIME: Duration = Duration::from_millis(8);
+
+/// Frames in which little was composed say nothing of the processor.
+const TELLING: Duration = Duration::from_millis(1);
+
+/// Weighted pixels that are composed in a frame for all VMs together. How long one takes depends on the processor, on what
+/// else the machine does and on what is composed, so it is measured.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace(u64);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(*ALL.end())
+    }
+}
+
+impl Pace {
+    /// Learns from a frame.
+    pub(super) fn learn(&mut self, frame: &Till) {
+        let (paid, took) = (frame.whole.saturating_sub(frame.left.get()), frame.took.get());
+        if took < TELLING {
+            return;
+        }
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
+        let fits = paid.saturating_mul(micros(TIME)) / micros(took);
+        // Slower at once, faster by and by.
+        let most = self.0.saturating_add(self.0 / 8);
+        self.0 = fits.min(most).clamp(*ALL.start(), *ALL.end());
+    }
+}
 
 /// What a pixel of a new picture costs: its memory is fetched, filled with the plate, and given back.
 const FRESH: u64 = 3;
@@ -47,16 +80,23 @@ const FRESH: u64 = 3;
 /// What all VMs together may still spend in a frame of one screen.
 #[derive(Debug, Clone)]
 pub(super) struct Till {
+    whole: u64,
     left: Rc<Cell<u64>>,
+    took: Rc<Cell<Duration>>,
     frame: u64,
 }
 
 impl Till {
     /// For the frame of this number, on one of `screens`, whose frames may all be due in the same turn.
-    pub(super) fn new(frame: u64, screens: usize) -> Self {
+    pub(super) fn new(frame: u64, screens: usize, pace: Pace) -> Self {
         let screens = u64::try_from(screens).unwrap_or(u64::MAX).max(1);
-        let left = Rc::new(Cell::new(ALL.saturating_mul(1_000_000) / screens));
-        Self { left, frame }
+        let whole = pace.0 / screens;
+        Self {
+            whole,
+            left: Rc::new(Cell::new(whole)),
+            took: Rc::default(),
+            frame,
+        }
     }
 }
 
@@ -95,6 +135,11 @@ impl Purse {
     /// A picture is kept.
     pub(super) fn keep(&mut self, size: Size<i32, Physical>) {
         self.bytes = self.bytes.saturating_sub(bytes(size));
+    }
+
+    /// So much of the processor's time was composed for.
+    pub(super) fn took(&self, time: Duration) {
+        self.all.took.set(self.all.took.get().saturating_add(time));
     }
 
     /// Takes so many weighted pixels. The last one may take more than there are, so that each frame gets somewhere.
@@ -333,14 +378,14 @@ mod tests {
 
     #[test]
     fn a_purse_gives_what_is_in_it_and_the_last_one_more() {
-        let mut purse = Purse::new(1, 1, 1, &Till::new(0, 1));
+        let mut purse = Purse::new(1, 1, 1, &Till::new(0, 1, Pace::default()));
         assert!(purse.pay(999_999) && purse.pay(5_000_000) && !purse.is_empty());
         assert!(!purse.pay(1) && purse.is_empty());
-        let mut purse = Purse::new(10, 1, 1, &Till::new(0, 1));
+        let mut purse = Purse::new(10, 1, 1, &Till::new(0, 1, Pace::default()));
         assert!(purse.room_for((512, 512).into()));
         purse.keep((512, 512).into());
         assert!(!purse.room_for((1, 1).into()) && purse.is_empty());
-        let mut shared = Purse::new(100, 1, 48, &Till::new(0, 1));
+        let mut shared = Purse::new(100, 1, 48, &Till::new(0, 1, Pace::default()));
         assert!(
             shared.pay(500_000) && !shared.pay(1),
             "48 VMs share what there is"
@@ -348,8 +393,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_composed_follows_what_it_takes() {
+        let mut pace = Pace::default();
+        let mut frame = |paid, millis| {
+            let till = Till::new(0, 1, pace);
+            let mut purse = Purse::new(100, 1, 1, &till);
+            assert!(purse.pay(paid));
+            purse.took(Duration::from_millis(millis));
+            pace.learn(&till);
+            pace.0
+        };
+        assert_eq!(frame(24_000_000, 24), 8_000_000, "three times too long");
+        assert_eq!(frame(100, 0), 8_000_000, "nothing was composed");
+        assert_eq!(frame(8_000_000, 2), 9_000_000, "faster by and by");
+        assert_eq!(frame(9_000_000, 1000), 2_000_000, "frames get somewhere");
+        assert_eq!((0..100).map(|_| frame(2_000_000, 1)).max(), Some(16_000_000));
+    }
+
+    #[test]
     fn a_new_picture_costs_what_its_memory_does() {
-        let mut purse = Purse::new(2, 1000, 1, &Till::new(0, 1));
+        let mut purse = Purse::new(2, 1000, 1, &Till::new(0, 1, Pace::default()));
         let made = (0..10).filter(|_| purse.room_for((500, 500).into())).count();
         assert_eq!(made, 3, "a quarter of a megapixel three times over");
     }
@@ -357,7 +420,7 @@ mod tests {
     #[test]
     fn vms_that_did_not_compose_before_spend_no_more_than_there_is() {
         for screens in [1, 2] {
-            let till = Till::new(0, screens);
+            let till = Till::new(0, screens, Pace::default());
             let mut purses = vec![Purse::new(20, 1, 0, &till); 8];
             let paid = purses
                 .iter_mut()

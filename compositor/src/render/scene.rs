@@ -51,6 +51,7 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
     let mut shelves = std::mem::take(&mut core.render.shelves);
     shelves.sweep(renderer, |vm| core.vms.iter().any(|known| known.name == *vm));
     core.render.number = core.render.number.saturating_add(1);
+    let till = Till::new(core.render.number, core.outputs.iter().count(), core.render.pace);
     let mut builder = Builder {
         renderer,
         screen: rect,
@@ -60,7 +61,7 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
         covers: Vec::new(),
         ground: core.render.ground,
         books: core.books.clone(),
-        budgets: budgets(core),
+        budgets: budgets(core, &till),
         textures,
         shelves,
     };
@@ -97,6 +98,10 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
         shelves,
         ..
     } = builder;
+    // Where time stands still, what was composed took none.
+    if core.clock.runs() {
+        core.render.pace.learn(&till);
+    }
     core.render.textures = textures;
     core.render.shelves = shelves;
     let composing = budgets.values().filter(|budget| budget.purse.is_opened());
@@ -160,14 +165,13 @@ struct Budget {
     texture_bytes: u64,
 }
 
-fn budgets(core: &Core) -> HashMap<VmName, Budget> {
-    let till = Till::new(core.render.number, core.outputs.iter().count());
+fn budgets(core: &Core, till: &Till) -> HashMap<VmName, Budget> {
     let budget = |vm: &crate::vm::Vm| Budget {
         purse: Purse::new(
             vm.limits.composed_megapixels,
             vm.limits.picture_mib,
             core.render.composing,
-            &till,
+            till,
         ),
         labels: vm.limits.labels_per_frame,
         waits: false,
