@@ -7,7 +7,7 @@
 pub mod audience;
 pub mod backend;
 pub mod booking;
-pub mod bounds;
+
 pub mod cli;
 pub mod client;
 pub mod clock;
@@ -28,6 +28,7 @@ pub mod sandbox;
 pub mod stacking;
 pub mod state;
 pub mod tick;
+pub mod trees;
 pub mod vm;
 pub mod watchdog;
 pub mod windows;

@@ -117,7 +117,8 @@ fn tell_tree(outputs: &Outputs, presence: &[ScreenId], root: &WlSurface) {
     each_surface(root, |surface, states| tell(outputs, presence, surface, states));
 }
 
-fn each_surface(root: &WlSurface, mut visit: impl FnMut(&WlSurface, &SurfaceData)) {
+/// Visits every surface of a tree, also those that are not shown.
+pub(crate) fn each_surface(root: &WlSurface, mut visit: impl FnMut(&WlSurface, &SurfaceData)) {
     if !root.alive() {
         return;
     }

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use calloop::timer::{TimeoutAction, Timer};
 use heraldry_config::VmName;
-use smithay::desktop::utils::send_frames_surface_tree;
 use smithay::utils::{IsAlive, Monotonic, Time};
 use smithay::wayland::presentation::Refresh;
 use tracing::error;
@@ -25,6 +24,7 @@ use crate::booking::Work;
 use crate::input::Effect;
 use crate::outputs::{Screen, ScreenId};
 use crate::state::{Core, State};
+use crate::trees;
 
 /// When frames are drawn: at most one each interval, none while nothing asks for one.
 #[derive(Debug, Default)]
@@ -157,15 +157,22 @@ impl Core {
     pub(crate) fn frame_drawn(&mut self, screen: ScreenId, now: Duration) -> Option<Audience> {
         self.note_view(screen);
         self.pacer.sequence = self.pacer.sequence.saturating_add(1);
-        let output = self.outputs.get(screen)?.output().clone();
         let mut audience = Audience::default();
-        for (vm, surface) in self.surfaces_of(screen) {
-            send_frames_surface_tree(&surface, &output, now, Some(Duration::ZERO), |_, _| {
-                Some(output.clone())
-            });
-            if let Some(face) = self.outputs.get(screen).and_then(|screen| screen.face(&vm)) {
-                audience.take(&vm, face, &surface);
+        let mut more = false;
+        for (vm, root) in self.surfaces_of(screen) {
+            let Some(face) = self.outputs.get(screen)?.face(&vm) else {
+                continue;
+            };
+            let all = self
+                .books
+                .book(&vm, Work::Drawing, || audience.take(&vm, face, &root, now));
+            if all {
+                trees::is_told(&root);
             }
+            more |= !all;
+        }
+        if more {
+            self.render.schedule();
         }
         Some(audience)
     }
@@ -195,7 +202,7 @@ impl Core {
                 }
             }
         }
-        surfaces.retain(|(_, surface)| surface.alive());
+        surfaces.retain(|(_, surface)| surface.alive() && trees::asks(surface));
         surfaces
     }
 }

@@ -37,12 +37,39 @@ pub(super) struct ContentCache {
     size: Size<i32, Physical>,
     looks: Vec<(Look, CommitCounter)>,
     picture: Option<Picture>,
+    /// The fingerprint of the tree that the whole picture shows.
+    shows: Option<u64>,
 }
 
 impl ContentCache {
     /// What it was composed into, if anything.
     pub(super) fn picture(&mut self) -> &mut Option<Picture> {
         &mut self.picture
+    }
+
+    /// The picture, if all of it shows the tree of this fingerprint.
+    pub(super) fn unchanged<R: Painter>(
+        &mut self,
+        renderer: &R,
+        fingerprint: u64,
+        size: Size<i32, Physical>,
+        purse: &mut Purse,
+    ) -> Option<Content<R>> {
+        let picture = self
+            .picture
+            .as_mut()
+            .filter(|_| self.shows == Some(fingerprint))?;
+        if !picture.is_for::<R>(renderer, size) {
+            return None;
+        }
+        picture.draw_again(purse);
+        picture.texture::<R>().map(Content::Picture)
+    }
+
+    /// The content that was just brought up to date is that of the tree of this fingerprint, and nothing of it is missing.
+    pub(super) fn remember(&mut self, fingerprint: u64) {
+        let whole = self.picture.as_ref().is_some_and(Picture::is_whole);
+        self.shows = whole.then_some(fingerprint);
     }
 
     /// What the client shows now, and what of it has changed, in pixels from the content's corner.
@@ -53,6 +80,7 @@ impl ContentCache {
         (size, scale): (Size<i32, Physical>, f64),
         account: Account<'_>,
     ) -> (Content<R>, Damage) {
+        self.shows = None;
         let mut damage = self.changes(&pieces, size, scale);
         if is_simple(&pieces, size) {
             if self.picture.take().is_some() {

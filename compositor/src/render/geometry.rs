@@ -6,10 +6,10 @@ use smithay::desktop::PopupManager;
 use smithay::utils::{Logical, Physical, Point, Rectangle, Size};
 use wayland_server::protocol::wl_surface::WlSurface;
 
-use crate::bounds::effective_geometry;
 use crate::layout::{Mode, WindowId};
 use crate::outputs::Screen;
 use crate::state::Core;
+use crate::trees::effective_geometry;
 
 /// A popup as it is shown.
 #[derive(Debug, Clone)]

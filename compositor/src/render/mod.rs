@@ -7,6 +7,7 @@ mod band;
 mod content;
 mod damage;
 pub mod elements;
+mod fingerprint;
 pub mod framed;
 pub mod frames;
 pub mod geometry;
@@ -31,6 +32,7 @@ use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
 use smithay::utils::{Physical, Rectangle, Size, Transform};
 use wayland_server::backend::ObjectId;
 
+use self::fingerprint::Fingerprints;
 use self::frames::FrameCache;
 use self::per_scale::PerScale;
 use self::picture::Pace;
@@ -68,6 +70,7 @@ pub struct Render {
     composing: u64,
     /// What is composed in a frame.
     pace: Pace,
+    fingerprints: Fingerprints,
     /// The number of the frame, of whichever screen.
     number: u64,
     /// What lies under clients' content.
@@ -95,6 +98,7 @@ impl Render {
             textures: Textures::default(),
             composing: 0,
             pace: Pace::default(),
+            fingerprints: Fingerprints::default(),
             number: 0,
             ground: Ground::Plate,
             dirty: true,

@@ -289,6 +289,17 @@ impl Picture {
         self.inner.downcast_ref::<R::Picture>().map(R::texture)
     }
 
+    /// Whether all of its tiles are composed.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.tiles.dirty.contains(&true)
+    }
+
+    /// It is drawn in another frame as it is.
+    pub(super) fn draw_again(&mut self, purse: &mut Purse) {
+        self.drawn = purse.frame;
+        purse.keep(self.tiles.size);
+    }
+
     /// Takes note of what has changed.
     pub(super) fn soil<R: Painter>(&mut self, pieces: &[Piece<R>], damage: &[Rectangle<i32, Physical>]) {
         let tile = tile_for(pieces, self.tiles.size);

@@ -177,7 +177,8 @@ fn checked(
 }
 
 /// The surfaces of a tree, topmost first, as far as they can be seen in a content rectangle of `size`. `origin` is where
-/// the root's own corner is. `may_import` is asked before a client's buffer takes memory of the renderer's.
+/// the root's own corner is. `may_import` is asked before a client's buffer takes memory of the renderer's. Also says whether
+/// nothing is missing that may be there another time.
 pub(super) fn gather<R: Painter>(
     renderer: &mut R,
     root: &WlSurface,
@@ -185,8 +186,9 @@ pub(super) fn gather<R: Painter>(
     scale: f64,
     size: Size<i32, Physical>,
     mut may_import: impl FnMut(&WlSurface, u64) -> bool,
-) -> Vec<Piece<R>> {
+) -> (Vec<Piece<R>>, bool) {
     let mut pieces = Vec::new();
+    let mut complete = true;
     let clip = Rectangle::from_size(size);
     let offset = |states: &SurfaceData| {
         let state = states
@@ -209,6 +211,7 @@ pub(super) fn gather<R: Painter>(
             let textures = if uploads::is_anew(states) { 2 } else { 1 };
             let bytes = buffer_bytes(states).saturating_mul(textures);
             if R::COPIES && !may_import(surface, bytes) {
+                complete = false;
                 return;
             }
             let element = WaylandSurfaceRenderElement::from_surface(
@@ -223,13 +226,14 @@ pub(super) fn gather<R: Painter>(
                 uploads::imported(states);
             }
             // An error is a buffer that cannot be read; Smithay has logged it. The plate is seen.
+            complete &= element.is_ok();
             if let Ok(Some(element)) = element {
                 pieces.extend(piece(renderer, states, element, scale, clip));
             }
         },
         |_, _, _| true,
     );
-    pieces
+    (pieces, complete)
 }
 
 /// Bytes of a surface's buffer as a texture; none for a colour, for which no texture is made or freed.

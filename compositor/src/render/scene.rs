@@ -19,6 +19,7 @@ use wayland_server::protocol::wl_surface::WlSurface;
 use super::content::{Account, Content};
 use super::damage::{Damage, push};
 use super::elements::{Exact, SceneElement};
+use super::fingerprint::Fingerprints;
 use super::framed::Framed;
 use super::frames::{FrameCache, Updated};
 use super::geometry::{self, frame_kind, outer, pixels, unsigned};
@@ -29,10 +30,10 @@ use super::piece::{Ground, gather};
 use super::shelf::Shelves;
 use super::textures::Textures;
 use crate::booking::{Booking, Work};
-use crate::bounds::effective_geometry;
 use crate::layout::{Mode, WindowId};
 use crate::outputs::ScreenId;
 use crate::state::Core;
+use crate::trees::effective_geometry;
 
 /// A drag icon is shown at most this large, logical pixels.
 const MAX_DRAG_ICON: i32 = 128;
@@ -64,6 +65,7 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
         budgets: budgets(core, &till),
         textures,
         shelves,
+        fingerprints: std::mem::take(&mut core.render.fingerprints),
     };
     let mut popup_frames = std::mem::take(&mut core.render.popups);
     let mut kept = HashMap::new();
@@ -96,8 +98,10 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
         budgets,
         textures,
         shelves,
+        fingerprints,
         ..
     } = builder;
+    core.render.fingerprints = fingerprints;
     // Where time stands still, what was composed took none.
     if core.clock.runs() {
         core.render.pace.learn(&till);
@@ -207,6 +211,7 @@ struct Builder<'a, R: Painter> {
     budgets: HashMap<VmName, Budget>,
     textures: Textures,
     shelves: Shelves,
+    fingerprints: Fingerprints,
 }
 
 impl<R: Painter> Builder<'_, R> {
@@ -422,15 +427,30 @@ impl<R: Painter> Builder<'_, R> {
             books,
             budgets,
             textures,
+            fingerprints,
             ..
         } = self;
         let budget = budgets.get_mut(shown.vm)?;
         let limit = budget.texture_bytes;
-        let pieces = books.book(shown.vm, Work::Drawing, || {
+        let origin = corner - inner.loc;
+        let fingerprint = || {
+            books.book(shown.vm, Work::Drawing, || {
+                fingerprints.of(shown.surface, origin, scale)
+            })
+        };
+        let before = cache.content.picture().is_some().then(fingerprint);
+        if let Some(before) = before
+            && let Some(content) = cache
+                .content
+                .unchanged(&**renderer, before, inner.size, &mut budget.purse)
+        {
+            return Some((content, Vec::new()));
+        }
+        let (pieces, complete) = books.book(shown.vm, Work::Drawing, || {
             gather(
                 &mut **renderer,
                 shown.surface,
-                corner - inner.loc,
+                origin,
                 scale,
                 inner.size,
                 |surface, bytes| textures.may_have(shown.vm, surface, bytes, limit),
@@ -441,11 +461,13 @@ impl<R: Painter> Builder<'_, R> {
             books,
             purse: &mut budget.purse,
         };
-        Some(
-            cache
-                .content
-                .update(&mut **renderer, pieces, (inner.size, scale), account),
-        )
+        let updated = cache
+            .content
+            .update(&mut **renderer, pieces, (inner.size, scale), account);
+        if complete && cache.content.picture().is_some() {
+            cache.content.remember(before.unwrap_or_else(fingerprint));
+        }
+        Some(updated)
     }
 }
 

@@ -65,6 +65,17 @@ pub(crate) const ROWS: &[Row] = &[
         |a| labels(a, false),
         Lives,
     ),
+    row(
+        "D06a eight thousand questions when a frame is seen",
+        |a| questions(a, true),
+        Lives,
+    ),
+    row(
+        "D06b eight thousand frame callbacks",
+        |a| questions(a, false),
+        Lives,
+    ),
+    row("D07 a thousand subsurfaces, each committed in each turn", commits, Lives),
 ];
 
 /// Most of the screen.
@@ -268,6 +279,55 @@ fn labels(a: &mut Attack<'_>, title: bool) {
                 } else {
                     a.raw.put(window.surface, buffers[round % buffers.len()]);
                 }
+            }
+            a.raw.settle();
+        }
+    });
+}
+
+/// Asks thousands of times, on a client with many outputs, each of which is named in each answer.
+fn questions(a: &mut Attack<'_>, seen: bool) {
+    let window = a.raw.show((120, 90), MAGENTA);
+    let presentation = a.raw.global("wp_presentation");
+    for _ in 0..40 {
+        a.raw.bind("wl_output");
+    }
+    let buffer = a.raw.clear((120, 90));
+    a.raw.settle();
+    short_turns(a, |a| {
+        let mut last = 0;
+        for _ in 0..8000 {
+            last = if seen {
+                a.raw
+                    .send(presentation, "feedback", &[U(window.surface), New])
+            } else {
+                a.raw.send(window.surface, "frame", &[New])
+            };
+        }
+        a.raw.put(window.surface, buffer);
+        // Each is answered in the end.
+        a.raw.wait("the last answer", |raw| raw.is_done(last)).unwrap();
+    });
+}
+
+fn commits(a: &mut Attack<'_>) {
+    let window = a.raw.show(LARGE, MAGENTA);
+    let buffer = a.raw.clear((8, 8));
+    let mut surfaces = Vec::new();
+    for _ in 0..900 {
+        let surface = a.raw.surface();
+        let role = a.raw.subsurface(surface, window.surface);
+        a.raw.send(role, "set_desync", &[]);
+        a.raw.put(surface, buffer);
+        surfaces.push(surface);
+    }
+    a.raw.send(window.surface, "commit", &[]);
+    a.raw.settle();
+    short_turns(a, |a| {
+        let start = Instant::now();
+        while start.elapsed() < LONG {
+            for surface in &surfaces {
+                a.raw.send(*surface, "commit", &[]);
             }
             a.raw.settle();
         }

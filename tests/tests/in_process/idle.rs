@@ -198,3 +198,52 @@ fn a_popup_does_not_tell_where_its_window_is_unless_the_user_has_to_do_with_it()
     assert_eq!(told(100, true), Some(291));
     assert_eq!(told(900, true), Some(180), "it slides");
 }
+
+/// Processor time of a frame in which another window moves, beside a window with so many silent subsurfaces.
+fn frames_beside(silent: i32) -> impl FnMut() -> Duration {
+    let mut fixture = Fixture::new(&Setup::default());
+    let (victim, idle) = (fixture.add_client("work"), fixture.add_client("untrusted"));
+    let window = fixture.window(idle, (400, 300), CYAN);
+    for at in 0..silent {
+        fixture.subsurface(&window, (at % 40 * 10, at / 40 * 10), (8, 8), CYAN);
+    }
+    let moving = fixture.window(victim, (100, 80), MAGENTA);
+    // Its VM composes what it may in a frame.
+    for _ in 0..100 {
+        fixture.state.core.render.schedule();
+        fixture.frame();
+    }
+    let mut at = 0;
+    move || {
+        let start = processor_time();
+        for _ in 0..5 {
+            at = (at + 7) % 300;
+            fixture
+                .state
+                .core
+                .windows
+                .layout
+                .move_to(moving.id, (500 + at, 300).into());
+            fixture.state.core.render.schedule();
+            fixture.frame();
+        }
+        processor_time() - start
+    }
+}
+
+#[test]
+fn a_thousand_silent_surfaces_cost_others_little_in_a_frame() {
+    let (mut few, mut many) = (frames_beside(10), frames_beside(1000));
+    let (mut least_few, mut least_many) = (Duration::MAX, Duration::MAX);
+    for _ in 0..40 {
+        least_few = least_few.min(few());
+        least_many = least_many.min(many());
+    }
+    let each = least_many.saturating_sub(least_few) / 5 / 1000;
+    println!("a silent surface costs {each:?} in a frame of others");
+    // They were gathered again in each frame: fourteen times as long as with ten.
+    assert!(
+        least_many < least_few * 6,
+        "{least_few:?} with ten, {least_many:?} with a thousand"
+    );
+}

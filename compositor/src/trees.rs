@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What of a surface tree is "the window", measured once a turn.
+//! What is known of a surface tree: what of it is "the window", measured once a turn, and whether it waits for a frame.
 //!
 //! Measuring walks the whole tree, and a client can commit each of a thousand subsurfaces in one turn. So a commit only
-//! notes that the tree is to be measured; until that is done, at the end of the turn, everybody sees the old bounds.
+//! notes that the tree is to be measured. Until that is done, at the end of the turn, everybody sees the old bounds.
 
 use std::cell::Cell;
 
@@ -23,17 +23,19 @@ const MOST: i32 = 1 << 24;
 
 /// What is known of a tree, kept with its root.
 #[derive(Default)]
-struct Measured {
+struct Tree {
     geometry: Cell<Option<Rectangle<i32, Logical>>>,
     /// It is in the list of those that will be measured.
     waits: Cell<bool>,
+    /// Its client may have asked to be told of the next frame.
+    asks: Cell<bool>,
 }
 
 /// The part of a surface tree that the client calls its window, as it was at the end of the last turn: never outside the
 /// tree, never empty. A tree that was never measured is measured now.
 #[must_use]
 pub fn effective_geometry(root: &WlSurface) -> Rectangle<i32, Logical> {
-    let known = with_states(root, |states| states.data_map.get::<Measured>()?.geometry.get());
+    let known = with_states(root, |states| states.data_map.get::<Tree>()?.geometry.get());
     known.unwrap_or_else(|| measure(root))
 }
 
@@ -51,19 +53,36 @@ fn measure(root: &WlSurface) -> Rectangle<i32, Logical> {
             (near(geometry.loc.x), near(geometry.loc.y)).into(),
             (geometry.size.w.clamp(1, MOST), geometry.size.h.clamp(1, MOST)).into(),
         );
-        let measured = states.data_map.get_or_insert(Measured::default);
-        measured.geometry.set(Some(geometry));
-        measured.waits.set(false);
+        let tree = states.data_map.get_or_insert(Tree::default);
+        tree.geometry.set(Some(geometry));
+        tree.waits.set(false);
         geometry
     })
+}
+
+/// Whether a tree's client may have asked to be told of the next frame: there was a commit since it was told of the last one.
+pub(crate) fn asks(root: &WlSurface) -> bool {
+    with_states(root, |states| {
+        states.data_map.get::<Tree>().is_some_and(|tree| tree.asks.get())
+    })
+}
+
+/// Everybody who asked was told.
+pub(crate) fn is_told(root: &WlSurface) {
+    with_states(root, |states| {
+        if let Some(tree) = states.data_map.get::<Tree>() {
+            tree.asks.set(false);
+        }
+    });
 }
 
 impl Core {
     /// A tree had a commit: it is measured at the end of the turn.
     pub(crate) fn measure_later(&mut self, root: WlSurface) {
         let waits = with_states(&root, |states| {
-            let measured = states.data_map.get_or_insert(Measured::default);
-            measured.waits.replace(true)
+            let tree = states.data_map.get_or_insert(Tree::default);
+            tree.asks.set(true);
+            tree.waits.replace(true)
         });
         if !waits {
             self.unmeasured.push(root);
