@@ -130,7 +130,7 @@ fn unknown_tests(cell: &str, hostile: &str) -> Option<String> {
         named += 1;
     }
     let is_id = |word: &&str| {
-        let digits = word.strip_prefix(['A', 'L', 'Q', 'V']).unwrap_or("");
+        let digits = word.strip_prefix(['A', 'D', 'L', 'Q', 'V']).unwrap_or("");
         digits.starts_with(|c: char| c.is_ascii_digit())
     };
     for id in cell.split(|c: char| !c.is_ascii_alphanumeric()).filter(is_id) {

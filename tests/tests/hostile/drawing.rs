@@ -75,7 +75,11 @@ pub(crate) const ROWS: &[Row] = &[
         |a| questions(a, false),
         Lives,
     ),
-    row("D07 a thousand subsurfaces, each committed in each turn", commits, Lives),
+    row(
+        "D07 two hundred subsurfaces, each committed in each turn",
+        commits,
+        Lives,
+    ),
 ];
 
 /// Most of the screen.
@@ -289,8 +293,18 @@ fn labels(a: &mut Attack<'_>, title: bool) {
 fn questions(a: &mut Attack<'_>, seen: bool) {
     let window = a.raw.show((120, 90), MAGENTA);
     let presentation = a.raw.global("wp_presentation");
+    let outputs: Vec<_> = a
+        .raw
+        .globals
+        .iter()
+        .filter(|(_, (interface, _))| interface == "wl_output")
+        .collect();
+    let (name, version) = outputs
+        .first()
+        .map(|(name, (_, version))| (**name, *version))
+        .expect("an output");
     for _ in 0..40 {
-        a.raw.bind("wl_output");
+        a.raw.bind(name, "wl_output", version);
     }
     let buffer = a.raw.clear((120, 90));
     a.raw.settle();
@@ -298,8 +312,7 @@ fn questions(a: &mut Attack<'_>, seen: bool) {
         let mut last = 0;
         for _ in 0..8000 {
             last = if seen {
-                a.raw
-                    .send(presentation, "feedback", &[U(window.surface), New])
+                a.raw.send(presentation, "feedback", &[U(window.surface), New])
             } else {
                 a.raw.send(window.surface, "frame", &[New])
             };
@@ -314,7 +327,7 @@ fn commits(a: &mut Attack<'_>) {
     let window = a.raw.show(LARGE, MAGENTA);
     let buffer = a.raw.clear((8, 8));
     let mut surfaces = Vec::new();
-    for _ in 0..900 {
+    for _ in 0..200 {
         let surface = a.raw.surface();
         let role = a.raw.subsurface(surface, window.surface);
         a.raw.send(role, "set_desync", &[]);

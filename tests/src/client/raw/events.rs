@@ -92,7 +92,9 @@ impl Raw {
                 }
             }
             "wl_display.delete_id" => self.freed.push(event.uint(0)),
-            "wl_callback.done" => {
+            "wl_callback.done"
+            | "wp_presentation_feedback.presented"
+            | "wp_presentation_feedback.discarded" => {
                 self.done.insert(id);
                 self.objects.remove(&id);
             }
