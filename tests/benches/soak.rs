@@ -17,6 +17,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use heraldry_compositor::client::LET_THROUGH;
+use heraldry_tests::client::raw::Arg::{I, New, S, U};
 use heraldry_tests::client::raw::Raw;
 use heraldry_tests::client::raw::random::Dice;
 use heraldry_tests::colour::key::{CYAN, MAGENTA};
@@ -53,6 +54,50 @@ struct Done {
     requests: AtomicU64,
 }
 
+/// Something that is dear to draw: layers upon layers, scaled and turned, titles that change, regions in pieces, and many
+/// questions when it is seen.
+fn dear_to_draw(raw: &mut Raw, dice: &mut Dice) -> Result<(), String> {
+    let window = raw.show((600, 440), MAGENTA);
+    let region = raw.region();
+    for at in 0..200 {
+        raw.send(region, "add", &[I(0), I(2 * at), I(600), I(1)]);
+        raw.send(region, "add", &[I(3 * at), I(0), I(1), I(440)]);
+    }
+    let viewporter = raw.global("wp_viewporter");
+    let presentation = raw.global("wp_presentation");
+    let buffer = raw.clear((64, 64));
+    let layers: Vec<_> = (0..dice.below(200))
+        .map(|_| {
+            let surface = raw.surface();
+            let role = raw.subsurface(surface, window.surface);
+            raw.send(role, "set_desync", &[]);
+            let viewport = raw.send(viewporter, "get_viewport", &[New, U(surface)]);
+            raw.send(viewport, "set_destination", &[I(600), I(440)]);
+            raw.send(
+                surface,
+                "set_buffer_transform",
+                &[I(i32::from(dice.any().to_le_bytes()[0] % 8))],
+            );
+            raw.send(surface, "set_opaque_region", &[U(region)]);
+            raw.put(surface, buffer);
+            surface
+        })
+        .collect();
+    raw.send(window.surface, "commit", &[]);
+    for round in 0..dice.below(60) {
+        for surface in &layers {
+            raw.put(*surface, buffer);
+        }
+        for _ in 0..dice.below(200) {
+            raw.send(presentation, "feedback", &[U(window.surface), New]);
+        }
+        raw.send(window.toplevel, "set_title", &[S(&format!("window {round}"))]);
+        raw.send(window.surface, "commit", &[]);
+        raw.roundtrip()?;
+    }
+    Ok(())
+}
+
 /// One session of one hostile client.
 fn session(stream: std::os::unix::net::UnixStream, dice: &mut Dice, done: &Done) {
     done.sessions.fetch_add(1, Ordering::Relaxed);
@@ -66,7 +111,7 @@ fn session(stream: std::os::unix::net::UnixStream, dice: &mut Dice, done: &Done)
         return;
     }
     let mut raw = Raw::silent(stream);
-    raw.send(1, "get_registry", &[heraldry_tests::client::raw::Arg::New]);
+    raw.send(1, "get_registry", &[New]);
     if raw.roundtrip().is_err() {
         return;
     }
@@ -75,6 +120,9 @@ fn session(stream: std::os::unix::net::UnixStream, dice: &mut Dice, done: &Done)
         raw.random_window(dice);
     }
     raw.deaf = dice.below(8) == 0;
+    if dice.below(4) == 0 && dear_to_draw(&mut raw, dice).is_err() {
+        return;
+    }
     let length = if dice.below(20) == 0 {
         20_000
     } else {

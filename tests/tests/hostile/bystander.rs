@@ -34,8 +34,10 @@ const ORDINARY: &[&str] = &[
 /// What it saw of one attack.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    /// The slowest round trip.
-    pub(crate) answer: Duration,
+    /// Its round trips.
+    pub(crate) answers: Vec<Duration>,
+    /// How long it worked.
+    pub(crate) worked: Duration,
     /// The longest wait for a frame.
     pub(crate) frame: Duration,
     /// Frames drawn.
@@ -73,11 +75,13 @@ impl Bystander {
     /// Draws and asks until it is told to stop.
     pub(crate) fn live(&mut self, stop: &AtomicBool) -> Result<Report, String> {
         self.raw.events.clear();
+        let start = Instant::now();
         let mut report = Report::default();
         while !stop.load(Ordering::SeqCst) || report.frames < ROUNDS {
             self.beat(&mut report)?;
         }
         report.events = std::mem::take(&mut self.raw.events);
+        report.worked = start.elapsed();
         Ok(report)
     }
 
@@ -110,7 +114,7 @@ impl Bystander {
         self.raw
             .roundtrip()
             .map_err(|why| format!("the honest client lost its connection: {why}"))?;
-        report.answer = report.answer.max(start.elapsed());
+        report.answers.push(start.elapsed());
         self.raw
             .wait("a frame", |raw| raw.is_done(callback))
             .map_err(|why| format!("the honest client got no frame: {why}"))?;
@@ -121,10 +125,30 @@ impl Bystander {
 }
 
 impl Report {
+    /// The round trip than which so many of a thousand are no slower.
+    fn answer(&self, of_thousand: usize) -> Duration {
+        let mut answers = self.answers.clone();
+        answers.sort_unstable();
+        let last = answers.len().saturating_sub(1);
+        answers
+            .get(last * of_thousand / 1000)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// How it fared, if it was there for long enough to say.
+    pub(crate) fn fared(&self) -> Option<String> {
+        let seconds = self.worked.as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "a few thousand frames")]
+        let rate = self.frames as f64 / seconds;
+        let (median, p99) = (self.answer(500), self.answer(990));
+        (seconds > 1.0).then(|| format!("{rate:.0} frames/s, round trips {median:?}, p99 {p99:?}"))
+    }
+
     /// What is wrong with it, if the attack may only cause events that begin with one of `allowed`.
     pub(crate) fn faults(&self, allowed: &[&str]) -> Vec<String> {
         let mut faults = Vec::new();
-        for (what, worst) in [("answer", self.answer), ("frame", self.frame)] {
+        for (what, worst) in [("answer", self.answer(1000)), ("frame", self.frame)] {
             if worst > PROMPT {
                 faults.push(format!("the honest client waited {worst:?} for its {what}"));
             }

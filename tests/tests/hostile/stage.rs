@@ -137,7 +137,12 @@ impl Stage {
             .unwrap_or_default();
         let mut faults = Vec::new();
         match report {
-            Ok(report) => faults.extend(report.faults(&allowed)),
+            Ok(report) => {
+                if let Some(fared) = report.fared() {
+                    println!("            the honest client beside it: {fared}");
+                }
+                faults.extend(report.faults(&allowed));
+            }
             Err(why) => faults.push(why),
         }
         match outcome {
