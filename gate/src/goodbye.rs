@@ -5,6 +5,8 @@
 //! waiting for as long. So the gate destroys the client's objects first, in the order that the protocol wants, a few in
 //! each turn of the main loop, and the connection is closed when little is left. What no request destroys is left to the
 //! library, and there are few of these: [`Budget::Lasting`](crate::Budget::Lasting).
+//!
+//! Of a client with little only that is destroyed which the library would keep.
 
 use std::collections::VecDeque;
 
@@ -62,18 +64,22 @@ fn rank(kind: Kind) -> Option<u8> {
     })
 }
 
+/// Whether the library keeps an object of this kind for as long as the VM's seat, unless a request destroys it.
+fn is_kept(kind: Kind) -> bool {
+    matches!(kind, Kind::DataDevice | Kind::PrimaryDevice)
+}
+
 impl<S: Services> Session<S> {
     /// The client is gone: what is to be said to the compositor before its connection is closed.
     ///
     /// A message that had come in part is forgotten; it never reached the compositor.
     #[must_use]
     pub fn goodbye(&self) -> Goodbye {
-        if self.objects.count() < WORTH_SLICING {
-            return Goodbye::default();
-        }
+        let much = self.objects.count() >= WORTH_SLICING;
         let mut all: Vec<(u8, u32, u16)> = self
             .objects
             .live_of_client()
+            .filter(|(_, object)| much || is_kept(object.kind))
             .filter_map(|(id, object)| {
                 let rank = rank(object.kind)?;
                 Some((rank, id, object.destructor()?))

@@ -206,7 +206,10 @@ impl<S: Services> Session<S> {
         let good = announced
             .filter(|global| global.interface.name == interface && (1..=global.version).contains(&version));
         match good {
-            Some(global) => Ok(Object::new(global.interface, version)),
+            Some(global) => Ok(Object::new(
+                global.interface,
+                passed_on(global.interface.name, version),
+            )),
             None => {
                 let detail = format!("global {name} was not offered as {interface} version {version}");
                 Err(Violation::display(Rule::BadBind, code::INVALID_OBJECT, detail))
@@ -214,13 +217,15 @@ impl<S: Services> Session<S> {
         }
     }
 
-    /// The argument of a request that counts as the client counts, and what the compositor calls it.
-    fn compositors_number(&self, request: &Request<'_>) -> Option<(usize, u32)> {
+    /// The arguments of a bind that the compositor gets otherwise than the client says them: the global's number, and the
+    /// version.
+    fn as_the_compositor_binds(&self, request: &Request<'_>) -> Option<[(usize, u32); 2]> {
         if request.object.kind != Kind::Registry || request.opcode != wl_registry::REQ_BIND_OPCODE {
             return None;
         }
         let announced = self.announced.get(&request.args.uint(0))?;
-        Some((0, announced.name))
+        let version = passed_on(announced.interface.name, request.args.uint(2));
+        Some([(0, announced.name), (2, version)])
     }
 
     /// The serial that a request names, as the compositor counts; with whether the request is worth passing on.
@@ -258,11 +263,12 @@ impl<S: Services> Session<S> {
             Action::Pass | Action::Patch(_) => {}
         }
         let position = out.message(message);
-        let number = serial.map(|(index, serial, _)| (index, serial));
-        if let Some((index, word)) = number.or_else(|| self.compositors_number(request))
-            && let Some(offset) = request.args.place(index)
-        {
-            out.patch(position, offset, word);
+        let serial = serial.map(|(index, serial, _)| (index, serial));
+        let bind = self.as_the_compositor_binds(request);
+        for (index, word) in serial.into_iter().chain(bind.into_iter().flatten()) {
+            if let Some(offset) = request.args.place(index) {
+                out.patch(position, offset, word);
+            }
         }
         if let Action::Patch(patches) = action {
             for (index, word) in patches.iter() {
@@ -276,6 +282,16 @@ impl<S: Services> Session<S> {
                 out.descriptor(position, fd);
             }
         }
+    }
+}
+
+/// The version that the compositor binds for a client that binds `version`.
+///
+/// Smithay forgets a data device only when it is released, which is what the second version has more than the first.
+fn passed_on(interface: &str, version: u32) -> u32 {
+    match interface {
+        "wl_data_device_manager" => version.max(2),
+        _ => version,
     }
 }
 
