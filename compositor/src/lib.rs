@@ -17,6 +17,7 @@ pub mod globals;
 mod handlers;
 pub mod input;
 pub mod layout;
+pub mod listen;
 pub mod log;
 pub mod notify;
 pub mod outputs;

@@ -2,9 +2,8 @@
 //! The compositor's end of the control socket.
 
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use calloop::generic::Generic;
 use calloop::{Interest, LoopHandle, Mode, PostAction};
@@ -18,6 +17,7 @@ use super::protocol::{
 use crate::backend::Backend;
 use crate::input::{Effect, Event};
 use crate::layout::{Mode as WindowMode, WindowId};
+use crate::listen::{self, Files, ListenError};
 use crate::outputs::Screen;
 use crate::state::{Core, State};
 use crate::vm::Vm;
@@ -32,45 +32,17 @@ const MAX_LINE: usize = 64 * 1024;
 /// Why the control socket could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// The path is taken by something that is not a dead socket.
-    #[error(
-        "cannot listen on {path}: is another heraldry running? Remove the file or choose another --control"
-    )]
-    Bind {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    /// The path is taken or not allowed.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The event loop did not take it.
     #[error("cannot watch the control socket: {0}")]
     Watch(String),
 }
 
-/// The socket's file, removed at the end.
-#[derive(Debug)]
-pub struct Socket(PathBuf);
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        // Already gone is as good as removed.
-        let _gone = std::fs::remove_file(&self.0);
-    }
-}
-
 /// Opens the socket; connections are served by the event loop.
-pub fn listen(handle: &LoopHandle<'static, State>, path: &Path) -> Result<Socket, ControlError> {
-    if UnixStream::connect(path).is_err() {
-        // Left behind by a process that was killed.
-        let _absent = std::fs::remove_file(path);
-    }
-    let bind_error = |source| ControlError::Bind {
-        path: path.to_owned(),
-        source,
-    };
-    let listener = UnixListener::bind(path).map_err(bind_error)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(bind_error)?;
-    listener.set_nonblocking(true).map_err(bind_error)?;
+pub fn listen(handle: &LoopHandle<'static, State>, path: &Path) -> Result<Files, ControlError> {
+    let (listener, files) = listen::listen(path)?;
     handle
         .insert_source(
             Generic::new(listener, Interest::READ, Mode::Level),
@@ -82,7 +54,7 @@ pub fn listen(handle: &LoopHandle<'static, State>, path: &Path) -> Result<Socket
             },
         )
         .map_err(|error| ControlError::Watch(error.to_string()))?;
-    Ok(Socket(path.to_owned()))
+    Ok(files)
 }
 
 fn serve(state: &State, stream: UnixStream) {

@@ -2,7 +2,6 @@
 //! Development sockets: a Unix listener for each VM name, for nested and headless development only. Their clients go
 //! through the same gate as those of a real VM; what is missing is the VM.
 
-use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -61,19 +60,14 @@ const ACCEPTS: usize = 8;
 /// Listens on one development socket.
 pub(super) fn listen(handle: &LoopHandle<'static, State>, socket: DevSocket) -> Result<(), LinkError> {
     let path = socket.path()?;
-    // Left behind by a process that was killed; a live one would still hold its file's lock in its own directory.
-    let _absent = std::fs::remove_file(&path);
-    let error = |source| LinkError::Listen {
-        path: path.clone(),
-        source,
-    };
-    let listener = UnixListener::bind(&path).map_err(error)?;
-    listener.set_nonblocking(true).map_err(error)?;
+    let (listener, files) = crate::listen::listen(&path)?;
     info!(vm = %socket.vm, path = %path.display(), "development socket: NOT ISOLATED");
     handle
         .insert_source(
             Generic::new(listener, Interest::READ, Mode::Level),
             move |_, listener, state: &mut State| {
+                // They go when nobody listens any more.
+                let _kept = &files;
                 // Bounded: a client that connects in a loop must not hold the main loop. The rest waits for the next turn.
                 for (stream, _) in std::iter::from_fn(|| listener.accept().ok()).take(ACCEPTS) {
                     if let Err(error) = state.take(&socket.vm, Endpoint::Socket(stream)) {

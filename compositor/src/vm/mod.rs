@@ -19,7 +19,6 @@ mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -96,13 +95,8 @@ pub enum LinkError {
     #[error("XDG_RUNTIME_DIR is not set; give --dev-socket an absolute path")]
     NoRuntimeDir,
     /// The path is taken or not allowed.
-    #[error("cannot listen on {path}")]
-    Listen {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] crate::listen::ListenError),
     /// There is no device.
     #[error(transparent)]
     Device(#[from] heraldry_virtio::guest::OpenError),
