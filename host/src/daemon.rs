@@ -36,6 +36,7 @@ use self::accepting::Pace;
 use self::display_side::DisplayPeer;
 use crate::handover::Waiting;
 use crate::listeners::{self, ListenError, Listener};
+use crate::lock::LockError;
 use crate::memory::MemoryServer;
 use crate::splice::{Side, Splice};
 use crate::stand_in::StandIns;
@@ -50,6 +51,9 @@ pub enum DaemonError {
     /// A socket of ours cannot be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Another daemon serves the folder, or the lock that would say so cannot be had.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// The event loop failed.
     #[error("the event loop failed")]
     Epoll(#[from] Errno),
@@ -245,7 +249,7 @@ impl Daemon {
         let dir = dir.map_or_else(|| config.host.dir.clone(), Path::to_owned);
         // Until the lock is ours, it may be another daemon's folder.
         listeners::folder(&dir, DIR_MODE)?;
-        let lock = listeners::lock(&dir)?;
+        let lock = crate::lock::lock(&dir)?;
         // Nobody else gets in before every socket has its mode.
         listeners::folder(&dir, 0o700)?;
         listeners::folder(&dir.join("vm"), DIR_MODE)?;

@@ -10,6 +10,7 @@ mod classify;
 pub mod daemon;
 mod handover;
 mod listeners;
+mod lock;
 mod stats;
 
 // Public for the fuzz targets alone: what they see from the daemon's sockets is too slow and too coarse to fuzz.
@@ -21,3 +22,4 @@ pub mod splice;
 pub mod stand_in;
 
 pub use listeners::ListenError;
+pub use lock::LockError;

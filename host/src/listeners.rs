@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use heraldry_config::Owner;
 use heraldry_virtio::wire::CONNECTION_PREFIX;
-use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, fstat};
+use rustix::fs::{Mode, OFlags, fchmod, fstat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
@@ -53,9 +53,6 @@ pub enum ListenError {
     /// No such user.
     #[error("there is no user {0:?} in /etc/passwd; name an existing one, or give `owner` a number")]
     NoUser(String),
-    /// Another host runs in the same folder.
-    #[error("another heraldry-host serves {0}; stop it, or choose another --dir")]
-    Taken(PathBuf),
 }
 
 /// Makes a folder with exactly this mode, and its parents. One that is there must be ours: in somebody else's folder
@@ -65,11 +62,17 @@ pub(crate) fn folder(path: &Path, mode: u32) -> Result<(), ListenError> {
         path: path.to_owned(),
         source,
     };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(mode)
-        .create(path)
-        .map_err(fail)?;
+    // A parent that is made for it lets through whoever may use it.
+    if let Some(parent) = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty() && !parent.exists())
+    {
+        folder(parent, mode)?;
+    }
+    match DirBuilder::new().mode(mode).create(path) {
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => return Err(fail(source)),
+        _ => {}
+    }
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fail = |errno: Errno| fail(errno.into());
     let folder = rustix::fs::open(path, flags, Mode::empty()).map_err(fail)?;
@@ -91,15 +94,6 @@ pub(crate) fn sweep(folder: &Path) {
             let _left = std::fs::remove_file(entry.path());
         }
     }
-}
-
-/// Holds the folder for this process.
-pub(crate) fn lock(dir: &Path) -> Result<std::fs::File, ListenError> {
-    let path = dir.join("lock");
-    let file = std::fs::File::create(&path).map_err(|source| ListenError::Folder { path, source })?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_held| ListenError::Taken(dir.to_owned()))?;
-    Ok(file)
 }
 
 /// A listening socket of mode 0600; its file goes when it does.

@@ -79,6 +79,8 @@ fn main() -> ExitCode {
 }
 
 fn run(config: &Path, dir: Option<&Path>) -> ExitCode {
+    // What others may open is said where it is made.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     match Daemon::open(config, dir).and_then(|mut daemon| daemon.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(DaemonError::Config(errors)) => {

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Start, reload, end.
 
+use std::fs::Permissions;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::geteuid;
 
@@ -13,6 +16,22 @@ const ONE_VM: &str = "schema 1\nvm \"work\" { color \"#1f5fbf\" }\n";
 
 fn mode(world: &World, path: &str) -> u32 {
     world.path(path).metadata().unwrap().permissions().mode() & 0o7777
+}
+
+/// What a daemon says that does not start.
+fn refused(world: &World) -> String {
+    let arguments = world.arguments();
+    let output = Command::new(&arguments[0])
+        .args(&arguments[1..])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn refuses_a_second(world: &World) {
+    let text = refused(world);
+    assert!(text.contains("another heraldry-host serves"), "{text}");
 }
 
 #[test]
@@ -68,29 +87,150 @@ fn a_folder_of_somebody_else_is_refused() {
     let world = World::prepared(TWO_VMS);
     std::fs::create_dir(world.dir()).unwrap();
     std::os::unix::fs::chown(world.dir(), Some(4242), None).unwrap();
-    let arguments = world.arguments();
-    let output = Command::new(&arguments[0])
-        .args(&arguments[1..])
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let text = String::from_utf8_lossy(&output.stderr);
+    let text = refused(&world);
     assert!(text.contains("belongs to user 4242"), "{text}");
 }
 
 #[test]
 fn a_second_daemon_is_refused_and_the_first_goes_on() {
     let world = World::new(TWO_VMS);
-    let arguments = world.arguments();
-    let second = Command::new(&arguments[0])
-        .args(&arguments[1..])
-        .output()
-        .unwrap();
-    assert_eq!(second.status.code(), Some(1));
-    let text = String::from_utf8_lossy(&second.stderr);
-    assert!(text.contains("another heraldry-host serves"), "{text}");
+    refuses_a_second(&world);
     assert_eq!(mode(&world, ""), 0o711);
     world.joined(&mut world.display(), "work");
+}
+
+/// A process of another user, which keeps what it got as long as it lives.
+struct Stranger(Child);
+
+impl Stranger {
+    fn new(script: &str, path: &Path) -> Self {
+        let mut child = Command::new("setpriv")
+            .args(["--reuid", "4242", "--regid", "4242", "--clear-groups", "sh", "-c"])
+            .arg(format!("({script}) && echo done || echo refused; exec cat"))
+            .arg("sh")
+            .arg(path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        assert!(["done\n", "refused\n"].contains(&line.as_str()), "{line:?}");
+        let stranger = Self(child);
+        assert_eq!(line == "done\n", script == LOCKS, "{script}");
+        stranger
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let _ended = self.0.kill();
+        let _ended = self.0.wait();
+    }
+}
+
+/// Another user can open and lock the file.
+const LOCKS: &str = "exec 9<\"$1\" && flock -n 9";
+/// The same, where it is expected that he cannot.
+const CANNOT_LOCK: &str = "flock -n \"$1\" true";
+
+/// A folder that other users get to.
+fn reachable() -> World {
+    let world = World::prepared(TWO_VMS);
+    std::fs::set_permissions(world.temp.path(), Permissions::from_mode(0o755)).unwrap();
+    world
+}
+
+#[test]
+fn another_user_cannot_keep_the_daemon_from_starting_again() {
+    if !geteuid().is_root() {
+        return; // Only root can be two users.
+    }
+    let mut world = reachable();
+    world.start();
+    let _refused = Stranger::new(CANNOT_LOCK, &world.path("lock"));
+    let _refused = Stranger::new(CANNOT_LOCK, &world.path("compositor"));
+    world.kill();
+    let _refused = Stranger::new(CANNOT_LOCK, &world.path("lock"));
+    world.start();
+    world.joined(&mut world.display(), "work");
+}
+
+#[test]
+fn a_lock_that_others_could_open_is_replaced_whoever_holds_it() {
+    if !geteuid().is_root() {
+        return;
+    }
+    for held in [false, true] {
+        for open in [0o644, 0o666, 0o604] {
+            let mut world = reachable();
+            std::fs::create_dir(world.dir()).unwrap();
+            std::fs::set_permissions(world.dir(), Permissions::from_mode(0o777)).unwrap();
+            std::fs::write(world.path("lock"), "").unwrap();
+            std::fs::set_permissions(world.path("lock"), Permissions::from_mode(open)).unwrap();
+            let _holder = held.then(|| Stranger::new(LOCKS, &world.path("lock")));
+            world.start();
+            assert_eq!((mode(&world, ""), mode(&world, "lock")), (0o711, 0o600));
+            refuses_a_second(&world);
+            world.kill();
+            world.start();
+            world.joined(&mut world.display(), "work");
+        }
+    }
+}
+
+#[test]
+fn what_others_put_in_the_locks_place_is_replaced() {
+    if !geteuid().is_root() {
+        return;
+    }
+    type Make = fn(&Path);
+    let makes: [Make; 4] = [
+        |path| std::os::unix::fs::symlink("/etc/passwd", path).unwrap(),
+        |path| {
+            std::fs::write(path, "").unwrap();
+            std::os::unix::fs::chown(path, Some(4242), None).unwrap();
+        },
+        |path| drop(std::os::unix::net::UnixListener::bind(path).unwrap()),
+        |path| {
+            let mode = rustix::fs::Mode::RWXU;
+            rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        },
+    ];
+    for make in makes {
+        let mut world = reachable();
+        std::fs::create_dir(world.dir()).unwrap();
+        make(&world.path("lock"));
+        world.start();
+        assert!(world.path("lock").symlink_metadata().unwrap().is_file());
+        assert_eq!(mode(&world, "lock"), 0o600);
+        refuses_a_second(&world);
+    }
+    let world = reachable();
+    std::fs::create_dir_all(world.path("lock")).unwrap();
+    let text = refused(&world);
+    assert!(text.contains("cannot make the lock"), "{text}");
+}
+
+#[test]
+fn folders_that_are_there_get_their_modes() {
+    let mut world = World::prepared(TWO_VMS);
+    for folder in ["", "vm", "vm/work", "compositor"] {
+        std::fs::create_dir_all(world.path(folder)).unwrap();
+        std::fs::set_permissions(world.path(folder), Permissions::from_mode(0o777)).unwrap();
+    }
+    world.start();
+    for (folder, wanted) in [
+        ("", 0o711),
+        ("vm", 0o711),
+        ("vm/work", 0o700),
+        ("compositor", 0o700),
+    ] {
+        assert_eq!(mode(&world, folder), wanted, "{folder}");
+    }
 }
 
 #[test]
@@ -160,13 +300,7 @@ fn a_vm_that_cannot_be_served_does_not_stop_the_others_at_a_reload() {
 #[test]
 fn errors_of_the_configuration_are_shown_at_the_start() {
     let world = World::prepared("schema 1\nvm \"work\" { colour 1 }");
-    let arguments = world.arguments();
-    let output = Command::new(&arguments[0])
-        .args(&arguments[1..])
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("config.kdl:2:"));
+    assert!(refused(&world).contains("config.kdl:2:"));
 }
 
 #[test]
