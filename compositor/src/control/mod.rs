@@ -3,6 +3,7 @@
 //! and a peer of another user is refused.
 
 mod client;
+mod connection;
 mod keys;
 pub mod protocol;
 mod server;

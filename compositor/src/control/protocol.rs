@@ -162,7 +162,7 @@ pub struct WindowInfo {
     pub id: u64,
     /// Whose it is.
     pub vm: String,
-    /// What its client calls it; untrusted.
+    /// What its client calls it, its first 256 characters; untrusted.
     pub untrusted_title: String,
     /// Content rectangle; absent while it has no content.
     pub content: Option<Rect>,

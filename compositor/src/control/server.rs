@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The compositor's end of the control socket.
 
-use std::io::{Read, Write};
+use std::collections::VecDeque;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use calloop::generic::Generic;
-use calloop::{Interest, LoopHandle, Mode, PostAction};
+use calloop::{Interest, LoopHandle, Mode, PostAction, RegistrationToken};
 use smithay::backend::input::{Axis, AxisSource, ButtonState, KeyState, Keycode};
 use tracing::{debug, warn};
 
+use super::connection::Connection;
 use super::keys;
 use super::protocol::{
     BudgetInfo, InputRequest, KeyAction, Rect, Reply, Request, ScreenInfo, Stats, VmInfo, VmStats, WindowInfo,
@@ -26,8 +29,12 @@ use heraldry_config::VmName;
 
 /// Connections accepted in one turn of the event loop.
 const ACCEPTS: usize = 8;
-/// A request line may be this long.
-const MAX_LINE: usize = 64 * 1024;
+/// Characters of a title that are told.
+const MAX_TITLE: usize = 256;
+/// Connections that are open at one time.
+const CONNECTIONS: usize = 16;
+/// So long a reply waits for who asked, as `heraldry ctl` waits for a reply.
+const UNREAD: Duration = Duration::from_secs(10);
 
 /// Why the control socket could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -43,12 +50,13 @@ pub enum ControlError {
 /// Opens the socket; connections are served by the event loop.
 pub fn listen(handle: &LoopHandle<'static, State>, path: &Path) -> Result<Files, ControlError> {
     let (listener, files) = listen::listen(path)?;
+    let mut open = Connections::default();
     handle
         .insert_source(
             Generic::new(listener, Interest::READ, Mode::Level),
-            |_, listener, state: &mut State| {
+            move |_, listener, state: &mut State| {
                 for (stream, _) in std::iter::from_fn(|| listener.accept().ok()).take(ACCEPTS) {
-                    serve(state, stream);
+                    serve(state, &mut open, stream);
                 }
                 Ok(PostAction::Continue)
             },
@@ -57,7 +65,24 @@ pub fn listen(handle: &LoopHandle<'static, State>, path: &Path) -> Result<Files,
     Ok(files)
 }
 
-fn serve(state: &State, stream: UnixStream) {
+/// Connections that are open, the oldest first.
+#[derive(Debug, Default)]
+struct Connections(VecDeque<(Weak<()>, RegistrationToken)>);
+
+impl Connections {
+    /// Makes room for one more: who came first goes, so that tools which hang keep no other tool out.
+    fn make_room(&mut self, handle: &LoopHandle<'static, State>) {
+        self.0.retain(|(alive, _)| alive.strong_count() > 0);
+        while self.0.len() >= CONNECTIONS {
+            if let Some((_, token)) = self.0.pop_front() {
+                warn!("too many control connections; the oldest is closed");
+                handle.remove(token);
+            }
+        }
+    }
+}
+
+fn serve(state: &State, open: &mut Connections, stream: UnixStream) {
     let peer = rustix::net::sockopt::socket_peercred(&stream);
     if peer.is_ok_and(|peer| peer.uid != rustix::process::getuid()) {
         warn!("a peer of another user was refused at the control socket");
@@ -66,43 +91,25 @@ fn serve(state: &State, stream: UnixStream) {
     if stream.set_nonblocking(true).is_err() {
         return;
     }
-    let mut buffer = Vec::new();
-    let source = Generic::new(stream, Interest::READ, Mode::Level);
-    let watched = state
-        .core
-        .handle
-        .insert_source(source, move |_, stream, state: &mut State| {
-            let mut chunk = [0; 4096];
-            let mut stream: &UnixStream = stream;
-            match stream.read(&mut chunk) {
-                Ok(0) => return Ok(PostAction::Remove),
-                Ok(n) => buffer.extend_from_slice(chunk.get(..n).unwrap_or_default()),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    return Ok(PostAction::Continue);
-                }
-                Err(_) => return Ok(PostAction::Remove),
-            }
-            while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = buffer.drain(..=end).collect();
-                let reply = match serde_json::from_slice(&line) {
-                    Ok(request) => answer(state, request),
-                    Err(error) => Reply::Error(format!("not a request: {error}")),
-                };
-                let mut text = serde_json::to_vec(&reply).unwrap_or_default();
-                text.push(b'\n');
-                // Replies are small; a peer that does not read them loses its connection, not our time.
-                if stream.write_all(&text).is_err() {
-                    return Ok(PostAction::Remove);
-                }
-            }
-            Ok(if buffer.len() > MAX_LINE {
-                PostAction::Remove
-            } else {
-                PostAction::Continue
-            })
-        });
-    if let Err(error) = watched {
-        warn!(%error, "a control connection cannot be watched");
+    open.make_room(&state.core.handle);
+    let alive = Rc::new(());
+    let watch = Rc::downgrade(&alive);
+    let watched = state.core.handle.insert_source(
+        Connection::new(stream, UNREAD),
+        move |line, (), state: &mut State| {
+            let _as_long_as_the_source = &alive;
+            let reply = match serde_json::from_slice(&line) {
+                Ok(request) => answer(state, request),
+                Err(error) => Reply::Error(format!("not a request: {error}")),
+            };
+            let mut text = serde_json::to_vec(&reply).unwrap_or_default();
+            text.push(b'\n');
+            text
+        },
+    );
+    match watched {
+        Ok(token) => open.0.push_back((watch, token)),
+        Err(error) => warn!(%error, "a control connection cannot be watched"),
     }
 }
 
@@ -213,7 +220,7 @@ fn windows(state: &State) -> Vec<WindowInfo> {
         .map(|window| WindowInfo {
             id: window.id.0,
             vm: window.vm.to_string(),
-            untrusted_title: window.untrusted_title.clone(),
+            untrusted_title: shortened(&window.untrusted_title),
             content: core.windows.layout.content(window.id).map(rect),
             outer: core.windows.layout.outer(window.id).map(rect),
             mode: match core.windows.layout.mode(window.id) {
@@ -228,6 +235,14 @@ fn windows(state: &State) -> Vec<WindowInfo> {
             not_responding: core.is_lost(window.client),
         })
         .collect()
+}
+
+/// As much of a title as tells windows apart: how long the list gets, and so how soon it is there, is not for VMs to say.
+fn shortened(title: &str) -> String {
+    match title.char_indices().nth(MAX_TITLE) {
+        None => title.to_owned(),
+        Some((end, _)) => format!("{}…", title.get(..end).unwrap_or_default()),
+    }
 }
 
 fn vms(state: &State) -> Vec<VmInfo> {

@@ -2,6 +2,7 @@
 //! The real programs, from a client's connection to a picture: through `heraldry-host`, virtio_wl and the gate.
 #![cfg(test)]
 
+mod control;
 mod faults;
 mod hand_over;
 mod isolation;

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The control socket answers just when a VM misbehaves.
+
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use heraldry_compositor::control::protocol::Request;
+use heraldry_tests::client::Name;
+use heraldry_tests::colour::key::MAGENTA;
+use heraldry_tests::path::{CONFIG, Options, Rig, Transport, VMS, Visitor, until};
+use wayland_protocols::xdg::shell::client::xdg_toplevel::XdgToplevel;
+
+/// As long as the wire lets a title be, of characters that are six each in JSON.
+fn title(number: usize) -> String {
+    format!("{number:>4}{}", "\u{1}".repeat(4072))
+}
+
+/// Windows that have a title and nothing else.
+fn titled(visitor: &mut Visitor, number: usize) -> Vec<XdgToplevel> {
+    (0..number)
+        .map(|n| {
+            let (handle, bound) = (visitor.client().handle(), visitor.client().bound());
+            let surface = bound.compositor.create_surface(&handle, ());
+            let name = Name(format!("t{n}"));
+            let xdg = bound.wm_base.get_xdg_surface(&surface, &handle, name.clone());
+            let toplevel = xdg.get_toplevel(&handle, name);
+            toplevel.set_title(title(n));
+            visitor.roundtrip().unwrap();
+            toplevel
+        })
+        .collect()
+}
+
+fn many_windows() -> Options {
+    Options {
+        config: CONFIG.replace("defaults {", "defaults { quota { toplevels 1001; };"),
+        transport: Transport::Dev,
+        ..Options::default()
+    }
+}
+
+#[test]
+fn windows_with_long_titles_are_listed_and_closed() {
+    for number in [64, 1000] {
+        let rig = Rig::start(many_windows());
+        let mut visitor = rig.visitor("untrusted");
+        let _titled = titled(&mut visitor, number);
+        let _shown = visitor.show((300, 200), MAGENTA).unwrap();
+        let windows = rig.windows();
+        assert_eq!(windows.len(), number + 1);
+        for n in 0..number {
+            let start: String = title(n).chars().take(256).collect();
+            assert!(
+                windows
+                    .iter()
+                    .any(|window| window.untrusted_title == format!("{start}…"))
+            );
+        }
+        let of_it = windows.iter().find(|window| window.content.is_some()).unwrap();
+        rig.tell(&Request::Close { id: of_it.id });
+        visitor
+            .wait("its close", |client| {
+                client.seen.log.iter().any(|line| line.ends_with(": close"))
+            })
+            .unwrap();
+    }
+}
+
+#[test]
+fn windows_are_listed_while_every_vm_does_its_worst_with_titles() {
+    let rig = Rig::start(many_windows());
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for vm in VMS.iter().chain(&VMS) {
+            let mut visitor = rig.visitor(vm);
+            let windows = titled(&mut visitor, 125);
+            let over = &over;
+            scope.spawn(move || {
+                for (round, window) in windows.iter().cycle().enumerate() {
+                    window.set_title(title(round % 1000));
+                    // It may be ended for this; that is its affair.
+                    if over.load(Ordering::Relaxed) || visitor.roundtrip().is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        let mut took: Vec<_> = (0..21)
+            .map(|_| {
+                let start = Instant::now();
+                assert_eq!(rig.windows().len(), 1000);
+                start.elapsed()
+            })
+            .collect();
+        over.store(true, Ordering::Relaxed);
+        took.sort_unstable();
+        eprintln!(
+            "1000 windows were listed in {:?}, at worst {:?}",
+            took[10], took[20]
+        );
+        assert!(took[20] < Duration::from_secs(5), "{took:?}");
+    });
+}
+
+#[test]
+fn tools_that_never_read_stop_nobody_and_keep_nobody_out() {
+    let rig = Rig::start(many_windows());
+    let mut visitor = rig.visitor("untrusted");
+    let _titled = titled(&mut visitor, 64);
+    let silent: Vec<_> = (0..100)
+        .map(|_| {
+            let mut stream = UnixStream::connect(rig.file("ctl")).unwrap();
+            // It may be closed already: that is the point.
+            let _closed = stream.write_all("{\"cmd\":\"windows\"}\n".repeat(50).as_bytes());
+            stream
+        })
+        .collect();
+    assert_eq!(rig.windows().len(), 64);
+    let folder = format!("/proc/{}/fd", rig.compositor_pid());
+    until("few of them are open", || {
+        let open = std::fs::read_dir(&folder).unwrap().filter_map(Result::ok);
+        let sockets = open.filter(|fd| {
+            std::fs::read_link(fd.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"))
+        });
+        sockets.count() < 40
+    });
+    visitor.roundtrip().unwrap();
+    drop(silent);
+}
