@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::{EXIT_BUG, EXIT_INPUT, chain, fail, print_bytes};
-use crate::control::protocol::{InputRequest, KeyAction, Reply, Request, ScreenInfo, VmStats};
+use crate::control::protocol::{
+    InputRequest, KeyAction, PenAction, Reply, Request, ScreenInfo, TouchAction, VmStats,
+};
 use crate::init::client;
 
 #[derive(Debug, Args)]
@@ -123,6 +125,34 @@ enum InputCommand {
         #[arg(allow_negative_numbers = true)]
         clicks: f64,
     },
+    /// A finger: down, motion, up, cancel. Seats can be touched from the first one on.
+    Touch {
+        /// What it does.
+        #[arg(value_enum)]
+        action: TouchAction,
+        /// From the left, logical pixels, where it comes down or moves.
+        #[arg(default_value_t = 0.0)]
+        x: f64,
+        /// From the top.
+        #[arg(default_value_t = 0.0)]
+        y: f64,
+        /// Which finger.
+        #[arg(long, default_value_t = 0)]
+        finger: u32,
+    },
+    /// A pen: hover, down, up, button-press, button-release, away. Seats have a tablet from the first one on.
+    Pen {
+        /// What it does.
+        #[arg(value_enum)]
+        action: PenAction,
+        /// From the left, logical pixels.
+        x: f64,
+        /// From the top.
+        y: f64,
+        /// How hard it presses, 0 to 1.
+        #[arg(long)]
+        pressure: Option<f64>,
+    },
 }
 
 pub(super) fn default_control() -> Option<PathBuf> {
@@ -165,6 +195,18 @@ pub(super) fn ctl(args: CtlArgs) -> ExitCode {
             InputCommand::Motion { x, y } => InputRequest::Motion { x, y },
             InputCommand::Button { name, action } => InputRequest::Button { name, action },
             InputCommand::Axis { clicks } => InputRequest::Axis { clicks },
+            InputCommand::Touch { action, x, y, finger } => InputRequest::Touch { action, finger, x, y },
+            InputCommand::Pen {
+                action,
+                x,
+                y,
+                pressure,
+            } => InputRequest::Pen {
+                action,
+                x,
+                y,
+                pressure,
+            },
         }),
     };
     let Some(path) = args.control.or_else(default_control) else {

@@ -4,6 +4,7 @@
 
 mod client;
 mod connection;
+mod input;
 mod keys;
 pub mod protocol;
 mod server;

@@ -91,6 +91,64 @@ pub enum InputRequest {
         /// Clicks.
         clicks: f64,
     },
+    /// A finger. Seats can be touched from the first one on.
+    Touch {
+        /// What it does.
+        action: TouchAction,
+        /// Which finger.
+        #[serde(default)]
+        finger: u32,
+        /// Logical pixels from the left, where it comes down or moves.
+        #[serde(default)]
+        x: f64,
+        /// Logical pixels from the top.
+        #[serde(default)]
+        y: f64,
+    },
+    /// A pen. Seats have a tablet from the first one on.
+    Pen {
+        /// What it does.
+        action: PenAction,
+        /// Logical pixels from the left.
+        x: f64,
+        /// Logical pixels from the top.
+        y: f64,
+        /// 0 to 1, if it has changed.
+        #[serde(default)]
+        pressure: Option<f64>,
+    },
+}
+
+/// What a finger does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum TouchAction {
+    /// It comes down.
+    Down,
+    /// It moves.
+    Motion,
+    /// It is lifted.
+    Up,
+    /// All fingers were a mistake.
+    Cancel,
+}
+
+/// What a pen does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum PenAction {
+    /// It comes near or moves.
+    Hover,
+    /// Its tip is put down.
+    Down,
+    /// Its tip is lifted.
+    Up,
+    /// Its button is pressed.
+    ButtonPress,
+    /// Its button is released.
+    ButtonRelease,
+    /// It is taken away.
+    Away,
 }
 
 /// What to do with a key or button.

@@ -9,16 +9,13 @@ use std::time::Duration;
 
 use calloop::generic::Generic;
 use calloop::{Interest, LoopHandle, Mode, PostAction, RegistrationToken};
-use smithay::backend::input::{Axis, AxisSource, ButtonState, KeyState, Keycode};
 use tracing::{debug, warn};
 
 use super::connection::Connection;
-use super::keys;
-use super::protocol::{
-    BudgetInfo, InputRequest, KeyAction, Rect, Reply, Request, ScreenInfo, Stats, VmInfo, VmStats, WindowInfo,
-};
+use super::input::input;
+use super::protocol::{BudgetInfo, Rect, Reply, Request, ScreenInfo, Stats, VmInfo, VmStats, WindowInfo};
 use crate::backend::Backend;
-use crate::input::{Effect, Event};
+use crate::input::Effect;
 use crate::layout::{Mode as WindowMode, WindowId};
 use crate::listen::{self, Files, ListenError};
 use crate::outputs::Screen;
@@ -360,63 +357,5 @@ fn screenshot(state: &mut State, path: &Path, screen: Option<&str>) -> Reply {
     match written {
         Ok(()) => Reply::Ok,
         Err(error) => Reply::Error(format!("cannot write {}: {error}", path.display())),
-    }
-}
-
-fn input(state: &mut State, request: InputRequest) -> Result<(), String> {
-    match request {
-        InputRequest::Key { name, action } => {
-            let key =
-                keys::by_name(&state.core, &name).ok_or_else(|| format!("no key {name:?} in this layout"))?;
-            press_key(state, key.code, action);
-        }
-        InputRequest::Type { text } => {
-            let shift = keys::by_name(&state.core, "Shift_L").ok_or("this layout has no Shift")?;
-            for character in text.chars() {
-                let key = keys::by_char(&state.core, character)
-                    .ok_or_else(|| format!("no key for {character:?} in this layout"))?;
-                if key.shift {
-                    press_key(state, shift.code, KeyAction::Press);
-                }
-                press_key(state, key.code, KeyAction::Tap);
-                if key.shift {
-                    press_key(state, shift.code, KeyAction::Release);
-                }
-            }
-        }
-        InputRequest::Motion { x, y } => state.input(Event::Motion((x, y).into())),
-        InputRequest::Button { name, action } => {
-            let code = match name.as_str() {
-                "left" => 0x110,
-                "right" => 0x111,
-                "middle" => 0x112,
-                other => return Err(format!("no button {other:?}; there are left, right and middle")),
-            };
-            if action != KeyAction::Release {
-                state.input(Event::Button(code, ButtonState::Pressed));
-            }
-            if action != KeyAction::Press {
-                state.input(Event::Button(code, ButtonState::Released));
-            }
-        }
-        InputRequest::Axis { clicks } => {
-            state.input(Event::Scroll(
-                Axis::Vertical,
-                AxisSource::Wheel,
-                clicks * 15.0,
-                Some(clicks * 120.0),
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn press_key(state: &mut State, code: Keycode, action: KeyAction) {
-    if action != KeyAction::Release {
-        state.input(Event::Key(code, KeyState::Pressed));
-        state.apply_focus();
-    }
-    if action != KeyAction::Press {
-        state.input(Event::Key(code, KeyState::Released));
     }
 }

@@ -8,7 +8,6 @@ use smithay::input::Seat;
 use smithay::input::pointer::Focus;
 use smithay::utils::Serial;
 use smithay::wayland::compositor::with_states;
-use smithay::wayland::seat::WaylandFocus;
 use smithay::wayland::shell::kde::decoration::{KdeDecorationHandler, KdeDecorationState};
 use smithay::wayland::shell::xdg::decoration::XdgDecorationHandler;
 use smithay::wayland::shell::xdg::{
@@ -19,11 +18,10 @@ use smithay::{delegate_kde_decoration, delegate_xdg_decoration, delegate_xdg_she
 use tracing::debug;
 use wayland_protocols::xdg::decoration::zv1::server::zxdg_toplevel_decoration_v1::Mode as DecorationMode;
 use wayland_protocols::xdg::shell::server::xdg_toplevel;
-use wayland_server::Resource;
 use wayland_server::protocol::wl_surface::WlSurface;
 use wayland_server::protocol::{wl_output, wl_seat};
 
-use crate::input::Effect;
+use crate::input::{Effect, Press};
 use crate::layout::{Edges, Mode, WindowId};
 use crate::state::{Core, State};
 use crate::windows::pending_configures;
@@ -121,8 +119,8 @@ impl XdgShellHandler for State {
     }
 
     fn move_request(&mut self, surface: ToplevelSurface, seat: wl_seat::WlSeat, serial: Serial) {
-        if let Some(id) = self.pressed_window(&surface, &seat, serial) {
-            self.core.input.effects.push(Effect::StartMove(id));
+        if let Some((id, press)) = self.pressed_window(&surface, &seat, serial) {
+            self.core.input.effects.push(Effect::StartMove(id, press));
         }
     }
 
@@ -145,8 +143,11 @@ impl XdgShellHandler for State {
             E::BottomRight => Edges::BOTTOM | Edges::RIGHT,
             _ => return,
         };
-        if let Some(id) = self.pressed_window(&surface, &seat, serial) {
-            self.core.input.effects.push(Effect::StartResize(id, edges));
+        if let Some((id, press)) = self.pressed_window(&surface, &seat, serial) {
+            self.core
+                .input
+                .effects
+                .push(Effect::StartResize(id, edges, press));
         }
     }
 
@@ -225,23 +226,13 @@ impl State {
         surface: &ToplevelSurface,
         seat: &wl_seat::WlSeat,
         serial: Serial,
-    ) -> Option<WindowId> {
-        let seat = Seat::<Self>::from_resource(seat)?;
-        let (vm, _) = self.core.identity(surface.wl_surface())?;
-        // The press must still be held: a serial alone proves nothing of the present.
-        let pointer = seat.get_pointer()?;
-        let touch = seat.get_touch().filter(|touch| touch.has_grab(serial));
-        let focus = if pointer.has_grab(serial) && self.core.input.holds_button(&vm) {
-            pointer.grab_start_data()?.focus?.0
-        } else if let Some(pressed) = self.core.input.pens.pressed_on(serial) {
-            pressed.clone()
-        } else {
-            let touch = touch.filter(|_| self.core.input.touches.is_on(&vm))?;
-            touch.grab_start_data()?.focus?.0
-        };
-        let same = focus.same_client_as(&surface.wl_surface().id());
-        same.then(|| self.core.windows.by_surface(surface.wl_surface()))
-            .flatten()
+    ) -> Option<(WindowId, Press)> {
+        let id = self.core.windows.by_surface(surface.wl_surface())?;
+        let window = self.core.windows.get(id)?;
+        let own = &self.core.vms.get(&window.vm)?.seat;
+        let press = Press(serial);
+        let granted = Seat::<Self>::from_resource(seat).is_some_and(|seat| seat == *own);
+        (granted && self.core.holds(id, press)).then_some((id, press))
     }
 
     /// A client asks for a mode; the window keeps its frame in each of them.

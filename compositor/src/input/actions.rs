@@ -9,7 +9,7 @@ use smithay::wayland::selection::primary_selection::set_primary_focus;
 use tracing::{info, warn};
 use wayland_server::Resource;
 
-use super::{Change, Drag};
+use super::{Change, Drag, Press};
 use crate::layout::{Edges, Mode, WindowId};
 use crate::state::{Core, State};
 
@@ -37,10 +37,10 @@ pub(super) enum Action {
 /// What a protocol handler or the control socket asks for; performed after the dispatch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// The client wants its window dragged by the pressed pointer.
-    StartMove(WindowId),
-    /// The client wants an edge dragged by the pressed pointer.
-    StartResize(WindowId, Edges),
+    /// The client wants its window dragged by what was pressed on it.
+    StartMove(WindowId, Press),
+    /// The client wants an edge dragged by it.
+    StartResize(WindowId, Edges, Press),
     /// A mode for a window.
     SetMode(WindowId, Mode),
     /// A configure even if nothing changed.
@@ -60,8 +60,8 @@ impl Effect {
     #[must_use]
     pub fn window(self) -> Option<WindowId> {
         match self {
-            Self::StartMove(id)
-            | Self::StartResize(id, _)
+            Self::StartMove(id, _)
+            | Self::StartResize(id, _, _)
             | Self::SetMode(id, _)
             | Self::Configure(id)
             | Self::Minimize(id)
@@ -119,16 +119,8 @@ impl State {
                     self.tell_place();
                 }
             }
-            Effect::StartMove(id) => {
-                self.finger_takes_over(id);
-                self.pen_takes_over(id);
-                self.start_drag(id, None);
-            }
-            Effect::StartResize(id, edges) => {
-                self.finger_takes_over(id);
-                self.pen_takes_over(id);
-                self.start_drag(id, Some(edges));
-            }
+            Effect::StartMove(id, press) => self.start_granted(id, None, press),
+            Effect::StartResize(id, edges, press) => self.start_granted(id, Some(edges), press),
             Effect::SetMode(id, mode) => {
                 let before = self.core.windows.layout.outer(id);
                 self.core.windows.layout.set_mode(id, mode);

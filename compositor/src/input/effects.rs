@@ -23,7 +23,7 @@ enum Kind {
 
 fn slot(effect: Effect) -> (Kind, Option<WindowId>) {
     match effect {
-        Effect::StartMove(id) | Effect::StartResize(id, _) => (Kind::Drag, Some(id)),
+        Effect::StartMove(id, _) | Effect::StartResize(id, _, _) => (Kind::Drag, Some(id)),
         Effect::SetMode(id, _) => (Kind::Mode, Some(id)),
         Effect::Configure(id) => (Kind::Configure, Some(id)),
         Effect::Minimize(id) => (Kind::Minimize, Some(id)),

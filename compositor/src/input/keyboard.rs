@@ -55,6 +55,7 @@ impl State {
         }
         self.cancel_touches();
         self.pen_away();
+        self.core.input.holds.clear();
         let buttons: Vec<_> = self.core.input.buttons.keys().copied().collect();
         for button in buttons {
             self.input(super::Event::Button(button, ButtonState::Released));

@@ -7,6 +7,7 @@
 mod actions;
 pub mod answering;
 mod effects;
+mod grants;
 pub mod hit;
 mod keyboard;
 mod pen;
@@ -26,6 +27,7 @@ use wayland_server::protocol::wl_surface::WlSurface;
 
 pub use actions::Effect;
 pub use effects::Effects;
+pub use grants::Press;
 pub use pen::{Axes, Pen, Stroke, Tool};
 pub use touch::Touch;
 
@@ -103,6 +105,8 @@ pub struct Input {
     switcher: Option<(Vec<WindowId>, usize)>,
     keys: BTreeMap<u32, KeyOwner>,
     buttons: BTreeMap<u32, Option<VmName>>,
+    /// By how many mice, fingers and pens each button is held.
+    holds: BTreeMap<u32, u32>,
     drag: Drag,
     /// The label that was pressed last, and when: a second press soon after maximises.
     last_label: Option<(WindowId, Duration)>,
@@ -144,6 +148,7 @@ impl Input {
             switcher: None,
             keys: BTreeMap::new(),
             buttons: BTreeMap::new(),
+            holds: BTreeMap::new(),
             drag: Drag::None,
             last_label: None,
             hover: None,
@@ -180,6 +185,12 @@ impl Input {
     #[must_use]
     pub fn holds_button(&self, vm: &VmName) -> bool {
         self.buttons.values().flatten().any(|holder| holder == vm)
+    }
+
+    /// Something holds a button that nobody gets.
+    fn hold(&mut self, button: u32) {
+        self.holds.insert(button, 1);
+        self.buttons.insert(button, None);
     }
 
     /// The VM whose client is under the pointer and may say how it looks.

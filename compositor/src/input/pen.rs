@@ -29,6 +29,8 @@ const BTN_STYLUS: u32 = 0x14b;
 /// What kind of pen it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tool {
+    /// The tablet that it is near, the backend's own number: two tablets have two pens. No client learns of it.
+    pub device: u32,
     /// A pen, an eraser, ...
     pub kind: TabletToolType,
     /// What it can tell.
@@ -191,6 +193,10 @@ impl State {
     pub(super) fn pen(&mut self, pen: Pen) {
         let pens = &self.core.input.pens;
         if pens.tool.is_some_and(|tool| tool != pen.tool) {
+            // One pen at a time, and who presses has it: what another one does is not mixed into its stroke.
+            if !pens.pressed.is_empty() || pen.stroke == Stroke::Away {
+                return;
+            }
             self.pen_away();
         }
         self.core.input.pens.tool = Some(pen.tool);
@@ -416,16 +422,16 @@ impl State {
         }
     }
 
-    /// A client wants its window to follow the pen that is on it: the pen becomes the pointer.
-    pub(super) fn pen_takes_over(&mut self, id: WindowId) {
+    /// A client wants its window to follow the pen that is on it: the pen becomes the pointer. Whether it has.
+    pub(super) fn pen_takes_over(&mut self, id: WindowId) -> bool {
         let window = self.core.windows.get(id).map(|window| window.vm.clone());
         let on_it =
             matches!(&self.core.input.pens.held, Held::Client { vm, .. } if Some(vm) == window.as_ref());
         let Some(tool) = self.core.input.pens.tool.filter(|_| on_it) else {
-            return;
+            return false;
         };
         if !self.core.input.buttons.is_empty() || !self.core.input.pens.pressed.contains(&TIP) {
-            return;
+            return false;
         }
         for code in std::mem::take(&mut self.core.input.pens.pressed) {
             self.let_go(tool, code);
@@ -433,7 +439,8 @@ impl State {
         self.pen_leaves();
         self.core.input.pens.pressed.insert(TIP);
         self.core.input.pens.held = Held::Pointer;
-        self.core.input.buttons.insert(BTN_LEFT, None);
+        self.core.input.hold(BTN_LEFT);
+        true
     }
 
     fn pen_of(&mut self, vm: &VmName, tool: Tool) -> Option<(TabletHandle, TabletToolHandle)> {

@@ -233,9 +233,22 @@ impl State {
 
     pub(super) fn button(&mut self, button: u32, state: ButtonState) {
         self.core.input.pointer_seen = true;
+        // Two devices may hold the same button: it is down until both have let go.
+        let holds = self.core.input.holds.entry(button).or_default();
         match state {
-            ButtonState::Pressed => self.press(button),
-            ButtonState::Released => self.release(button),
+            ButtonState::Pressed => {
+                *holds = holds.saturating_add(1);
+                if *holds == 1 {
+                    self.press(button);
+                }
+            }
+            ButtonState::Released => {
+                *holds = holds.saturating_sub(1);
+                if *holds == 0 {
+                    self.core.input.holds.remove(&button);
+                    self.release(button);
+                }
+            }
         }
         self.core.render.schedule();
     }

@@ -20,7 +20,7 @@ use crate::client::ClientKey;
 use crate::layout::WindowId;
 use crate::state::{Core, State};
 
-/// What fingers do. Each has a number while it is down, the backend's own.
+/// What fingers do. Each has a number while it is down, the backend's own, which no other finger of any device has.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Touch {
     /// A finger comes down, logical pixels of the desktop.
@@ -371,13 +371,13 @@ impl State {
         }
     }
 
-    /// A client wants its window to follow the finger that is on it: the finger becomes the pointer.
-    pub(super) fn finger_takes_over(&mut self, id: WindowId) {
+    /// A client wants its window to follow the finger that is on it: the finger becomes the pointer. Whether it has.
+    pub(super) fn finger_takes_over(&mut self, id: WindowId) -> bool {
         let Some(vm) = self.core.windows.get(id).map(|window| window.vm.clone()) else {
-            return;
+            return false;
         };
         if !self.core.input.buttons.is_empty() || !self.core.input.touches.is_on(&vm) {
-            return;
+            return false;
         }
         let on_it = |finger: &Finger| matches!(&finger.owner, Owner::Client { vm: of, .. } if *of == vm);
         let first = self.core.input.touches.fingers.iter();
@@ -386,14 +386,15 @@ impl State {
             .map(|(number, finger)| (*number, finger.at))
             .next()
         else {
-            return;
+            return false;
         };
         self.take_fingers(&vm);
         if let Some(finger) = self.core.input.touches.fingers.get_mut(&number) {
             finger.owner = Owner::Pointer;
         }
         self.core.input.pointer = at;
-        self.core.input.buttons.insert(BTN_LEFT, None);
+        self.core.input.hold(BTN_LEFT);
+        true
     }
 
     fn touch_of(&self, vm: &VmName) -> Option<TouchHandle<Self>> {

@@ -8,6 +8,7 @@ mod configures;
 mod drawing;
 mod focus;
 mod frames;
+mod grants;
 mod guard;
 mod idle;
 mod memory;

@@ -265,3 +265,54 @@ fn a_pen_is_a_cross_where_a_client_has_it() {
     hover(&mut fixture, at);
     assert!(fixture.picture() != arrow);
 }
+
+#[test]
+fn a_second_pen_does_not_mix_into_the_stroke_of_the_first() {
+    let (mut fixture, [work, _], [first, second]) = two_vms();
+    let (at, other) = (
+        inside(&fixture, &first, 40, 40),
+        inside(&fixture, &second, 40, 40),
+    );
+    fixture.pen_on(1, at, pressed(0.5), Stroke::Down);
+    fixture.log(work);
+    fixture.pen_on(2, other, pressed(0.5), Stroke::Down);
+    fixture.pen_on(2, other, pressed(0.0), Stroke::Up);
+    fixture.pen_on(2, other, Axes::default(), Stroke::Away);
+    assert_eq!(fixture.log(work), "", "the first draws on");
+    fixture.pen_on(1, (at.0 + 1.0, at.1), pressed(0.5), Stroke::Hover);
+    assert!(fixture.log(work).contains("pen at 41,40"));
+    fixture.pen_on(1, at, pressed(0.0), Stroke::Up);
+    assert!(fixture.log(work).contains("pen up"));
+}
+
+#[test]
+fn a_button_that_a_pen_and_the_mouse_hold_is_down_until_both_let_go() {
+    let mut fixture = Fixture::default();
+    let client = fixture.add_gated_client("work");
+    let window = fixture.window(client, (300, 200), MAGENTA);
+    fixture.advance(Duration::from_secs(10));
+    let at = inside(&fixture, &window, 40, 40);
+    fixture.motion(at.0, at.1);
+    fixture.button(0x110, true);
+    fixture.log(client);
+    fixture.pen(at, pressed(0.5), Stroke::Down);
+    fixture.pen(at, pressed(0.0), Stroke::Up);
+    assert!(
+        !fixture.log(client).contains("button"),
+        "the mouse still holds it"
+    );
+    fixture.button(0x110, false);
+    assert!(fixture.log(client).contains("button 272 up"));
+    // Two buttons of the pen are one of a mouse.
+    for (code, state, says) in [
+        (0x14c, ButtonState::Pressed, "button 274 down"),
+        (0x149, ButtonState::Pressed, ""),
+        (0x14c, ButtonState::Released, ""),
+        (0x149, ButtonState::Released, "button 274 up"),
+    ] {
+        fixture.pen(at, Axes::default(), Stroke::Button(code, state));
+        let log = fixture.log(client);
+        let buttons: Vec<_> = log.lines().filter(|line| line.starts_with("button")).collect();
+        assert_eq!(buttons.join(","), says);
+    }
+}

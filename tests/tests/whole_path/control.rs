@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use heraldry_compositor::control::protocol::Request;
+use heraldry_compositor::control::protocol::{InputRequest, PenAction, Request, TouchAction};
 use heraldry_tests::client::Name;
 use heraldry_tests::colour::key::MAGENTA;
 use heraldry_tests::path::{CONFIG, Options, Rig, Transport, VMS, Visitor, until};
@@ -128,4 +128,60 @@ fn tools_that_never_read_stop_nobody_and_keep_nobody_out() {
     });
     visitor.roundtrip().unwrap();
     drop(silent);
+}
+
+#[test]
+fn fingers_and_pens_of_ctl_reach_clients() {
+    let rig = Rig::start(Options {
+        transport: Transport::Dev,
+        ..Options::default()
+    });
+    let touch = |action, x: i32, y: i32| {
+        rig.tell(&Request::Input(InputRequest::Touch {
+            action,
+            finger: 3,
+            x: x.into(),
+            y: y.into(),
+        }));
+    };
+    let pen = |action, x: i32, y: i32| {
+        rig.tell(&Request::Input(InputRequest::Pen {
+            action,
+            x: x.into(),
+            y: y.into(),
+            pressure: Some(0.5),
+        }));
+    };
+    // From now on there are devices.
+    touch(TouchAction::Cancel, 0, 0);
+    pen(PenAction::Away, 0, 0);
+    let mut visitor = rig.visitor("work");
+    let (_touch, _pens) = (visitor.client().take_touch(), visitor.client().take_pens());
+    let _window = visitor.show((300, 200), MAGENTA).unwrap();
+    let at = rig.content_of("work");
+    touch(TouchAction::Down, at.x + 10, at.y + 20);
+    touch(TouchAction::Motion, at.x + 11, at.y + 20);
+    touch(TouchAction::Up, 0, 0);
+    pen(PenAction::Hover, at.x + 30, at.y + 40);
+    pen(PenAction::Down, at.x + 30, at.y + 40);
+    pen(PenAction::Up, at.x + 30, at.y + 40);
+    pen(PenAction::Away, at.x + 30, at.y + 40);
+    let said =
+        |client: &heraldry_tests::client::Client, what: &str| client.seen.log.iter().any(|line| line == what);
+    visitor
+        .wait("the pen to leave", |client| said(client, "pen away"))
+        .unwrap();
+    for what in [
+        "finger 0 at 11,20",
+        "finger 0 up",
+        "pen at 30,40",
+        "pen down",
+        "pen up",
+    ] {
+        assert!(
+            said(visitor.client(), what),
+            "{what}: {:?}",
+            visitor.client().seen.log
+        );
+    }
 }

@@ -149,13 +149,13 @@ pub(super) fn handle(state: &mut State, event: InputEvent<LibinputInputBackend>)
         }
         InputEvent::TouchDown { event } => {
             let at = place(state, &event);
-            state.input(Event::Touch(Touch::Down(finger(event.slot()), at)));
+            state.input(Event::Touch(Touch::Down(finger_of(&event), at)));
         }
         InputEvent::TouchMotion { event } => {
             let at = place(state, &event);
-            state.input(Event::Touch(Touch::Motion(finger(event.slot()), at)));
+            state.input(Event::Touch(Touch::Motion(finger_of(&event), at)));
         }
-        InputEvent::TouchUp { event } => state.input(Event::Touch(Touch::Up(finger(event.slot())))),
+        InputEvent::TouchUp { event } => state.input(Event::Touch(Touch::Up(finger_of(&event)))),
         InputEvent::TouchFrame { .. } => state.input(Event::Touch(Touch::Frame)),
         InputEvent::TouchCancel { .. } => state.input(Event::Touch(Touch::Cancel)),
         other => debug!(event = ?std::mem::discriminant(&other), "an input event of no use here"),
@@ -176,6 +176,7 @@ fn pen<E: TabletToolEvent<LibinputInputBackend>>(state: &mut State, event: &E, s
     };
     let pen = Pen {
         tool: Tool {
+            device: number(event.device().sysname()),
             kind: tool.tool_type,
             capabilities: tool.capabilities,
         },
@@ -184,6 +185,21 @@ fn pen<E: TabletToolEvent<LibinputInputBackend>>(state: &mut State, event: &E, s
         stroke,
     };
     state.input(Event::Pen(pen));
+}
+
+/// The number of a device among those that are there, of its name such as `event7`.
+fn number(sysname: &str) -> u32 {
+    let digits = sysname.trim_start_matches(|c: char| !c.is_ascii_digit());
+    digits.parse().unwrap_or(u32::MAX)
+}
+
+/// Fingers of two screens have the same slots.
+fn finger_of<E: TouchEvent<LibinputInputBackend>>(event: &E) -> u32 {
+    finger_on(event.device().sysname(), finger(event.slot()))
+}
+
+fn finger_on(sysname: &str, slot: u32) -> u32 {
+    (number(sysname) << 16) | (slot & 0xffff)
 }
 
 fn move_to<E: AbsolutePositionEvent<LibinputInputBackend>>(state: &mut State, event: &E) {
@@ -216,4 +232,19 @@ fn screen_of<'a>(state: &'a State, said: Option<&str>, built_in: bool) -> &'a Sc
         outputs.iter().find(is_panel).filter(|_| built_in)
     };
     said.or_else(panel).unwrap_or_else(|| outputs.first())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fingers_of_two_devices_have_different_numbers() {
+        let names = ["event0", "event1", "event2", "event12", "event300"];
+        let all: std::collections::BTreeSet<_> = names
+            .iter()
+            .flat_map(|name| (0..20).map(|slot| finger_on(name, slot)))
+            .collect();
+        assert_eq!(all.len(), 100);
+    }
 }
