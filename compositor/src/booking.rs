@@ -7,8 +7,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +15,7 @@ use std::time::{Duration, Instant};
 use heraldry_config::VmName;
 use tracing::warn;
 
-use crate::init::supervise::RECORD;
+use crate::init::record::{Pause, Record};
 
 /// What is done for a VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +60,8 @@ pub struct Booking(Rc<Book>);
 #[derive(Debug, Default)]
 struct Book {
     serving: Serving,
-    /// The file that a supervisor reads after a crash.
-    record: Option<File>,
+    /// What a supervisor keeps for the next compositor.
+    record: Option<Record>,
     /// The record could not be written, and that was said.
     complained: Cell<bool>,
     spent: RefCell<BTreeMap<VmName, Spent>>,
@@ -72,13 +70,36 @@ struct Book {
 impl Booking {
     /// A book whose served VM is also written to the file `record`, for a supervisor.
     pub fn with_record(record: Option<&Path>) -> std::io::Result<Self> {
-        let record = record
-            .map(|path| File::options().write(true).open(path))
-            .transpose()?;
+        let record = record.map(Record::open).transpose()?;
         Ok(Self(Rc::new(Book {
             record,
             ..Book::default()
         })))
+    }
+
+    /// The record of a supervisor.
+    #[must_use]
+    pub fn record(&self) -> Option<&Record> {
+        self.0.record.as_ref()
+    }
+
+    /// Writes down that a VM is not to be served, also by the next compositor.
+    pub fn paused(&self, pause: &Pause) {
+        self.note(|record| record.pause(pause));
+    }
+
+    /// Writes down that it is served again.
+    pub fn resumed(&self, vm: &VmName) {
+        self.note(|record| record.resume(vm));
+    }
+
+    fn note(&self, write: impl FnOnce(&Record) -> std::io::Result<()>) {
+        if let Some(record) = &self.0.record
+            && write(record).is_err()
+            && !self.0.complained.replace(true)
+        {
+            warn!("the record for the supervisor cannot be written");
+        }
     }
 
     /// Whether a supervisor reads along.
@@ -119,15 +140,7 @@ impl Booking {
 
     /// From now on `vm` is served. Returns who was.
     fn serve(&self, vm: Option<VmName>) -> Option<VmName> {
-        if let Some(record) = &self.0.record {
-            let mut text = [0; RECORD];
-            for (byte, from) in text.iter_mut().zip(vm.iter().flat_map(|vm| vm.as_str().bytes())) {
-                *byte = from;
-            }
-            if record.write_all_at(&text, 0).is_err() && !self.0.complained.replace(true) {
-                warn!("the record for the supervisor cannot be written");
-            }
-        }
+        self.note(|record| record.serve(vm.as_ref()));
         let mut serving = self.0.serving.0.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *serving, vm)
     }
@@ -143,11 +156,11 @@ mod tests {
 
     #[test]
     fn the_record_names_whom_the_work_is_for_and_nobody_afterwards() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), [0; RECORD]).unwrap();
-        let books = Booking::with_record(Some(file.path())).unwrap();
+        let kept = Record::create().unwrap();
+        let path = format!("/proc/self/fd/{}", kept.number());
+        let books = Booking::with_record(Some(Path::new(&path))).unwrap();
         let record = || {
-            let text = std::fs::read_to_string(file.path()).unwrap();
+            let text = std::fs::read_to_string(&path).unwrap();
             text.trim_end_matches('\0').to_owned()
         };
         books.book(&vm("work"), Work::Requests, || {

@@ -81,7 +81,7 @@ pub struct Options {
     pub dev_sockets: Vec<DevSocket>,
     /// Stop by itself after this time.
     pub exit_after: Option<Duration>,
-    /// Where a supervisor reads which VM was being served; `None` without one.
+    /// What a supervisor keeps from one crash to the next; `None` without one.
     pub served_record: Option<PathBuf>,
     /// VMs that are not served until the user resumes them.
     pub paused: Vec<VmName>,
@@ -246,8 +246,15 @@ pub fn run(options: Options) -> Result<(), RunError> {
             warn!(%errno, "the end of the supervisor would go unnoticed");
         }
     }
-    for vm in &options.paused {
-        if !state.pause(vm, PauseReason::Crashes, false) {
+    state.restore_pauses();
+    // The user may have resumed them since the supervisor was told.
+    let first = state
+        .core
+        .books
+        .record()
+        .is_none_or(crate::init::record::Record::is_first_start);
+    for vm in options.paused.iter().filter(|_| first) {
+        if !state.pause(vm, PauseReason::User, false) {
             warn!(%vm, "the VM that should start paused is not in the configuration");
         }
     }

@@ -18,6 +18,7 @@ mod journal;
 mod modules;
 mod mounts;
 mod power;
+pub mod record;
 mod services;
 mod socket;
 pub mod supervise;

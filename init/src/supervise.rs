@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `heraldry supervise`: runs the compositor, and starts it anew when it ends unexpectedly.
 //!
-//! The compositor writes the VM that it is serving into a record. A VM that stands there at two crashes in a row is
-//! started paused: whatever it does must not keep everybody else from working.
+//! The compositor writes the VM that it is serving into a [`Record`], and which VMs are not to be served. A VM that was
+//! being served at two crashes in a row is paused: whatever it does must not keep everybody else from working. What is
+//! paused stays so at every later start, until the user resumes it.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
@@ -16,9 +14,10 @@ use std::time::{Duration, Instant};
 use calloop::signals::{Signal, Signals};
 use calloop::{EventLoop, LoopSignal};
 use heraldry_config::VmName;
-use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, Signal as Kill, kill_process};
 use tracing::{error, info, warn};
+
+use crate::record::{Pause, PauseReason, Record};
 
 /// Why the compositor cannot be supervised.
 #[derive(Debug, thiserror::Error)]
@@ -34,8 +33,6 @@ pub enum SuperviseError {
     Watch(String),
 }
 
-/// Length of the record: a VM's name, padded with zeros.
-pub const RECORD: usize = 32;
 /// A compositor that lived this long is not in a loop of crashes.
 const STABLE: Duration = Duration::from_secs(30);
 /// First and longest wait before the next start after a crash, but for the first one, which has no wait.
@@ -63,40 +60,43 @@ fn judge(status: ExitStatus) -> End {
 struct History {
     served: Option<VmName>,
     crashes: u32,
-    paused: Vec<VmName>,
 }
 
 impl History {
-    /// A crash after `lived`, while `served` was being served. Returns how long to wait before the next start.
-    fn crashed(&mut self, lived: Duration, served: Option<VmName>) -> Duration {
+    /// A crash after `lived`, while `served` was being served. Returns how long to wait before the next start, and whom to
+    /// pause.
+    fn crashed(&mut self, lived: Duration, served: Option<VmName>) -> (Duration, Option<VmName>) {
         if lived >= STABLE {
+            // Who was being served last is not forgotten: a VM must not get away with a crash every minute.
             self.crashes = 0;
-            // The user may have resumed them, and this crash is another matter. Who was being served last is not forgotten:
-            // a VM must not get away with a crash every minute.
-            self.paused.clear();
         }
         self.crashes = self.crashes.saturating_add(1);
-        if let Some(vm) = &served
-            && self.served.as_ref() == Some(vm)
-            && !self.paused.contains(vm)
-        {
-            self.paused.push(vm.clone());
-        }
+        let blamed = served.clone().filter(|_| self.served == served);
         self.served = served;
         let doublings = self.crashes.saturating_sub(2).min(10);
-        if self.crashes < 2 {
+        let wait = if self.crashes < 2 {
             Duration::ZERO
         } else {
             (WAITS.0 * (1 << doublings)).min(WAITS.1)
-        }
+        };
+        (wait, blamed)
     }
 }
 
-fn served(record: &File) -> Option<VmName> {
-    let mut text = [0; RECORD];
-    record.read_exact_at(&mut text, 0).ok()?;
-    let name = text.split(|byte| *byte == 0).next()?;
-    std::str::from_utf8(name).ok()?.parse().ok()
+/// Writes down that a VM is to blame, if it is not paused already.
+fn blame(record: &Record, vm: VmName) {
+    if record.pauses().iter().any(|pause| pause.vm == vm) {
+        return;
+    }
+    warn!(%vm, "is paused: it was being served at two crashes in a row");
+    let pause = Pause {
+        vm,
+        reason: PauseReason::Crashes,
+        hidden: false,
+    };
+    if let Err(error) = record.pause(&pause) {
+        error!(%error, "the pause cannot be written down");
+    }
 }
 
 /// The event loop's state: the child and what is known of it.
@@ -159,19 +159,14 @@ pub fn supervise(program: &Path, args: &[OsString]) -> Result<u8, SuperviseError
         signal: event_loop.get_signal(),
     };
     let mut history = History::default();
+    // Inherited by each child, which opens it anew by its number.
+    let record = Record::create()?;
     loop {
-        // Inherited by the child, which opens it anew by its number.
-        let record =
-            File::from(memfd_create("heraldry-served", MemfdFlags::empty()).map_err(std::io::Error::from)?);
-        record.set_len(u64::try_from(RECORD).unwrap_or(0))?;
         let mut command = Command::new(program);
         // systemd asks for signs of life from whom it started; the compositor gives them.
         command.env_remove("WATCHDOG_PID");
         command.arg("run").args(args).arg("--served-record");
-        command.arg(format!("/proc/self/fd/{}", record.as_raw_fd()));
-        for vm in &history.paused {
-            command.args(["--paused", vm.as_str()]);
-        }
+        command.arg(format!("/proc/self/fd/{}", record.number()));
         let start = Instant::now();
         state.child = Some(command.spawn()?);
         while state.ended.is_none() {
@@ -185,12 +180,12 @@ pub fn supervise(program: &Path, args: &[OsString]) -> Result<u8, SuperviseError
             End::Crash if state.stopping => return Ok(0),
             End::Crash => status.signal(),
         };
-        let vm = served(&record);
-        let wait = history.crashed(start.elapsed(), vm.clone());
+        let vm = record.take_served();
+        let (wait, blamed) = history.crashed(start.elapsed(), vm.clone());
         let serving = vm.map_or_else(|| "none".to_owned(), |vm| vm.to_string());
         error!(signal = code, serving, again_in = ?wait, "the compositor crashed");
-        for vm in &history.paused {
-            warn!(%vm, "is paused: it was being served at two crashes in a row");
+        if let Some(vm) = blamed {
+            blame(&record, vm);
         }
         // Signals end the wait early.
         event_loop.dispatch(wait, &mut state)?;
@@ -212,40 +207,48 @@ mod tests {
     }
 
     #[test]
-    fn the_same_vm_at_two_crashes_in_a_row_is_paused() {
+    fn the_same_vm_at_two_crashes_in_a_row_is_to_blame() {
         let mut history = History::default();
-        history.crashed(SHORT, vm("work"));
-        history.crashed(SHORT, vm("vault"));
-        history.crashed(SHORT, None);
-        history.crashed(SHORT, vm("vault"));
-        assert_eq!(history.paused, []);
-        history.crashed(SHORT, vm("vault"));
-        history.crashed(SHORT, vm("vault"));
-        assert_eq!(history.paused, [vm("vault").unwrap()]);
+        for (lived, served, blamed) in [
+            (SHORT, vm("work"), None),
+            (SHORT, vm("vault"), None),
+            (SHORT, None, None),
+            (SHORT, vm("vault"), None),
+            (SHORT, vm("vault"), vm("vault")),
+            (STABLE, vm("work"), None),
+            (STABLE, vm("work"), vm("work")),
+        ] {
+            assert_eq!(history.crashed(lived, served).1, blamed);
+        }
     }
 
     #[test]
-    fn a_pause_is_forgotten_after_a_while_without_crashes_and_who_was_served_is_not() {
-        let mut history = History::default();
-        history.crashed(SHORT, vm("vault"));
-        history.crashed(SHORT, vm("vault"));
-        history.crashed(SHORT, None);
-        assert_eq!(history.paused, [vm("vault").unwrap()]);
-        history.crashed(STABLE, vm("work"));
-        assert_eq!(history.paused, [], "it may have been resumed");
-        history.crashed(STABLE, vm("work"));
-        assert_eq!(history.paused, [vm("work").unwrap()], "however long ago");
+    fn who_is_to_blame_stands_in_the_record_and_an_earlier_pause_is_not_changed() {
+        let record = Record::create().unwrap();
+        let vault = vm("vault").unwrap();
+        let by_user = Pause {
+            vm: vm("work").unwrap(),
+            reason: PauseReason::User,
+            hidden: true,
+        };
+        record.pause(&by_user).unwrap();
+        blame(&record, vault.clone());
+        blame(&record, by_user.vm.clone());
+        let pauses = record.pauses();
+        assert_eq!(pauses[0], by_user);
+        assert_eq!((&pauses[1].vm, pauses[1].reason), (&vault, PauseReason::Crashes));
+        assert_eq!(pauses.len(), 2);
     }
 
     #[test]
     fn crashes_that_follow_each_other_wait_longer_and_longer() {
         let mut history = History::default();
         let waits: Vec<_> = (0..10)
-            .map(|_| history.crashed(SHORT, None).as_millis())
+            .map(|_| history.crashed(SHORT, None).0.as_millis())
             .collect();
         assert_eq!(waits[..5], [0, 100, 200, 400, 800]);
         assert_eq!(waits[9], 10_000);
-        assert_eq!(history.crashed(STABLE, None), Duration::ZERO);
+        assert_eq!(history.crashed(STABLE, None).0, Duration::ZERO);
     }
 
     #[test]

@@ -42,8 +42,8 @@ pub struct Cli {
 enum Command {
     /// Run the compositor.
     Run(RunArgs),
-    /// Run the compositor, and start it anew when it crashes. A VM that was being served at two crashes in a row starts
-    /// paused.
+    /// Run the compositor, and start it anew when it crashes. A VM that is paused or hidden stays so; one that was being
+    /// served at two crashes in a row is paused.
     Supervise(RunArgs),
     /// Check a configuration: every error at once, with file, line and column.
     Check {
@@ -107,7 +107,7 @@ struct RunArgs {
     /// Stop after this many seconds.
     #[arg(long, value_name = "SECONDS")]
     exit_after: Option<u64>,
-    /// For `supervise`: the file that says which VM is being served.
+    /// For `supervise`: the record of who is served and who is not to be.
     #[arg(long, value_name = "FILE", hide = true)]
     served_record: Option<PathBuf>,
     /// Do not serve this VM until `heraldry ctl resume VM`. May be given several times.

@@ -1,36 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! VMs that are not served: their connections stay and are not read, their windows stay and say so.
+//!
+//! Under a supervisor that holds until the user resumes them, whatever becomes of the compositor meanwhile: a VM that can crash it
+//! must not be free afterwards.
 
 use std::time::Duration;
 
 use heraldry_config::{OnViolation, VmName};
 use tracing::{info, warn};
 
+use crate::init::record::Pause;
 use crate::input::Effect;
 use crate::state::State;
 
-/// Why a VM is not served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PauseReason {
-    /// The user said so.
-    User,
-    /// A client broke a rule, and the configuration wants the VM paused then.
-    Violation,
-    /// It was being served when the compositor ended unexpectedly, twice in a row.
-    Crashes,
-}
-
-impl PauseReason {
-    /// For people.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::User => "by the user",
-            Self::Violation => "a client broke a rule",
-            Self::Crashes => "it was being served at two crashes in a row",
-        }
-    }
-}
+pub use crate::init::record::PauseReason;
 
 fn notice(vm: &VmName, reason: PauseReason) -> Option<String> {
     // The user knows what the user did.
@@ -48,6 +31,14 @@ impl State {
             return false;
         };
         let hide = hide && vm.hidden.is_none();
+        let reason = vm.paused.unwrap_or(reason);
+        if hide || vm.paused.is_none() {
+            self.core.books.paused(&Pause {
+                vm: name.clone(),
+                reason,
+                hidden: hide || vm.hidden.is_some(),
+            });
+        }
         if vm.paused.is_none() {
             vm.paused = Some(reason);
             warn!(vm = %name, reason = reason.as_str(), "VM paused");
@@ -78,6 +69,22 @@ impl State {
         true
     }
 
+    /// Pauses what was paused when the last compositor ended.
+    pub fn restore_pauses(&mut self) {
+        let books = self.core.books.clone();
+        for pause in books
+            .record()
+            .map(crate::init::record::Record::pauses)
+            .unwrap_or_default()
+        {
+            if !self.pause(&pause.vm, pause.reason, pause.hidden) {
+                warn!(vm = %pause.vm, "the VM that should stay paused is not in the configuration");
+            } else if pause.hidden && pause.reason == PauseReason::User {
+                self.core.input.hidden.push(pause.vm);
+            }
+        }
+    }
+
     /// Serves a VM again. False if it is not known.
     pub fn resume(&mut self, name: &VmName) -> bool {
         let Some(vm) = self.core.vms.get_mut(name) else {
@@ -87,6 +94,7 @@ impl State {
             return true;
         };
         let hidden = vm.hidden.take().unwrap_or_default();
+        self.core.books.resumed(name);
         self.core.input.hidden.retain(|hidden| hidden != name);
         info!(vm = %name, "VM resumed");
         if let Some(worker) = self.core.link.worker(name) {

@@ -5,7 +5,7 @@
 use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
-use heraldry_compositor::control::protocol::Request;
+use heraldry_compositor::control::protocol::{InputRequest, KeyAction, Request};
 use heraldry_tests::colour::key::{CYAN, MAGENTA};
 use heraldry_tests::path::{CONFIG, Options, Rig, Visitor, until};
 use rustix::process::{Pid, Signal, kill_process};
@@ -79,6 +79,103 @@ fn a_vm_that_was_served_at_two_crashes_is_paused_until_the_user_resumes_it() {
     });
     waiting.roundtrip().unwrap();
     assert!(!paused("untrusted"));
+}
+
+/// The compositor crashes, and the next one answers.
+fn crash_and_wait(rig: &Rig) {
+    let before = rig.compositor_pid();
+    crash(rig);
+    until("another compositor runs", || {
+        rig.running_compositor().is_some_and(|pid| pid != before)
+    });
+    rig.wait_for_compositor();
+}
+
+fn why_paused(rig: &Rig, vm: &str) -> Option<String> {
+    rig.vms().into_iter().find(|known| known.name == vm)?.paused
+}
+
+/// Whether a VM's client is answered, as far as another's is meanwhile.
+fn is_answered(rig: &Rig, vm: &str, other: &mut Visitor) -> bool {
+    let mut asking = Visitor::bare(rig.connect(vm));
+    for _ in 0..20 {
+        asking.push();
+        other.roundtrip().unwrap();
+    }
+    !asking.seen().globals.is_empty()
+}
+
+/// Presses keys together.
+fn chord(rig: &Rig, keys: &[&str]) {
+    let key = |name: &str, action| {
+        rig.tell(&Request::Input(InputRequest::Key {
+            name: name.to_owned(),
+            action,
+        }));
+    };
+    keys.iter().for_each(|name| key(name, KeyAction::Press));
+    keys.iter().rev().for_each(|name| key(name, KeyAction::Release));
+}
+
+#[test]
+fn what_is_paused_or_hidden_stays_so_over_crashes_until_the_user_resumes_it() {
+    let violating =
+        r##"vm "untrusted" { display-name "Untrusted"; color "#b3322e"; pattern "vertical"; glyph "!"; }"##;
+    let rig = Rig::start(Options {
+        supervised: true,
+        config: CONFIG.replace(
+            violating,
+            &violating.replace("glyph", "on-violation \"hide-vm\"; glyph"),
+        ),
+        ..Options::default()
+    });
+    rig.visitor("work").roundtrip().unwrap();
+    rig.tell(&Request::Pause {
+        vm: "work".to_owned(),
+    });
+    let mut hidden = rig.visitor("personal");
+    hidden.show((300, 200), MAGENTA).unwrap();
+    let at = rig.content_of("personal");
+    rig.tell(&Request::Input(InputRequest::Motion {
+        x: (at.x + 10).into(),
+        y: (at.y + 10).into(),
+    }));
+    chord(&rig, &["Super_L", "Escape"]);
+    // One client breaks a rule.
+    let mut breaks = rig.visitor("untrusted");
+    let window = breaks.show((100, 80), CYAN).unwrap();
+    window.surface.set_buffer_scale(0);
+    breaks.push();
+    until("it is paused", || why_paused(&rig, "untrusted").is_some());
+    for round in 0..3 {
+        let reasons = ["work", "personal", "untrusted", "vault"].map(|vm| why_paused(&rig, vm));
+        let expected = [
+            Some("by the user"),
+            Some("by the user"),
+            Some("a client broke a rule"),
+            None,
+        ];
+        assert_eq!(reasons.each_ref().map(Option::as_deref), expected, "{round}");
+        let mut other = rig.visitor("vault");
+        for vm in ["work", "personal", "untrusted"] {
+            assert!(!is_answered(&rig, vm, &mut other), "{vm} after {round} crashes");
+        }
+        crash_and_wait(&rig);
+    }
+    // The key brings back what was hidden by key.
+    chord(&rig, &["Super_L", "Shift_L", "Escape"]);
+    assert_eq!(why_paused(&rig, "personal"), None);
+    let mut back = rig.visitor("personal");
+    back.show((300, 200), CYAN).unwrap();
+    rig.picture().assert_only_in(CYAN, rig.content_of("personal"));
+    rig.tell(&Request::Resume {
+        vm: "work".to_owned(),
+    });
+    rig.visitor("work").roundtrip().unwrap();
+    // What was resumed stays so as well.
+    crash_and_wait(&rig);
+    let reasons = ["work", "personal", "untrusted"].map(|vm| why_paused(&rig, vm));
+    assert_eq!(reasons, [None, None, Some("a client broke a rule".to_owned())]);
 }
 
 #[test]
