@@ -88,6 +88,7 @@ pub fn host() -> Host {
         memfd: MemfdLimits {
             bytes_per_vm: 64 << 20,
             count_per_vm: 256,
+            bytes_for_others: 0,
         },
         // Longer than the compositor's watchdog lets it stand still: then the client waits for the next.
         withdraw_after: Duration::from_secs(15),

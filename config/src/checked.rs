@@ -249,6 +249,8 @@ pub struct MemfdLimits {
     pub bytes_per_vm: u64,
     /// The most memfds at one time.
     pub count_per_vm: u32,
+    /// The most bytes for requests whose name tells no VM; 0 refuses them.
+    pub bytes_for_others: u64,
 }
 
 /// A user of the host.

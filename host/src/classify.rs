@@ -8,16 +8,17 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use heraldry_config::UnsealedMemory;
+use heraldry_virtio::uapi::MAX_MEMORY;
 use rustix::fs::{FileType, OFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fcntl_getfl, fstat};
-
-/// Largest memory that passes: the virtio_wl device announces sizes in 32 bits (crosvm wl.rs).
-const MAX_MEMORY: u64 = u32::MAX as u64;
 
 /// What may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Memory, with its size in bytes.
-    Memory(u64),
+    /// Memory.
+    Memory {
+        /// Its sender can shrink it, and may.
+        can_shrink: bool,
+    },
     /// One end of a pipe.
     Pipe,
 }
@@ -56,11 +57,11 @@ pub(crate) fn classify(fd: &OwnedFd, unsealed: UnsealedMemory) -> Result<Kind, R
             if size == 0 || size > MAX_MEMORY {
                 return Err(Refused::Size(size));
             }
-            if seal(fd.as_fd()) || unsealed == UnsealedMemory::Allow {
-                Ok(Kind::Memory(size))
-            } else {
-                Err(Refused::Unsealed)
+            let can_shrink = !seal(fd.as_fd());
+            if can_shrink && unsealed == UnsealedMemory::Refuse {
+                return Err(Refused::Unsealed);
             }
+            Ok(Kind::Memory { can_shrink })
         }
         _ => Err(Refused::Other),
     }
@@ -81,6 +82,8 @@ mod tests {
 
     use super::*;
 
+    const SEALED: Kind = Kind::Memory { can_shrink: false };
+
     fn memory(flags: MemfdFlags, size: u64) -> OwnedFd {
         let fd = memfd_create("test", flags).unwrap();
         ftruncate(&fd, size).unwrap();
@@ -90,7 +93,7 @@ mod tests {
     #[test]
     fn sealable_memory_is_sealed_on_the_way() {
         let fd = memory(MemfdFlags::ALLOW_SEALING, 4096);
-        assert_eq!(classify(&fd, UnsealedMemory::Refuse), Ok(Kind::Memory(4096)));
+        assert_eq!(classify(&fd, UnsealedMemory::Refuse), Ok(SEALED));
         assert!(ftruncate(&fd, 1).is_err(), "the sender can no longer shrink it");
     }
 
@@ -98,13 +101,27 @@ mod tests {
     fn memory_that_can_shrink_is_refused_unless_allowed() {
         let fd = memory(MemfdFlags::empty(), 4096);
         assert_eq!(classify(&fd, UnsealedMemory::Refuse), Err(Refused::Unsealed));
-        assert_eq!(classify(&fd, UnsealedMemory::Allow), Ok(Kind::Memory(4096)));
+        let passes = Ok(Kind::Memory { can_shrink: true });
+        assert_eq!(classify(&fd, UnsealedMemory::Allow), passes);
     }
 
     #[test]
     fn memory_without_bytes_is_refused() {
         let fd = memory(MemfdFlags::ALLOW_SEALING, 0);
         assert_eq!(classify(&fd, UnsealedMemory::Allow), Err(Refused::Size(0)));
+    }
+
+    #[test]
+    fn no_memory_passes_that_the_device_cannot_announce() {
+        for (size, expected) in [
+            (1, Ok(SEALED)),
+            (MAX_MEMORY, Ok(SEALED)),
+            (MAX_MEMORY + 1, Err(Refused::Size(MAX_MEMORY + 1))),
+            (u64::from(u32::MAX), Err(Refused::Size(u64::from(u32::MAX)))),
+        ] {
+            let fd = memory(MemfdFlags::ALLOW_SEALING, size);
+            assert_eq!(classify(&fd, UnsealedMemory::Refuse), expected, "{size}");
+        }
     }
 
     #[test]

@@ -414,6 +414,7 @@ impl Daemon {
                     let error = anyhow::Error::from(error);
                     warn!("a VM of the new configuration cannot connect: {error:#}");
                 }
+                self.apply_rules();
                 info!(vms = self.vms.len(), "configuration reloaded");
             }
             Err(errors) => warn!("configuration not reloaded, the old one stays in force:\n{errors}"),
@@ -455,6 +456,7 @@ impl Daemon {
             waiting: self.waiting.numbers().len(),
             waiting_for_compositor: self.waiting.untold(),
             vms,
+            memory_for_others: *self.memory.used_by_others(),
             ..Stats {
                 accepted: self.counters.accepted,
                 faults: self.counters.faults,

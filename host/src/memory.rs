@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
 use heraldry_config::MemfdLimits;
-use heraldry_virtio::uapi::PAGE_SIZE;
+use heraldry_virtio::uapi::{MAX_MEMORY, PAGE_SIZE};
 use heraldry_virtio::wire::VmName;
 use heraldry_virtio::wire::memfd::{MemfdFailure, MemfdRequest};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
@@ -31,6 +31,15 @@ pub struct Used {
 pub struct MemoryServer {
     limits: MemfdLimits,
     used: BTreeMap<VmName, Used>,
+    others: Used,
+}
+
+/// Who pays.
+#[derive(Debug, Clone)]
+enum Account {
+    Vm(VmName),
+    /// All whose names tell no VM, together.
+    Others,
 }
 
 impl MemoryServer {
@@ -39,6 +48,7 @@ impl MemoryServer {
         Self {
             limits,
             used: BTreeMap::new(),
+            others: Used::default(),
         }
     }
 
@@ -57,43 +67,68 @@ impl MemoryServer {
         self.used.iter()
     }
 
+    /// What went to requests whose names tell no VM.
+    pub fn used_by_others(&self) -> &Used {
+        &self.others
+    }
+
+    /// Nobody is connected any more: who comes next has a fresh account.
+    pub fn forget_others(&mut self) {
+        self.others = Used::default();
+    }
+
     /// Answers one request. `known` says whether a VM of this name is configured.
     pub fn serve(
         &mut self,
         request: &MemfdRequest,
         known: impl Fn(&VmName) -> bool,
     ) -> Result<OwnedFd, MemfdFailure> {
-        let vm = request
-            .vm()
-            .filter(|vm| known(vm))
-            .ok_or(MemfdFailure::Malformed)?;
-        let result = self.allocate(&vm, request);
+        let account = match request.vm().filter(|vm| known(vm)) {
+            Some(vm) => Account::Vm(vm),
+            None if request.is_of_others() => Account::Others,
+            None => return Err(MemfdFailure::Malformed),
+        };
+        let result = self.allocate(&account, request);
         if result.is_err() {
-            let used = self.used.entry(vm).or_default();
+            let used = self.account(&account);
             used.refused = used.refused.saturating_add(1);
         }
         result
     }
 
-    fn allocate(&mut self, vm: &VmName, request: &MemfdRequest) -> Result<OwnedFd, MemfdFailure> {
+    fn account(&mut self, account: &Account) -> &mut Used {
+        match account {
+            Account::Vm(vm) => self.used.entry(vm.clone()).or_default(),
+            Account::Others => &mut self.others,
+        }
+    }
+
+    fn allocate(&mut self, account: &Account, request: &MemfdRequest) -> Result<OwnedFd, MemfdFailure> {
         if request.size == 0 {
             return Err(MemfdFailure::ZeroSize);
         }
-        // A device tells the size in 32 bits.
+        let budget = match account {
+            Account::Vm(_) => self.limits.bytes_per_vm,
+            // Without a budget such names are no names.
+            Account::Others if self.limits.bytes_for_others == 0 => return Err(MemfdFailure::Malformed),
+            Account::Others => self.limits.bytes_for_others,
+        };
         let size = request.size.checked_next_multiple_of(PAGE_SIZE);
-        let most = self.limits.bytes_per_vm.min(u64::from(u32::MAX));
+        let most = budget.min(MAX_MEMORY);
         let size = size.filter(|size| *size <= most).ok_or(MemfdFailure::TooLarge)?;
-        let had = self.used.get(vm).copied().unwrap_or_default();
+        let had = match account {
+            Account::Vm(vm) => self.used.get(vm).copied().unwrap_or_default(),
+            Account::Others => self.others,
+        };
         let bytes = had.bytes.saturating_add(size);
         let count = had.count.saturating_add(1);
-        if bytes > self.limits.bytes_per_vm || count > u64::from(self.limits.count_per_vm) {
+        if bytes > budget || count > u64::from(self.limits.count_per_vm) {
             return Err(MemfdFailure::VmBudget);
         }
-        let total: u64 = self
-            .used
-            .values()
-            .fold(size, |sum, used| sum.saturating_add(used.bytes));
-        if total > self.limits.bytes_per_vm.saturating_mul(TOTAL_FACTOR) {
+        let all = self.used.values().chain([&self.others]);
+        let total: u64 = all.fold(size, |sum, used| sum.saturating_add(used.bytes));
+        let most = self.limits.bytes_per_vm.saturating_mul(TOTAL_FACTOR);
+        if total > most.saturating_add(self.limits.bytes_for_others) {
             return Err(MemfdFailure::TotalBudget);
         }
         // The size can be trusted by both sides: it never changes again.
@@ -104,14 +139,11 @@ impl MemoryServer {
         .map_err(|_errno| MemfdFailure::NoMemory)?;
         ftruncate(&fd, size).map_err(|_errno| MemfdFailure::NoMemory)?;
         fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW).map_err(|_errno| MemfdFailure::NoMemory)?;
-        self.used.insert(
-            vm.clone(),
-            Used {
-                bytes,
-                count,
-                refused: had.refused,
-            },
-        );
+        *self.account(account) = Used {
+            bytes,
+            count,
+            refused: had.refused,
+        };
         Ok(fd)
     }
 }
@@ -128,6 +160,7 @@ mod tests {
         MemoryServer::new(MemfdLimits {
             bytes_per_vm: 100_000,
             count_per_vm: 3,
+            bytes_for_others: 0,
         })
     }
 
@@ -171,6 +204,53 @@ mod tests {
         ask(&mut server, "personal", 1000).unwrap();
         server.forget(&vm("work"));
         ask(&mut server, "work", 1000).expect("a new start has a fresh account");
+    }
+
+    /// A request whose name is not ours; Spectrum's wlroots sends such.
+    fn ask_as(server: &mut MemoryServer, name: &str, size: u64) -> Result<OwnedFd, MemfdFailure> {
+        use heraldry_virtio::wire::Record as _;
+        let mut bytes = [0; heraldry_virtio::wire::memfd::REQUEST_LEN];
+        bytes[..name.len()].copy_from_slice(name.as_bytes());
+        bytes[224..].copy_from_slice(&size.to_le_bytes());
+        server.serve(&MemfdRequest::decode(&bytes).unwrap(), |vm| vm.as_str() == "work")
+    }
+
+    #[test]
+    fn names_that_tell_no_vm_have_an_account_of_their_own_if_the_configuration_gives_one() {
+        let mut server = server();
+        let off = ask_as(&mut server, "wlroots", 10);
+        assert_eq!(off.unwrap_err(), MemfdFailure::Malformed);
+        let limits = MemfdLimits {
+            bytes_per_vm: 100_000,
+            count_per_vm: 3,
+            bytes_for_others: 12_288,
+        };
+        server.set_limits(limits);
+        for name in ["wlroots", "other"] {
+            let memory = ask_as(&mut server, name, 4097 / 2).unwrap();
+            assert_eq!(rustix::fs::fstat(&memory).unwrap().st_size, 4096);
+        }
+        // What looks like ours has to be ours.
+        for name in ["heraldry/stranger/keymap", "heraldry/", "heraldry/work"] {
+            assert_eq!(
+                ask_as(&mut server, name, 1).unwrap_err(),
+                MemfdFailure::Malformed,
+                "{name}"
+            );
+        }
+        assert_eq!(
+            ask_as(&mut server, "x", 4097).unwrap_err(),
+            MemfdFailure::VmBudget
+        );
+        assert_eq!(
+            ask_as(&mut server, "x", 12_289).unwrap_err(),
+            MemfdFailure::TooLarge
+        );
+        assert_eq!(server.used_by_others().bytes, 8192);
+        assert_eq!(server.used().count(), 0, "no VM pays for it");
+        ask(&mut server, "work", 90_000).unwrap();
+        server.forget_others();
+        ask_as(&mut server, "wlroots", 12_288).unwrap();
     }
 
     #[test]

@@ -196,6 +196,8 @@ pub struct Splice {
     up: Lane,
     down: Lane,
     unsealed: UnsealedMemory,
+    /// Memory has passed that its sender can still shrink.
+    has_unsealed: bool,
     max_fds: usize,
     party: Party,
     window: Window,
@@ -218,11 +220,24 @@ impl Splice {
             up: Lane::default(),
             down: Lane::default(),
             unsealed,
+            has_unsealed: false,
             max_fds: max_fds.max(MAX_FDS),
             party,
             window: Window::default(),
             closing: None,
         }
+    }
+
+    /// Other rules are in force from now on. What was allowed and is not any more ends the connection: the compositor may
+    /// have it mapped.
+    pub fn set_rules(&mut self, unsealed: UnsealedMemory, max_fds: usize, pipes: usize) -> Result<(), End> {
+        self.unsealed = unsealed;
+        self.max_fds = max_fds.max(MAX_FDS);
+        self.party.most = pipes;
+        if self.has_unsealed && unsealed == UnsealedMemory::Refuse {
+            return Err(End::Descriptor(Side::Client, Refused::Unsealed));
+        }
+        Ok(())
     }
 
     /// One end's descriptor.
@@ -348,6 +363,7 @@ impl Splice {
         for fd in fds {
             // The compositor's own memory comes from our server and is sealed from birth; what else it sends is a client's.
             let kind = classify(&fd, self.unsealed).map_err(|refused| End::Descriptor(side, refused))?;
+            self.has_unsealed |= kind == Kind::Memory { can_shrink: true };
             let fd = swap(side, kind, fd, &self.party, stand_ins)?;
             match fd {
                 Passing::Memory(_) => lane.traffic.memory += 1,
@@ -421,13 +437,13 @@ fn swap(
     stand_ins: &mut StandIns,
 ) -> Result<Passing, End> {
     match (from, kind) {
-        (Side::Client, Kind::Memory(_)) => Ok(Passing::Memory(fd)),
+        (Side::Client, Kind::Memory { .. }) => Ok(Passing::Memory(fd)),
         (Side::Client, Kind::Pipe) => stand_ins
             .replace(party, fd)
             .map(Passing::Pipe)
             .map_err(|errno| End::Failed(from, errno)),
         (Side::Compositor, Kind::Pipe) => Err(End::Descriptor(from, Refused::Pipe)),
-        (Side::Compositor, Kind::Memory(_)) => match stand_ins.give_back(party, &fd) {
+        (Side::Compositor, Kind::Memory { .. }) => match stand_ins.give_back(party, &fd) {
             Ok(Returned::Other) => Ok(Passing::Memory(fd)),
             Ok(Returned::Pipe(pipe)) => Ok(Passing::Pipe(pipe)),
             Err(GiveBackError::Foreign) => Err(End::Descriptor(from, Refused::Foreign)),

@@ -24,6 +24,8 @@ pub(crate) struct Stats {
     pub(crate) waiting: usize,
     /// Those among them that no compositor knows of: it is not there, or is still to be told.
     pub(crate) waiting_for_compositor: usize,
+    /// What the memory server gave to requests whose names tell no VM.
+    pub(crate) memory_for_others: Used,
     /// By VM.
     pub(crate) vms: BTreeMap<String, VmStats>,
 }

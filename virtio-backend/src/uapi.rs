@@ -21,6 +21,9 @@ pub const NAME_LEN: usize = 32;
 /// The unit to which the driver rounds allocations, and in which the device maps memory.
 pub const PAGE_SIZE: u64 = 4096;
 
+/// The largest memory that a device can announce: whole pages, in 32 bits.
+pub const MAX_MEMORY: u64 = 0xffff_f000;
+
 /// `VIRTWL_IOCTL_NEW`, on the device.
 pub const IOCTL_NEW: u32 = 0xC030_7700;
 /// `VIRTWL_IOCTL_NEW` with the 16-byte structure of the first ABI; still accepted.

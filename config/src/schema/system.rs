@@ -225,32 +225,31 @@ pub(super) fn host(reader: &mut Reader<'_>, node: &KdlNode, host: &mut Host, ori
     }
 }
 
-/// `memfd { bytes-per-vm 67108864; count-per-vm 256 }`.
+/// `memfd { bytes-per-vm 67108864; count-per-vm 256; bytes-for-others 0 }`.
 fn memfd(reader: &mut Reader<'_>, node: &KdlNode, host: &mut Host, origins: &mut Origins) {
     reader.properties(node, &[]);
     reader.arguments(node, 0..=0);
-    for child in reader.children(node, &["bytes-per-vm", "count-per-vm"]) {
+    for child in reader.children(node, &["bytes-per-vm", "count-per-vm", "bytes-for-others"]) {
         let Some(entry) = reader.only_value(child) else {
             continue;
         };
-        if child.name().value() == "bytes-per-vm" {
-            let value = reader.number(entry, 1 << 20..=1 << 34, "bytes");
-            reader.put(
-                origins,
-                "host.memfd.bytes-per-vm",
-                child,
-                value,
-                &mut host.memfd.bytes_per_vm,
-            );
-        } else {
-            let value = reader.number(entry, 1..=4096, "memfds");
-            reader.put(
-                origins,
-                "host.memfd.count-per-vm",
-                child,
-                value,
-                &mut host.memfd.count_per_vm,
-            );
+        let limits = &mut host.memfd;
+        match child.name().value() {
+            "bytes-per-vm" => {
+                let value = reader.number(entry, 1 << 20..=1 << 34, "bytes");
+                let origin = "host.memfd.bytes-per-vm";
+                reader.put(origins, origin, child, value, &mut limits.bytes_per_vm);
+            }
+            "bytes-for-others" => {
+                let value = reader.number(entry, 0..=1 << 34, "bytes");
+                let origin = "host.memfd.bytes-for-others";
+                reader.put(origins, origin, child, value, &mut limits.bytes_for_others);
+            }
+            _ => {
+                let value = reader.number(entry, 1..=4096, "memfds");
+                let origin = "host.memfd.count-per-vm";
+                reader.put(origins, origin, child, value, &mut limits.count_per_vm);
+            }
         }
     }
 }

@@ -184,6 +184,9 @@ impl Daemon {
         }
         if !alive {
             self.memfds.remove(&id);
+            if self.memfds.is_empty() {
+                self.memory.forget_others();
+            }
         }
     }
 }

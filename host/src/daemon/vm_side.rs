@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-use heraldry_config::{HandOver, Owner, UnsealedMemory, VmVerdict};
+use heraldry_config::{Config, HandOver, Owner, UnsealedMemory, VmVerdict};
 use heraldry_virtio::wire::VmName;
 use rustix::event::epoll::{self, EventFlags};
 use tracing::{debug, info, warn};
@@ -16,6 +16,21 @@ use crate::handover::{Door, DoorError};
 use crate::listeners::{ListenError, Listener};
 use crate::splice::{End, Side, Splice};
 use crate::stand_in::Party;
+
+/// What a VM's connections may carry: memory that cannot be sealed, pipes that are kept, descriptors that wait.
+fn rules_of(config: &Config, vm: &VmName) -> (UnsealedMemory, usize, usize) {
+    let name = vm.as_str().parse();
+    let (unsealed, transfers) = match name.as_ref().map(|name| config.vm(name)) {
+        Ok(VmVerdict::Known(settings)) => (settings.rules.unsealed_memory, settings.rules.limits.transfers),
+        _ => (UnsealedMemory::Refuse, 0),
+    };
+    let max_fds = usize::try_from(config.host.descriptors_per_connection).unwrap_or(256);
+    (
+        unsealed,
+        usize::try_from(transfers).unwrap_or(usize::MAX),
+        max_fds,
+    )
+}
 
 impl Daemon {
     /// Brings the listeners in line with the configuration: new VMs can connect, those that are gone cannot. Returns
@@ -196,16 +211,8 @@ impl Daemon {
         let Some(entry) = self.vms.get_mut(&vm) else {
             return;
         };
-        let name = vm.as_str().parse();
-        let (unsealed, transfers) = match name.as_ref().map(|name| self.config.vm(name)) {
-            Ok(VmVerdict::Known(settings)) => {
-                (settings.rules.unsealed_memory, settings.rules.limits.transfers)
-            }
-            _ => (UnsealedMemory::Refuse, 0),
-        };
-        let transfers = usize::try_from(transfers).unwrap_or(usize::MAX);
+        let (unsealed, transfers, max_fds) = rules_of(&self.config, &vm);
         entry.connections += 1;
-        let max_fds = usize::try_from(self.config.host.descriptors_per_connection).unwrap_or(256);
         let id = self.fresh_id();
         // The client's socket was watched for a hang-up while it waited.
         let _not_watched = epoll::delete(&self.epoll, &client);
@@ -222,6 +229,18 @@ impl Daemon {
         };
         self.active.insert(id, active);
         self.watch(id);
+    }
+
+    /// Connections that are open follow a new configuration too.
+    pub(super) fn apply_rules(&mut self) {
+        let ids: Vec<u64> = self.active.keys().copied().collect();
+        for id in ids {
+            if let Some(active) = self.active.get_mut(&id) {
+                let (unsealed, transfers, max_fds) = rules_of(&self.config, &active.vm);
+                let result = active.splice.set_rules(unsealed, max_fds, transfers);
+                self.spliced(id, result);
+            }
+        }
     }
 
     /// Moves what can be moved on a spliced connection.

@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::geteuid;
 
 use crate::fixture::{Peer, TWO_VMS, World, until};
@@ -275,6 +276,62 @@ fn a_reload_adds_and_removes_vms_and_touches_no_other() {
     world.reload(TWO_VMS);
     world.joined(&mut display, "play");
     assert_eq!(world.stats()["connections"], 1);
+}
+
+#[test]
+fn open_connections_follow_a_reload_that_refuses_memory_which_can_shrink() {
+    let allows = TWO_VMS.replacen("color", "unsealed-memory \"allow\"; color", 1);
+    let world = World::new(&allows);
+    let mut display = world.display();
+    let memory = || {
+        let fd = memfd_create("unsealed", MemfdFlags::CLOEXEC).unwrap();
+        rustix::fs::ftruncate(&fd, 4096).unwrap();
+        fd
+    };
+    let (has, has_end) = world.joined(&mut display, "work");
+    has.send(b"x", &[memory()]);
+    assert_eq!(has_end.recv(1).1.len(), 1);
+    let (later, later_end) = world.joined(&mut display, "work");
+    let (other, other_end) = world.joined(&mut display, "play");
+    world.reload(TWO_VMS);
+    assert_eq!(
+        (has.end(), has_end.end()),
+        (vec![], vec![]),
+        "it can shrink what is mapped"
+    );
+    later.send(b"still", &[]);
+    assert_eq!(later_end.recv(5).0, b"still");
+    later.send(b"x", &[memory()]);
+    assert_eq!(later_end.end(), b"");
+    assert_eq!(
+        world.log().matches("cannot be sealed").count(),
+        2,
+        "{}",
+        world.log()
+    );
+    other.send(b"y", &[]);
+    assert_eq!(other_end.recv(1).0, b"y");
+    assert_eq!(world.stats()["faults"], 2);
+}
+
+#[test]
+fn memory_that_the_device_cannot_announce_ends_with_a_line_in_the_log() {
+    let world = World::new(TWO_VMS);
+    let mut display = world.display();
+    for (size, passes) in [(0xffff_f000, true), (0xffff_f001, false), (0xffff_ffff, false)] {
+        let (client, compositor) = world.joined(&mut display, "work");
+        let fd = memfd_create("large", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+        rustix::fs::ftruncate(&fd, size).unwrap();
+        client.send(b"x", &[fd]);
+        if passes {
+            assert_eq!(compositor.recv(1).1.len(), 1);
+        } else {
+            assert_eq!(compositor.end(), b"");
+            until("the log says why", || {
+                world.log().contains(&format!("memory of {size} bytes"))
+            });
+        }
+    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub use driver::{Closed, Driver, RecvOutcome, Taken};
 pub use machine::Machine;
 pub use out_queue::{OutMessage, Outgoing};
 
-use crate::uapi::Fault;
+use crate::uapi::{Fault, MAX_MEMORY};
 
 /// First id that the device gives to a vfd (bit 30 set, bit 31 clear, as the driver demands).
 pub const HOST_ID_FIRST: u32 = 0x4000_0000;
@@ -67,7 +67,7 @@ impl Default for Limits {
             out_bytes: 1 << 20,
             out_fds: 1024,
             host_vfds: 16 * 1024,
-            memory: 0xffff_f000,
+            memory: MAX_MEMORY,
         }
     }
 }

@@ -20,7 +20,7 @@ use rustix::net::{
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::device::{Import, PipeEnd};
-use crate::uapi::MAX_FDS;
+use crate::uapi::{MAX_FDS, MAX_MEMORY};
 
 /// What stands for a host descriptor in the machine.
 #[derive(Clone)]
@@ -151,6 +151,13 @@ fn classify(fd: OwnedFd) -> Import<Handle> {
                 tracing::debug!("memory from the host cannot be sealed against shrinking");
             }
             let size = fstat(&fd).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0));
+            if size == 0 || size > MAX_MEMORY {
+                tracing::warn!(
+                    size,
+                    "memory from the host cannot be announced; its connection ends"
+                );
+                return Import::Refused;
+            }
             Import::Memory {
                 handle: Handle::host(fd),
                 size,

@@ -7,7 +7,7 @@
 //! has one of the codes of [`MemfdFailure`] and no descriptor; the memory is whole pages.
 //!
 //! The name says on whose behalf memory is asked for, `heraldry/<vm>/<purpose>`, so that the server can keep an
-//! account per VM.
+//! account per VM. Other compositors name their memory as they like (`wlroots`); they share one account.
 
 use super::{Record, VmName, WireError, Writer, clean, take, text};
 
@@ -55,6 +55,12 @@ impl MemfdRequest {
         let rest = self.name.strip_prefix(PREFIX.as_bytes())?;
         let end = rest.iter().position(|byte| *byte == b'/')?;
         VmName::from_bytes(rest.get(..end)?).ok()
+    }
+
+    /// Whether the name is of another form altogether: who asks knows nothing of VMs.
+    #[must_use]
+    pub fn is_of_others(&self) -> bool {
+        !self.name.starts_with(PREFIX.as_bytes())
     }
 
     /// The bytes of the request.
