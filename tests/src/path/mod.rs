@@ -476,6 +476,7 @@ fn compositor_command(dir: &TempDir, options: &Options) -> Command {
                 )
                 // A stock device waits for who reads a pipe, and everybody with it.
                 .arg("--blocking-pipes")
+                .arg("--hup-alone")
                 .arg("--stats")
                 .arg(file("sim.json"))
                 .arg("--")

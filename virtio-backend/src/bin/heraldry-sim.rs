@@ -34,6 +34,9 @@ struct Arguments {
     /// Let a full pipe from the host block the whole device, as crosvm's do.
     #[arg(long)]
     blocking_pipes: bool,
+    /// Tell the end of a context by POLLHUP without POLLIN, as the device does; then POLLOUT never comes.
+    #[arg(long)]
+    hup_alone: bool,
     /// What to log: error, warn, info, debug or trace, or a filter by module.
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     log: String,
@@ -92,6 +95,7 @@ fn options(arguments: Arguments) -> anyhow::Result<Options> {
         sockets,
         socket_dir: arguments.socket_dir,
         blocking_pipes: arguments.blocking_pipes,
+        hup_alone: arguments.hup_alone,
         device: arguments.device,
         stats: arguments.stats,
         program: command.next().context("There is no program to run")?,

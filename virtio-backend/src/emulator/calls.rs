@@ -200,7 +200,7 @@ impl Supervisor {
         if !matches!(self.table.slot(id), Some(Slot::Token { context: true, .. })) {
             return Reply::Continue;
         }
-        // A context is open for both, though the pipe that stands for it is not.
+        // A context is open for both, though the pipe that may stand for it is not.
         match self.fetch(call, signed(fd)).and_then(rustix::fs::fcntl_getfl) {
             Ok(flags) => Reply::Value(i64::from(((flags - OFlags::ACCMODE) | OFlags::RDWR).bits())),
             Err(errno) => Reply::Fail(errno),

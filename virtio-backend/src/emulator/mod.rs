@@ -44,6 +44,8 @@ pub struct Options {
     pub device: PathBuf,
     /// Whether pipes from the host block the whole device while they are full, as crosvm's do.
     pub blocking_pipes: bool,
+    /// Whether the end of a context is POLLHUP without POLLIN, as on the device; then it has no POLLOUT.
+    pub hup_alone: bool,
     /// Where to write counters.
     pub stats: Option<PathBuf>,
     /// The program.

@@ -44,7 +44,7 @@ impl Wait {
     }
 }
 
-/// Takes the token out of a token pipe, without waiting for one.
+/// Takes the token out of a token pipe or socket, without waiting for one.
 pub(super) fn take_token(fd: &OwnedFd) {
     let mut byte = [0];
     let _ = preadv2(

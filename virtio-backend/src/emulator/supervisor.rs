@@ -111,7 +111,7 @@ pub(super) fn run(options: &Options) -> Result<u8, EmulatorError> {
     let mut watched = PASSED_ON.to_vec();
     watched.push(libc::SIGCHLD);
     let signals = Signals::block(&watched).map_err(setup("signalfd"))?;
-    let mut table = Table::new().map_err(setup("inotify"))?;
+    let mut table = Table::new(options.hup_alone).map_err(setup("inotify"))?;
     table
         .self_test()
         .map_err(setup("a test of inotify on pipes and memory"))?;

@@ -6,7 +6,8 @@
 //!
 //! | vfd | descriptor |
 //! |---|---|
-//! | context, pipe written by SEND | the read end of a *token pipe*: a byte in it is POLLIN, its write end closed is POLLHUP |
+//! | context | one end of a *token socket*: a byte in it is POLLIN, the other end closed is POLLHUP, and it has POLLOUT |
+//! | pipe written by SEND, context with `--hup-alone` | the read end of a *token pipe*: the same without POLLOUT |
 //! | memory | the memory, opened anew so that its open file is the program's alone |
 //! | pipe read by the program, pipe from the host | the end of the pipe itself |
 //!
@@ -21,8 +22,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::inotify::{self, ReadFlags, WatchFlags};
-use rustix::fs::{FileType, Mode, OFlags, SealFlags, Stat, fcntl_getfl, fstat, open};
+use rustix::fs::{Mode, OFlags, SealFlags, Stat, fcntl_getfl, fstat, open};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::host::Handle;
@@ -48,7 +50,7 @@ impl From<&Stat> for Key {
 /// What stands for a vfd in the program.
 #[derive(Debug)]
 pub(super) enum Slot {
-    /// The read end of a token pipe, of which this is the write end.
+    /// The read end of a token pipe or a token socket, of which this is the other end.
     Token {
         write: Option<OwnedFd>,
         posted: bool,
@@ -89,10 +91,21 @@ pub(super) struct Table {
     /// Memory of which a descriptor was closed, and until when it is looked at again. The kernel tells of a close before
     /// it takes the mark away, so a look at once may be too early.
     suspects: BTreeMap<VfdId, Instant>,
+    /// Contexts have token pipes.
+    hup_alone: bool,
 }
 
 /// How long memory is looked at after a close.
 const SUSPICION: Duration = Duration::from_millis(250);
+
+/// The end for the program, and ours. Nothing that is written into the former gets anywhere.
+fn token_socket() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let flags = SocketFlags::CLOEXEC;
+    let (program, ours) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::shutdown(&ours, Shutdown::Read)?;
+    rustix::fs::fcntl_setfl(&ours, OFlags::RDWR | OFlags::NONBLOCK)?;
+    Ok((program, ours))
+}
 
 fn reopen(fd: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd, Errno> {
     open(
@@ -103,7 +116,7 @@ fn reopen(fd: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd, Errno> {
 }
 
 impl Table {
-    pub(super) fn new() -> Result<Self, Errno> {
+    pub(super) fn new(hup_alone: bool) -> Result<Self, Errno> {
         // An empty sealed file behaves as the device does: always ready to poll(2), refused by epoll(7).
         let flags = rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::ALLOW_SEALING;
         let control = rustix::fs::memfd_create("wl0", flags)?;
@@ -118,6 +131,7 @@ impl Table {
             inodes: HashMap::new(),
             watches: HashMap::new(),
             suspects: BTreeMap::new(),
+            hup_alone,
         })
     }
 
@@ -147,8 +161,13 @@ impl Table {
 
     /// Makes the descriptor that is to stand for `id` in the program. Drop it when it is installed there.
     pub(super) fn add_token(&mut self, id: VfdId, context: bool) -> Result<OwnedFd, Errno> {
-        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-        rustix::fs::fcntl_setfl(&write, OFlags::WRONLY | OFlags::NONBLOCK)?;
+        let (read, write) = if context && !self.hup_alone {
+            token_socket()?
+        } else {
+            let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+            rustix::fs::fcntl_setfl(&write, OFlags::WRONLY | OFlags::NONBLOCK)?;
+            (read, write)
+        };
         self.insert(
             id,
             read.as_fd(),
@@ -312,6 +331,10 @@ impl Table {
     fn is_closed(&self, id: VfdId, flags: ReadFlags) -> bool {
         match self.slot(id) {
             Some(Slot::Memory { file, .. }) => matches!(lock::other_has_mark(file.as_fd(), id), Ok(false)),
+            // A socket's ends have an inode each; those of a pipe have one, and ours closes for writing.
+            Some(Slot::Token { context: true, .. }) if !self.hup_alone => {
+                flags.contains(ReadFlags::CLOSE_WRITE)
+            }
             Some(Slot::Token { .. } | Slot::Pipe { end: PipeEnd::Read }) => {
                 flags.contains(ReadFlags::CLOSE_NOWRITE)
             }
@@ -323,11 +346,12 @@ impl Table {
     /// Whether the kernel does what the table relies on; a clear error is better than ids that never come back.
     pub(super) fn self_test(&mut self) -> Result<(), Errno> {
         const TEST: VfdId = 0;
-        let token = self.add_token(TEST, true)?;
-        let kind = FileType::from_raw_mode(fstat(&token)?.st_mode);
-        drop(token);
-        let token_seen = self.closed() == [TEST] && kind == FileType::Fifo;
-        self.remove(TEST);
+        let mut token_seen = true;
+        for context in [true, false] {
+            drop(self.add_token(TEST, context)?);
+            token_seen &= self.closed() == [TEST];
+            self.remove(TEST);
+        }
         let memory = super::host::make_memory(4096)?;
         let reopened = self.add_handle(TEST, &Handle::host(memory), Some(4096))?;
         let early = self.closed();
@@ -348,12 +372,14 @@ mod tests {
 
     #[test]
     fn the_kernel_tells_of_closing() {
-        Table::new().unwrap().self_test().unwrap();
+        for hup_alone in [false, true] {
+            Table::new(hup_alone).unwrap().self_test().unwrap();
+        }
     }
 
     #[test]
     fn one_inode_may_be_two_vfds() {
-        let mut table = Table::new().unwrap();
+        let mut table = Table::new(false).unwrap();
         let memory = Handle::host(super::super::host::make_memory(4096).unwrap());
         let one = table.add_handle(1, &memory, Some(4096)).unwrap();
         let two = table.add_handle(2, &memory, Some(4096)).unwrap();
