@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The device's state machine between a guest that sends any command and a host whose sockets do anything.
 //!
-//! Input: the limits, then steps. Every handle is counted, every answer is booked, and what goes to a host socket is
-//! compared with what was sent.
+//! Input: the limits, then steps. Every handle has a number: which one a vfd has, which leave with a message and which come with
+//! one is checked, and that none is lost or kept. Every answer is booked, and what goes to a host socket is compared with what was
+//! sent.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use arbitrary::{Result, Unstructured};
 use heraldry_virtio::device::{
@@ -14,7 +15,9 @@ use heraldry_virtio::device::{
 };
 use heraldry_virtio::uapi::{Fault, MAX_FDS};
 
-type Handle = Rc<()>;
+/// A descriptor; clones are duplicates of it.
+#[derive(Clone, Debug)]
+struct Handle(Rc<usize>);
 
 const MOST_STEPS: usize = 400;
 /// Commands that a front end takes before their answers; a queue of the device is not longer.
@@ -44,6 +47,10 @@ fn limits(u: &mut Unstructured<'_>) -> Result<Limits> {
         out_fds: usize::from(u.arbitrary::<u8>()? % 32),
         host_vfds: usize::from(u.arbitrary::<u8>()? % 64),
         memory: 0xffff_f000,
+        memory_total: 12 << 30,
+        out_total_bytes: 600,
+        out_total_fds: 64,
+        out_unanswered: 32,
     })
 }
 
@@ -52,14 +59,36 @@ fn limits(u: &mut Unstructured<'_>) -> Result<Limits> {
 struct Sent {
     ticket: Ticket,
     left: usize,
+    /// The handles that go with its first byte.
+    handles: Vec<usize>,
+    /// The pipes whose far ends are among them.
+    pipes: Vec<(VfdId, Ends)>,
+}
+
+/// The handles of a vfd.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Ends {
+    own: usize,
+    /// The far end of a guest's pipe that was not sent yet.
+    far: Option<usize>,
+}
+
+/// How a handle came from the host.
+#[derive(Debug, Clone, Copy)]
+struct Came {
+    by: VfdId,
+    at: usize,
 }
 
 struct Rig {
     limits: Limits,
     machine: Machine<Handle>,
     driver: Driver,
-    /// Every handle is a copy of this one.
-    handles: Handle,
+    /// Every handle that there ever was, by its number.
+    handles: Vec<Weak<usize>>,
+    /// What the vfds have, as far as the guest knows of them.
+    ends: BTreeMap<VfdId, Ends>,
+    came: BTreeMap<usize, Came>,
     ticket: Ticket,
     unanswered: BTreeSet<Ticket>,
     /// vfds whose opening waits for the front end.
@@ -81,7 +110,9 @@ impl Rig {
             limits,
             machine: Machine::new(limits),
             driver: Driver::new(),
-            handles: Rc::new(()),
+            handles: Vec::new(),
+            ends: BTreeMap::new(),
+            came: BTreeMap::new(),
             ticket: 0,
             unanswered: BTreeSet::new(),
             opening: Vec::new(),
@@ -92,6 +123,35 @@ impl Rig {
             cheated: false,
             hups: 0,
         }
+    }
+
+    fn handle(&mut self) -> Handle {
+        let handle = Rc::new(self.handles.len());
+        self.handles.push(Rc::downgrade(&handle));
+        Handle(handle)
+    }
+
+    fn lives(&self, number: usize) -> bool {
+        self.handles[number].strong_count() > 0
+    }
+
+    /// What a SEND of these vfds takes along, if it is not refused.
+    fn taken(&mut self, vfds: &[VfdId]) -> (Vec<usize>, Vec<(VfdId, Ends)>) {
+        let (mut handles, mut pipes) = (Vec::new(), Vec::new());
+        for id in vfds {
+            let Some(ends) = self.ends.get_mut(id) else {
+                continue;
+            };
+            match self.machine.kind(*id) {
+                Some(VfdKind::Pipe { .. }) => {
+                    pipes.push((*id, *ends));
+                    handles.extend(ends.far.take());
+                }
+                Some(_) => handles.push(ends.own),
+                None => {}
+            }
+        }
+        (handles, pipes)
     }
 
     /// An id: mostly one that is or might be there.
@@ -187,11 +247,14 @@ impl Rig {
         self.ticket += 1;
         self.unanswered.insert(ticket);
         match &command {
-            Command::Send { id, data, .. } if !data.is_empty() => {
+            Command::Send { id, data, vfds } if !data.is_empty() => {
                 // Taken out again if it is refused at once.
+                let (handles, pipes) = self.taken(vfds);
                 let sent = Sent {
                     ticket,
                     left: data.len(),
+                    handles,
+                    pipes,
                 };
                 self.sent.entry(*id).or_default().push_back(sent);
             }
@@ -205,6 +268,7 @@ impl Rig {
         self.machine.command(ticket, command);
         if let Some(id) = closes.filter(|id| self.machine.kind(*id).is_none()) {
             self.announced.remove(&id);
+            self.ends.remove(&id);
             let closed = self.driver.close(id);
             self.machine.returned(closed.returned);
             for orphan in closed.orphans {
@@ -225,15 +289,20 @@ impl Rig {
     }
 
     fn make(&mut self, id: VfdId, pipe: bool, failed: bool) {
-        let handle = || self.handles.clone();
-        let made = match (failed, pipe) {
-            (true, _) => Made::Failed(Fault::OutOfMemory),
-            (false, true) => Made::Pipe {
-                near: handle(),
-                far: handle(),
-            },
-            (false, false) => Made::One(handle()),
+        let near = self.handle();
+        let far = pipe.then(|| self.handle());
+        let ends = Ends {
+            own: *near.0,
+            far: far.as_ref().map(|far| *far.0),
         };
+        let made = match (failed, far) {
+            (true, _) => Made::Failed(Fault::OutOfMemory),
+            (false, Some(far)) => Made::Pipe { near, far },
+            (false, None) => Made::One(near),
+        };
+        if !failed {
+            self.ends.insert(id, ends);
+        }
         self.machine.made(id, made);
     }
 
@@ -241,7 +310,9 @@ impl Rig {
         let id = self.id(u)?;
         let mut imports = Vec::new();
         for _ in 0..u.arbitrary::<u8>()?.saturating_sub(226) {
-            let handle = self.handles.clone();
+            let handle = self.handle();
+            let at = imports.len();
+            self.came.insert(*handle.0, Came { by: id, at });
             imports.push(match u.arbitrary::<u8>()? % 16 {
                 0 => Import::Refused,
                 1 => Import::Memory {
@@ -308,7 +379,12 @@ impl Rig {
                     assert_ne!(reading, self.reading);
                     self.reading = reading;
                 }
-                Effect::Release { id, rest, .. } => self.released(id, &rest),
+                Effect::Release { id, handle, rest } => {
+                    if let Some(ends) = self.ends.get(&id) {
+                        assert_eq!(*handle.0, ends.own, "the handle of another vfd");
+                    }
+                    self.released(id, &rest);
+                }
             }
         }
     }
@@ -323,8 +399,19 @@ impl Rig {
             }
             Response::Ok => {}
             Response::Fault(_) => {
+                let mut refused = Vec::new();
                 for sent in self.sent.values_mut() {
-                    sent.retain(|sent| sent.ticket != ticket);
+                    let is_it = |sent: &Sent| sent.ticket == ticket;
+                    if let Some(at) = sent.iter().position(is_it) {
+                        refused.extend(sent.remove(at));
+                    }
+                }
+                // What was refused at once has taken nothing along; what failed later has.
+                for (id, before) in refused.into_iter().flat_map(|sent| sent.pipes) {
+                    let far = before.far.filter(|far| self.lives(*far));
+                    if let Some(ends) = self.ends.get_mut(&id).filter(|ends| ends.own == before.own) {
+                        ends.far = ends.far.or(far);
+                    }
                 }
             }
         }
@@ -335,8 +422,23 @@ impl Rig {
             InMessage::New { id, kind } => {
                 assert!((0x4000_0000..0x8000_0000).contains(id), "{id:#x}");
                 assert_eq!(self.announced.insert(*id, *kind), None, "{id:#x} is there twice");
+                if let Some(handle) = self.machine.handle(*id) {
+                    let own = *handle.0;
+                    assert!(self.came.contains_key(&own), "a handle that no message brought");
+                    assert!(
+                        self.ends.values().all(|ends| ends.own != own),
+                        "two vfds with one handle"
+                    );
+                    self.ends.insert(*id, Ends { own, far: None });
+                }
             }
-            InMessage::Recv { vfds, data, .. } => {
+            InMessage::Recv { id, vfds, data } => {
+                for (at, vfd) in vfds.iter().enumerate() {
+                    // A hostile guest may have closed it before it read of it.
+                    let Some(ends) = self.ends.get(vfd) else { continue };
+                    let came = self.came[&ends.own];
+                    assert_eq!((came.by, came.at), (*id, at), "another message's handle");
+                }
                 assert!(data.len() <= self.limits.in_data && vfds.len() <= MAX_FDS);
                 assert!(vfds.iter().all(|vfd| *vfd >= 0x4000_0000));
             }
@@ -365,6 +467,8 @@ impl Rig {
             assert_eq!(out.data.len(), sent.left);
             let mark = sent.ticket.to_le_bytes()[0];
             assert!(out.data.iter().all(|byte| *byte == mark), "another SEND's data");
+            let handles: Vec<usize> = out.handles.iter().map(|handle| *handle.0).collect();
+            assert_eq!(handles, sent.handles, "other handles than were sent");
             assert!(out.handles.len() <= MAX_FDS);
             let count = out.data.len().min(self.window);
             if count == 0 {
@@ -375,6 +479,7 @@ impl Rig {
             let queue = self.sent.entry(id).or_default();
             if let Some(front) = queue.front_mut() {
                 front.left -= count;
+                front.handles.clear();
             }
             queue.retain(|sent| sent.left > 0);
         }
@@ -385,9 +490,11 @@ impl Rig {
         let queue = self.sent.remove(&id).unwrap_or_default();
         for message in rest {
             let mark = message.data.first().copied();
-            let found = queue
-                .iter()
-                .any(|sent| sent.left == message.data.len() && Some(sent.ticket.to_le_bytes()[0]) == mark);
+            let handles: Vec<usize> = message.handles.iter().map(|handle| *handle.0).collect();
+            let found = queue.iter().any(|sent| {
+                let same = sent.left == message.data.len() && sent.handles == handles;
+                same && Some(sent.ticket.to_le_bytes()[0]) == mark
+            });
             assert!(found, "a rest that was not sent");
         }
     }
@@ -407,6 +514,15 @@ impl Rig {
         assert_eq!(self.reading, free > 0 && self.machine.waiting() == 0);
         // One unit, and an end for each vfd.
         assert!(self.machine.waiting() <= MAX_FDS + 1 + guest + host + 1);
+        for (id, ends) in &self.ends {
+            if let Some(handle) = self.machine.handle(*id) {
+                assert_eq!(*handle.0, ends.own, "{id:#x} has the handle of another");
+            }
+            assert!(
+                ends.far.is_none_or(|far| self.lives(far)),
+                "the far end of {id:#x} is lost"
+            );
+        }
         for (id, kind) in &self.announced {
             assert_eq!(
                 self.machine.kind(*id),
@@ -444,8 +560,7 @@ impl Rig {
             "{:?} were not answered",
             self.unanswered
         );
-        let Self { machine, handles, .. } = self;
-        assert_eq!(Rc::strong_count(&handles), 1, "handles are left");
-        drop(machine);
+        let left = (0..self.handles.len()).filter(|number| self.lives(*number));
+        assert_eq!(left.count(), 0, "handles are left");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::out_queue::{OutMessage, OutQueue, Outgoing};
+use super::out_queue::{Load, OutMessage, OutQueue, Outgoing};
 use super::{
     Command, Effect, HOST_ID_END, HOST_ID_FIRST, Import, InMessage, Limits, Made, PipeEnd, Response, Ticket,
     VfdId, VfdKind,
@@ -19,16 +19,22 @@ struct Vfd<H> {
     /// The end of a guest's pipe that is still to be sent.
     far: Option<H>,
     out: OutQueue<H>,
+    /// No other vfd has or had it: ids come again.
+    serial: u64,
+    /// The connection that a vfd of the host came by.
+    from: Option<u64>,
 }
 
 impl<H> Vfd<H> {
-    const fn new(kind: VfdKind, opening: Option<Ticket>, handle: Option<H>) -> Self {
+    const fn new(serial: u64, kind: VfdKind, opening: Option<Ticket>, handle: Option<H>) -> Self {
         Self {
             kind,
             opening,
             handle,
             far: None,
             out: OutQueue::new(),
+            serial,
+            from: None,
         }
     }
 }
@@ -48,6 +54,13 @@ pub struct Machine<H> {
     vfds: BTreeMap<VfdId, Vfd<H>>,
     next_host: VfdId,
     host_count: usize,
+    /// vfds of the host by the connection that they came by, also after its end.
+    came_by: BTreeMap<u64, usize>,
+    next_serial: u64,
+    /// Bytes of memory that the guest has made.
+    memory: u64,
+    /// What waits for all host sockets.
+    queued: Load,
     free_buffers: usize,
     pending: VecDeque<Pending>,
     next_unit: u64,
@@ -66,6 +79,10 @@ impl<H: Clone> Machine<H> {
             vfds: BTreeMap::new(),
             next_host: HOST_ID_FIRST,
             host_count: 0,
+            came_by: BTreeMap::new(),
+            next_serial: 0,
+            memory: 0,
+            queued: Load::default(),
             free_buffers: limits.in_buffers,
             pending: VecDeque::new(),
             next_unit: 0,
@@ -121,12 +138,7 @@ impl<H: Clone> Machine<H> {
             }
             Command::NewAlloc { id, size } => {
                 let size = size.next_multiple_of(PAGE_SIZE);
-                self.open(
-                    ticket,
-                    id,
-                    VfdKind::Memory { size },
-                    Effect::MakeMemory { id, size },
-                )
+                self.open_memory(ticket, id, size)
             }
             Command::NewPipe { id, end } => {
                 self.open(ticket, id, VfdKind::Pipe { end }, Effect::MakePipe { id, end })
@@ -157,7 +169,7 @@ impl<H: Clone> Machine<H> {
                 Response::New { id, kind: vfd.kind }
             }
             Made::Failed(fault) => {
-                self.vfds.remove(&id);
+                self.forget(id);
                 Response::Fault(fault)
             }
         };
@@ -178,8 +190,8 @@ impl<H: Clone> Machine<H> {
 
     /// `count` bytes of [`Machine::outgoing`] were written, with its handles.
     pub fn wrote(&mut self, id: VfdId, count: usize) {
-        let ticket = self.vfds.get_mut(&id).and_then(|vfd| vfd.out.wrote(count));
-        if let Some(ticket) = ticket {
+        let ticket = self.queue(id, |queue| queue.wrote(count));
+        if let Some(ticket) = ticket.flatten() {
             self.answer(ticket, Response::Ok);
         }
     }
@@ -187,12 +199,12 @@ impl<H: Clone> Machine<H> {
     /// The handle takes nothing now. Answers what fits the bounds; call [`Machine::writable`] when it takes more.
     pub fn blocked(&mut self, id: VfdId) {
         let (bytes, fds) = (self.limits.out_bytes, self.limits.out_fds);
-        let accepted = self
-            .vfds
-            .get_mut(&id)
-            .map(|vfd| vfd.out.accept(bytes, fds))
-            .unwrap_or_default();
-        for ticket in accepted {
+        let room = (
+            self.limits.out_total_bytes.saturating_sub(self.queued.bytes),
+            self.limits.out_total_fds.saturating_sub(self.queued.fds),
+        );
+        let accepted = self.queue(id, |queue| queue.accept(bytes, fds, room));
+        for ticket in accepted.unwrap_or_default() {
             self.answer(ticket, Response::Ok);
         }
     }
@@ -206,12 +218,8 @@ impl<H: Clone> Machine<H> {
 
     /// The handle takes nothing any more; what it gives can still be read. Every SEND that waits fails.
     pub fn unwritable(&mut self, id: VfdId) {
-        let tickets = self
-            .vfds
-            .get_mut(&id)
-            .map(|vfd| vfd.out.close().1)
-            .unwrap_or_default();
-        for ticket in tickets {
+        let tickets = self.queue(id, |queue| queue.close().1);
+        for ticket in tickets.unwrap_or_default() {
             self.answer(ticket, Response::Fault(Fault::Err));
         }
     }
@@ -229,7 +237,7 @@ impl<H: Clone> Machine<H> {
         };
         let fits = imports.len() <= MAX_FDS
             && data.len() <= limits.in_data
-            && self.host_count + imports.len() <= limits.host_vfds;
+            && (imports.is_empty() || self.takes(id, imports.len()));
         if !fits || !imports.iter().all(importable) {
             return self.ended(id);
         }
@@ -241,9 +249,7 @@ impl<H: Clone> Machine<H> {
                 Import::Pipe { handle, end } => (VfdKind::Pipe { end }, handle),
                 Import::Refused => continue,
             };
-            let new = self.host_id();
-            self.vfds.insert(new, Vfd::new(kind, None, Some(handle)));
-            self.host_count += 1;
+            let new = self.host_vfd(id, kind, handle);
             vfds.push(new);
             self.pending.push_back(Pending {
                 owner: id,
@@ -263,8 +269,8 @@ impl<H: Clone> Machine<H> {
     pub fn ended(&mut self, id: VfdId) {
         let Some(vfd) = self.vfds.get_mut(&id) else { return };
         let Some(handle) = vfd.handle.take() else { return };
-        let (_, tickets) = vfd.out.close();
-        for ticket in tickets {
+        let tickets = self.queue(id, |queue| queue.close().1);
+        for ticket in tickets.unwrap_or_default() {
             self.answer(ticket, Response::Fault(Fault::Err));
         }
         self.effects.push_back(Effect::Release {
@@ -304,9 +310,26 @@ impl<H: Clone> Machine<H> {
         if free { Ok(()) } else { Err(Fault::InvalidId) }
     }
 
+    fn open_memory(&mut self, ticket: Ticket, id: VfdId, size: u64) -> Result<(), Fault> {
+        self.check_new(id)?;
+        let total = self.memory.saturating_add(size);
+        if total > self.limits.memory_total {
+            return Err(Fault::OutOfMemory);
+        }
+        self.open(
+            ticket,
+            id,
+            VfdKind::Memory { size },
+            Effect::MakeMemory { id, size },
+        )?;
+        self.memory = total;
+        Ok(())
+    }
+
     fn open(&mut self, ticket: Ticket, id: VfdId, kind: VfdKind, effect: Effect<H>) -> Result<(), Fault> {
         self.check_new(id)?;
-        self.vfds.insert(id, Vfd::new(kind, Some(ticket), None));
+        let serial = self.serial();
+        self.vfds.insert(id, Vfd::new(serial, kind, Some(ticket), None));
         self.effects.push_back(effect);
         Ok(())
     }
@@ -328,21 +351,36 @@ impl<H: Clone> Machine<H> {
         for (index, vfd) in vfds.iter().enumerate() {
             self.check_sendable(*vfd, vfds.get(..index).unwrap_or_default())?;
         }
-        let handles: Vec<H> = vfds.iter().filter_map(|vfd| self.sendable(*vfd)).collect();
         if data.is_empty() {
-            // A sendmsg(2) of no bytes on a stream socket delivers nothing, and no descriptors either.
+            // A sendmsg(2) of no bytes on a stream socket delivers nothing, and no descriptors either: they stay.
             self.answer(ticket, Response::Ok);
             return Ok(());
         }
-        let target = self.vfds.get_mut(&id).ok_or(Fault::InvalidId)?;
-        let idle = target.out.is_empty();
-        target.out.push(OutMessage { data, handles }, ticket);
+        if self.queued.unanswered >= self.limits.out_unanswered {
+            return Err(Fault::OutOfMemory);
+        }
+        let handles: Vec<H> = vfds.iter().filter_map(|vfd| self.sendable(*vfd)).collect();
+        let push = |queue: &mut OutQueue<H>| {
+            let idle = queue.is_empty();
+            queue.push(OutMessage { data, handles }, ticket);
+            idle
+        };
+        let idle = self.queue(id, push).ok_or(Fault::InvalidId)?;
         if idle {
             self.effects.push_back(Effect::Flush { id });
         } else {
             self.blocked(id);
         }
         Ok(())
+    }
+
+    /// Does something with the queue of a vfd, and counts.
+    fn queue<T>(&mut self, id: VfdId, what: impl FnOnce(&mut OutQueue<H>) -> T) -> Option<T> {
+        let queue = &mut self.vfds.get_mut(&id)?.out;
+        let before = queue.load();
+        let done = what(queue);
+        self.queued = self.queued.with(before, queue.load());
+        Some(done)
     }
 
     /// What may be sent along (crosvm wl.rs): memory and contexts any number of times, the far end of a guest's pipe once,
@@ -381,7 +419,11 @@ impl<H: Clone> Machine<H> {
         };
         if id >= HOST_ID_FIRST {
             self.host_count -= 1;
+        } else if let VfdKind::Memory { size } = vfd.kind {
+            self.memory = self.memory.saturating_sub(size);
         }
+        self.left(vfd.from);
+        self.queued = self.queued.with(vfd.out.load(), Load::default());
         let (rest, tickets) = vfd.out.close();
         for ticket in tickets {
             self.answer(ticket, Response::Fault(Fault::InvalidType));
@@ -421,6 +463,44 @@ impl<H: Clone> Machine<H> {
         if reading != self.reading {
             self.reading = reading;
             self.effects.push_back(Effect::Reading(reading));
+        }
+    }
+
+    const fn serial(&mut self) -> u64 {
+        self.next_serial += 1;
+        self.next_serial
+    }
+
+    /// Whether a connection may bring so many vfds of the host.
+    fn takes(&self, id: VfdId, more: usize) -> bool {
+        let free = self.limits.host_vfds.saturating_sub(self.host_count);
+        let serial = self.vfds.get(&id).map(|vfd| vfd.serial);
+        let has = serial.and_then(|serial| self.came_by.get(&serial));
+        has.copied().unwrap_or(0).saturating_add(more) <= free
+    }
+
+    /// A new vfd of the host, which came by the connection `by`.
+    fn host_vfd(&mut self, by: VfdId, kind: VfdKind, handle: H) -> VfdId {
+        let (id, serial) = (self.host_id(), self.serial());
+        let mut vfd = Vfd::new(serial, kind, None, Some(handle));
+        vfd.from = self.vfds.get(&by).map(|vfd| vfd.serial);
+        if let Some(from) = vfd.from {
+            *self.came_by.entry(from).or_default() += 1;
+        }
+        self.vfds.insert(id, vfd);
+        self.host_count += 1;
+        id
+    }
+
+    /// A vfd that came by this connection is gone.
+    fn left(&mut self, from: Option<u64>) {
+        if let Some(from) = from
+            && let Some(count) = self.came_by.get_mut(&from)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.came_by.remove(&from);
+            }
         }
     }
 

@@ -53,10 +53,19 @@ pub struct Limits {
     pub out_bytes: usize,
     /// Descriptors that wait for one slow host socket.
     pub out_fds: usize,
-    /// vfds announced by the host that may live at one time.
+    /// Bytes that wait for all slow host sockets together; beyond it the answers to further SENDs wait.
+    pub out_total_bytes: usize,
+    /// Descriptors that wait for all of them.
+    pub out_total_fds: usize,
+    /// SENDs without an answer; a guest that takes the answers as they come has fewer, whatever its queue holds.
+    pub out_unanswered: usize,
+    /// vfds announced by the host that may live at one time. No connection has more of them than are still free, so that
+    /// one which takes all it can get leaves some to the next.
     pub host_vfds: usize,
     /// Largest memory; the driver's size field has 32 bits.
     pub memory: u64,
+    /// All memory that the guest has made.
+    pub memory_total: u64,
 }
 
 impl Default for Limits {
@@ -66,8 +75,12 @@ impl Default for Limits {
             in_data: 3968,
             out_bytes: 1 << 20,
             out_fds: 1024,
+            out_total_bytes: 64 << 20,
+            out_total_fds: 8 * 1024,
+            out_unanswered: 1024,
             host_vfds: 16 * 1024,
             memory: MAX_MEMORY,
+            memory_total: 8 << 30,
         }
     }
 }

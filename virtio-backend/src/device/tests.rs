@@ -226,6 +226,10 @@ const SMALL: Limits = Limits {
     out_fds: 8,
     host_vfds: 40,
     memory: 0xffff_f000,
+    memory_total: 1 << 20,
+    out_total_bytes: 1 << 20,
+    out_total_fds: 1024,
+    out_unanswered: 1024,
 };
 
 #[test]
@@ -479,17 +483,104 @@ fn a_host_that_takes_nothing_any_more_can_still_be_heard() {
 }
 
 #[test]
-fn the_host_has_a_bounded_number_of_vfds() {
+fn a_connection_that_takes_all_vfds_it_can_get_leaves_some_to_the_next() {
     let mut rig = Rig::new(Limits {
         in_buffers: 256,
         ..SMALL
     });
-    let (one, two) = (rig.context(), rig.context());
-    rig.host_sends(one, 1, 28);
-    rig.host_sends(one, 1, 12);
-    rig.host_sends(two, 1, 1);
-    assert!(rig.driver.hung_up(two) && !rig.driver.hung_up(one));
-    assert_eq!(rig.machine.count(), (2, 40));
+    let hogs: Vec<_> = (0..3).map(|_| rig.context()).collect();
+    let honest = rig.context();
+    for hog in &hogs {
+        while !rig.driver.hung_up(*hog) {
+            rig.host_sends(*hog, 1, 1);
+            rig.recv(*hog, 9);
+        }
+    }
+    // Also when they are gone: what they brought is still there.
+    for hog in &hogs {
+        rig.close(*hog);
+        rig.context();
+    }
+    let (_, taken) = rig.machine.count();
+    assert!(taken > 20 && taken < 40, "{taken}");
+    for _ in 0..(40 - taken) / 2 {
+        rig.host_sends(honest, 1, 1);
+    }
+    assert!(!rig.driver.hung_up(honest));
+}
+
+#[test]
+fn the_guest_makes_no_more_memory_than_it_may_have_in_all() {
+    let mut rig = Rig::new(Limits {
+        memory_total: 100 << 30,
+        ..SMALL
+    });
+    let large = |id| Command::NewAlloc {
+        id,
+        size: 0xffff_f000,
+    };
+    let made: Vec<_> = std::iter::from_fn(|| rig.new_vfd(large)).take(100).collect();
+    assert_eq!(made.len(), 25, "of nearly 4 GiB each");
+    let ticket = rig.command(large(1000));
+    assert_eq!(rig.answer(ticket), Some(Response::Fault(Fault::OutOfMemory)));
+    rig.close(made[0]);
+    rig.new_vfd(large).expect("what was closed is free again");
+}
+
+#[test]
+fn an_empty_send_loses_no_end_of_a_pipe() {
+    let mut rig = Rig::new(SMALL);
+    let context = rig.context();
+    let end = PipeEnd::Read;
+    let pipe = rig.new_vfd(|id| Command::NewPipe { id, end }).unwrap();
+    for (data, sent) in [(vec![], vec![]), (vec![1], vec![(vec![1], 1)])] {
+        let ticket = rig.command(Command::Send {
+            id: context,
+            vfds: vec![pipe],
+            data,
+        });
+        assert_eq!(rig.answer(ticket), Some(Response::Ok));
+        assert_eq!(rig.sent, sent);
+    }
+}
+
+#[test]
+fn sends_to_slow_sockets_wait_in_bounded_number_and_bytes_and_others_do_not() {
+    let mut rig = Rig::new(Limits {
+        out_total_bytes: 250,
+        out_unanswered: 10,
+        ..SMALL
+    });
+    rig.window = 0;
+    let slow: Vec<_> = (0..4).map(|_| rig.context()).collect();
+    let mut answers = Vec::new();
+    for round in 0..10 {
+        for id in &slow {
+            let ticket = rig.command(Command::Send {
+                id: *id,
+                vfds: vec![],
+                data: vec![round; 50],
+            });
+            answers.push(rig.answer(ticket));
+        }
+    }
+    let count = |answer| answers.iter().filter(|other| **other == answer).count();
+    assert_eq!(count(Some(Response::Ok)), 5, "250 bytes are taken on");
+    assert_eq!(count(None), 10, "so many wait for their answers");
+    assert_eq!(count(Some(Response::Fault(Fault::OutOfMemory))), 25);
+    // Some room, and all goes on.
+    rig.window = usize::MAX;
+    for id in &slow {
+        rig.machine.writable(*id);
+        rig.pump();
+    }
+    let ticket = rig.command(Command::Send {
+        id: slow[0],
+        vfds: vec![],
+        data: vec![1; 50],
+    });
+    assert_eq!(rig.answer(ticket), Some(Response::Ok));
+    assert_eq!(rig.answers.len(), 4 + 40 + 1, "every one is answered");
 }
 
 #[derive(Clone, Debug)]
