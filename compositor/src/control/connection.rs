@@ -167,7 +167,8 @@ impl EventSource for Connection {
                 if moved || !self.armed {
                     self.unread.set_duration(self.patience);
                 }
-                moved || !std::mem::replace(&mut self.armed, true)
+                let begins = !std::mem::replace(&mut self.armed, true);
+                moved || begins
             }
         };
         Ok(if moved {
