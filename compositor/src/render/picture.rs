@@ -61,6 +61,9 @@ impl Default for Pace {
 }
 
 impl Pace {
+    /// Where time stands still, as in tests, composing takes none of it.
+    pub(super) const UNHURRIED: Self = Self(24_000_000);
+
     /// Learns from a frame.
     pub(super) fn learn(&mut self, frame: &Till) {
         let (paid, took) = (frame.whole.saturating_sub(frame.left.get()), frame.took.get());

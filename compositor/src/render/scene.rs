@@ -25,7 +25,7 @@ use super::frames::{FrameCache, Updated};
 use super::geometry::{self, frame_kind, outer, pixels, unsigned};
 use super::painter::Painter;
 use super::per_scale::PerScale;
-use super::picture::{Picture, Purse, Till};
+use super::picture::{Pace, Picture, Purse, Till};
 use super::piece::{Ground, gather};
 use super::shelf::Shelves;
 use super::textures::Textures;
@@ -52,7 +52,12 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
     let mut shelves = std::mem::take(&mut core.render.shelves);
     shelves.sweep(renderer, |vm| core.vms.iter().any(|known| known.name == *vm));
     core.render.number = core.render.number.saturating_add(1);
-    let till = Till::new(core.render.number, core.outputs.iter().count(), core.render.pace);
+    let pace = if core.clock.runs() {
+        core.render.pace
+    } else {
+        Pace::UNHURRIED
+    };
+    let till = Till::new(core.render.number, core.outputs.iter().count(), pace);
     let mut builder = Builder {
         renderer,
         screen: rect,
@@ -102,7 +107,6 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
         ..
     } = builder;
     core.render.fingerprints = fingerprints;
-    // Where time stands still, what was composed took none.
     if core.clock.runs() {
         core.render.pace.learn(&till);
     }
