@@ -50,6 +50,8 @@ pub struct Files {
     /// Device and number of the socket's file.
     socket: Option<(u64, u64)>,
     lock: PathBuf,
+    /// The lock's file was made here, or by one of ours that was killed.
+    lock_is_ours: bool,
     /// Held for as long as somebody listens.
     _held: OwnedFd,
 }
@@ -65,9 +67,7 @@ impl Drop for Files {
             // Already gone is as good as removed.
             let _gone = std::fs::remove_file(&self.path);
         }
-        // A file of that name with something in it was not made here.
-        let lock = std::fs::symlink_metadata(&self.lock).ok();
-        if lock.is_some_and(|lock| lock.is_file() && lock.len() == 0) {
+        if self.lock_is_ours {
             let _gone = std::fs::remove_file(&self.lock);
         }
     }
@@ -87,7 +87,11 @@ pub fn listen(path: &Path) -> Result<(UnixListener, Files), ListenError> {
         path: lock.clone(),
         source: errno.into(),
     };
-    let held = open(&lock, flags, Mode::from_raw_mode(0o600)).map_err(lock_error)?;
+    let open = |more: OFlags| open(&lock, flags | more, Mode::from_raw_mode(0o600));
+    let (held, lock_is_ours) = match open(OFlags::EXCL) {
+        Ok(made) => (made, true),
+        Err(_there) => (open(OFlags::empty()).map_err(lock_error)?, false),
+    };
     flock(&held, FlockOperation::NonBlockingLockExclusive).map_err(|errno| match errno {
         Errno::WOULDBLOCK => ListenError::Taken(path.to_owned()),
         errno => lock_error(errno),
@@ -96,6 +100,7 @@ pub fn listen(path: &Path) -> Result<(UnixListener, Files), ListenError> {
         path: path.to_owned(),
         socket: None,
         lock: lock.clone(),
+        lock_is_ours,
         _held: held,
     };
     let error = |source| ListenError::Bind {
@@ -110,7 +115,11 @@ pub fn listen(path: &Path) -> Result<(UnixListener, Files), ListenError> {
         }
         Ok(_) if is_alive(path) => return Err(ListenError::Taken(path.to_owned())),
         // Left behind by a process that was killed.
-        Ok(_) => std::fs::remove_file(path).map_err(error)?,
+        Ok(_) => {
+            std::fs::remove_file(path).map_err(error)?;
+            let left = std::fs::symlink_metadata(&lock).ok();
+            files.lock_is_ours |= left.is_some_and(|left| left.is_file() && left.len() == 0);
+        }
     }
     let listener = UnixListener::bind(path).map_err(error)?;
     files.socket = std::fs::symlink_metadata(path).ok().as_ref().map(identity);
@@ -178,12 +187,18 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_somebody_wrote_into_is_left() {
+    fn a_file_of_the_lock_s_name_that_is_not_ours_is_left() {
         let folder = folder();
         let path = folder.path().join("notes");
         let lock = folder.path().join("notes.lock");
-        std::fs::write(&lock, "mine").unwrap();
+        for text in ["mine", ""] {
+            std::fs::write(&lock, text).unwrap();
+            drop(listen(&path).unwrap());
+            assert_eq!(std::fs::read_to_string(&lock).unwrap(), text);
+        }
+        // What a killed compositor of ours left behind: a dead socket, and the lock beside it.
+        drop(UnixListener::bind(&path).unwrap());
         drop(listen(&path).unwrap());
-        assert_eq!(std::fs::read(&lock).unwrap(), b"mine");
+        assert!(!path.exists() && !lock.exists());
     }
 }
