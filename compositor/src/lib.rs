@@ -7,7 +7,6 @@
 pub mod audience;
 pub mod backend;
 pub mod booking;
-
 pub mod cli;
 pub mod client;
 pub mod clock;

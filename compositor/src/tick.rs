@@ -167,7 +167,7 @@ impl Core {
                 .books
                 .book(&vm, Work::Drawing, || audience.take(&vm, face, &root, now));
             if all {
-                trees::is_told(&root);
+                trees::set_told(&root);
             }
             more |= !all;
         }

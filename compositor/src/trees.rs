@@ -67,8 +67,8 @@ pub(crate) fn asks(root: &WlSurface) -> bool {
     })
 }
 
-/// Everybody who asked was told.
-pub(crate) fn is_told(root: &WlSurface) {
+/// Takes note that everybody who asked was told.
+pub(crate) fn set_told(root: &WlSurface) {
     with_states(root, |states| {
         if let Some(tree) = states.data_map.get::<Tree>() {
             tree.asks.set(false);
