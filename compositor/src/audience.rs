@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Who is told of a frame: clients that may draw the next one, and those that want to know when it is seen.
 //!
-//! A client may ask thousands of times, and each answer of the second kind names every output that the client has. A VM
-//! gets so many answers a frame; the rest comes with the next ones.
+//! A client may ask thousands of times, and each answer of the second kind names every output that the client has. So many
+//! events are sent in a frame; the rest comes with the next ones.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,13 +16,14 @@ use smithay::wayland::presentation::{
 };
 use wayland_protocols::wp::presentation_time::server::wp_presentation_feedback::Kind;
 use wayland_server::protocol::wl_surface::WlSurface;
+use wayland_server::{Client, Resource};
 
 use crate::presence::each_surface;
 
-/// Frame callbacks of a VM that are answered in a frame.
-const CALLBACKS: usize = 1024;
-/// Presentation feedbacks of a VM that are answered in a frame.
-const FEEDBACKS: usize = 64;
+/// Events that tell of a frame: for each VM at most, and for all that ask together.
+const EVENTS: (usize, usize) = (1024, 2048);
+/// A presentation feedback's events are dearer than a callback's, which only has a number in it.
+const FEEDBACK: usize = 2;
 
 /// What was asked by one VM.
 #[derive(Debug)]
@@ -30,47 +31,71 @@ struct Asked {
     /// The screen as the VM knows it.
     screen: Output,
     feedbacks: Vec<PresentationFeedbackCallback>,
-    /// Frame callbacks that were answered.
-    callbacks: usize,
+    /// Events that are left to it.
+    left: usize,
 }
 
 impl Asked {
     /// Answers and takes what one surface asks. Returns whether that is all.
-    fn take(&mut self, states: &SurfaceData, millis: u32) -> bool {
+    fn take(&mut self, client: Option<&Client>, states: &SurfaceData, millis: u32) -> bool {
         let mut attributes = states.cached_state.get::<SurfaceAttributes>();
         let callbacks = &mut attributes.current().frame_callbacks;
-        let may = callbacks.len().min(CALLBACKS.saturating_sub(self.callbacks));
+        let may = callbacks.len().min(self.left);
         for callback in callbacks.drain(..may) {
             callback.done(millis);
         }
-        self.callbacks = self.callbacks.saturating_add(may);
+        self.left -= may;
         let mut asked = states.cached_state.get::<PresentationFeedbackCachedState>();
         let feedbacks = &mut asked.current().callbacks;
-        let may = feedbacks
-            .len()
-            .min(FEEDBACKS.saturating_sub(self.feedbacks.len()));
-        self.feedbacks.extend(feedbacks.drain(..may));
+        if !feedbacks.is_empty() {
+            let outputs = client.map_or(0, |client| self.screen.client_outputs(client).count());
+            let each = FEEDBACK.saturating_mul(outputs.saturating_add(1));
+            // One is answered in each frame, however much it costs.
+            let may = if self.left == 0 {
+                0
+            } else {
+                (self.left / each).max(1)
+            };
+            let may = feedbacks.len().min(may);
+            self.feedbacks.extend(feedbacks.drain(..may));
+            self.left = self.left.saturating_sub(may.saturating_mul(each));
+        }
         callbacks.is_empty() && feedbacks.is_empty()
     }
 }
 
 /// The clients that want to know when a frame is seen.
-#[derive(Debug, Default)]
-pub struct Audience(BTreeMap<VmName, Asked>);
+#[derive(Debug)]
+pub struct Audience {
+    asked: BTreeMap<VmName, Asked>,
+    /// Events for each VM.
+    share: usize,
+}
 
 impl Audience {
+    /// For so many VMs that ask.
+    pub(crate) fn new(vms: usize) -> Self {
+        Self {
+            asked: BTreeMap::new(),
+            share: (EVENTS.1 / vms.max(1)).clamp(1, EVENTS.0),
+        }
+    }
+
     /// Tells the clients of a tree that they may draw, and takes note of those that want to know when it is seen. Returns
     /// whether all were answered.
     pub(crate) fn take(&mut self, vm: &VmName, screen: &Output, root: &WlSurface, now: Duration) -> bool {
-        let asked = self.0.entry(vm.clone()).or_insert_with(|| Asked {
+        let asked = self.asked.entry(vm.clone()).or_insert_with(|| Asked {
             screen: screen.clone(),
             feedbacks: Vec::new(),
-            callbacks: 0,
+            left: self.share,
         });
         // The protocol's milliseconds wrap.
         let millis = u32::try_from(now.as_millis() & u128::from(u32::MAX)).unwrap_or(0);
         let mut all = true;
-        each_surface(root, |_, states| all &= asked.take(states, millis));
+        let client = root.client();
+        each_surface(root, |_, states| {
+            all &= asked.take(client.as_ref(), states, millis)
+        });
         all
     }
 
@@ -83,7 +108,7 @@ impl Audience {
         };
         let at = Duration::from(at);
         let sequence = blank.unwrap_or_else(|| u64::try_from(at.as_nanos() / interval).unwrap_or(u64::MAX));
-        for asked in self.0.values_mut() {
+        for asked in self.asked.values_mut() {
             for feedback in asked.feedbacks.drain(..) {
                 feedback.presented(&asked.screen, at, refresh, sequence, flags);
             }
@@ -92,7 +117,7 @@ impl Audience {
 
     /// The frame was not shown.
     pub fn discarded(&mut self) {
-        let asked = self.0.values_mut();
+        let asked = self.asked.values_mut();
         asked
             .flat_map(|asked| asked.feedbacks.drain(..))
             .for_each(PresentationFeedbackCallback::discarded);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Popups appear where their client wants, so what a VM covers with them is bounded, and what it learns by them too.
 
+use std::collections::BTreeMap;
+
 use heraldry_config::VmName;
 use smithay::desktop::PopupKind;
 use smithay::desktop::{PopupManager, find_popup_root_surface, get_popup_toplevel_coords};
@@ -10,26 +12,30 @@ use tracing::debug;
 use wayland_server::protocol::wl_surface::WlSurface;
 
 use crate::render::geometry;
-use crate::state::{Core, State};
+use crate::state::Core;
 
 /// Shares of a screen are counted in millionths.
 const WHOLE: u64 = 1_000_000;
 
 impl Core {
-    /// Every popup of a VM with its share of the screen that it is on.
-    fn shares(&self, vm: &VmName) -> Vec<(WlSurface, u64)> {
-        let windows = self.windows.iter().filter(|window| window.vm == *vm);
-        let of_window = |window: &crate::windows::Window| {
+    /// Every popup of every VM with its share of the screen that it is on.
+    fn shares(&self) -> BTreeMap<VmName, Vec<(WlSurface, u64)>> {
+        let mut shares: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for window in self.windows.iter() {
+            let popups = geometry::popups(self, window.id);
+            if popups.is_empty() {
+                continue;
+            }
             let screen = self.windows.layout.outer(window.id);
             let screen = screen.map(|outer| self.windows.layout.area_of(outer).size);
             let screen = area(screen.unwrap_or_default()).max(1);
-            let popups = geometry::popups(self, window.id).into_iter();
-            popups.map(move |popup| {
+            let popups = popups.into_iter().map(|popup| {
                 let share = area(popup.rect.size).saturating_mul(WHOLE) / screen;
                 (popup.surface, share)
-            })
-        };
-        windows.flat_map(of_window).collect()
+            });
+            shares.entry(window.vm.clone()).or_default().extend(popups);
+        }
+        shares
     }
 
     /// Where a popup goes: by its client's rules, so that it lies within the work area.
@@ -60,42 +66,38 @@ impl Core {
         target.loc -= get_popup_toplevel_coords(popup);
         positioner.get_unconstrained_geometry(target)
     }
-}
 
-impl State {
     /// Something has new content, has moved or has another size: popups that were within their VM's share may not be any more.
     pub(crate) fn limit_popups(&mut self) {
-        let names: Vec<_> = self.core.vms.iter().map(|vm| vm.name.clone()).collect();
-        for name in names {
-            let shares = self.core.shares(&name);
+        for (vm, shares) in self.shares() {
             let mut covered = shares
                 .iter()
                 .map(|(_, share)| *share)
                 .fold(0, u64::saturating_add);
-            let most = self.most_covered(&name);
+            let most = self.most_covered(&vm);
             // The newest go first.
             for (surface, share) in shares.iter().rev() {
                 if covered <= most {
                     break;
                 }
                 covered = covered.saturating_sub(*share);
-                self.close_popup(&name, surface);
+                self.close_popup(&vm, surface);
             }
         }
     }
 
     fn most_covered(&self, vm: &VmName) -> u64 {
-        let percent = self.core.vms.get(vm).map_or(0, |vm| vm.limits.popup_coverage);
+        let percent = self.vms.get(vm).map_or(0, |vm| vm.limits.popup_coverage);
         percent.saturating_mul(WHOLE / 100)
     }
 
     fn close_popup(&mut self, vm: &VmName, surface: &WlSurface) {
-        let Some(entry) = self.core.vms.get_mut(vm) else {
+        let Some(entry) = self.vms.get_mut(vm) else {
             return;
         };
         entry.load.dismissed_popups = entry.load.dismissed_popups.saturating_add(1);
         debug!(%vm, "popups cover too much; this one is closed");
-        if let Some(popup) = self.core.popups.find_popup(surface)
+        if let Some(popup) = self.popups.find_popup(surface)
             && let Ok(root) = find_popup_root_surface(&popup)
         {
             // Already gone is as good as dismissed.

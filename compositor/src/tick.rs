@@ -8,6 +8,7 @@
 //! 5. a frame is drawn if one is due, and its callbacks are sent;
 //! 6. everything is flushed, once, and the gates may feed the next turn.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use calloop::timer::{TimeoutAction, Timer};
@@ -63,10 +64,6 @@ impl State {
         self.apply_focus();
         self.send_configures();
         self.refresh_pointer();
-        if self.core.render.is_dirty() {
-            self.core.update_presence();
-            self.limit_popups();
-        }
         self.frame_if_due();
         // Errors belong to single clients, which the library drops by itself.
         let _per_client = self.core.display_handle.flush_clients();
@@ -127,10 +124,6 @@ impl State {
         if let Err(error) = self.backend.render(&mut self.core) {
             error!(%error, "a frame could not be drawn");
         }
-        // A frame that took long is not followed by another in the same turn: requests are served for half as long at least.
-        let end = self.core.clock.now();
-        let rest = end.saturating_sub(now) / 2;
-        self.core.pacer.due = Some((now + FRAME_INTERVAL).max(end + rest));
         let screens: Vec<_> = self.core.outputs.iter().map(Screen::id).collect();
         for screen in screens {
             if let Some(mut feedback) = self.core.frame_drawn(screen, now) {
@@ -138,6 +131,10 @@ impl State {
                 feedback.presented(Time::<Monotonic>::from(now), refresh, None, Kind::empty());
             }
         }
+        // A frame that took long is not followed by another in the same turn: requests are served for half as long at least.
+        let end = self.core.clock.now();
+        let rest = end.saturating_sub(now) / 2;
+        self.core.pacer.due = Some((now + FRAME_INTERVAL).max(end + rest));
     }
 
     /// Screens came or went, or one has another size or scale.
@@ -157,9 +154,11 @@ impl Core {
     pub(crate) fn frame_drawn(&mut self, screen: ScreenId, now: Duration) -> Option<Audience> {
         self.note_view(screen);
         self.pacer.sequence = self.pacer.sequence.saturating_add(1);
-        let mut audience = Audience::default();
+        let asking = self.surfaces_of(screen);
+        let vms: BTreeSet<_> = asking.iter().map(|(vm, _)| vm).collect();
+        let mut audience = Audience::new(vms.len());
         let mut more = false;
-        for (vm, root) in self.surfaces_of(screen) {
+        for (vm, root) in asking {
             let Some(face) = self.outputs.get(screen)?.face(&vm) else {
                 continue;
             };

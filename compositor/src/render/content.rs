@@ -12,10 +12,10 @@ use smithay::utils::{Physical, Rectangle, Size, Transform};
 
 use super::damage::{Damage, push};
 use super::painter::Painter;
-use super::picture::{Picture, Purse};
+use super::picture::Picture;
 use super::piece::{Ground, Look, Piece, paint};
+use super::purse::Purse;
 use crate::booking::{Booking, Work};
-use crate::clock::processor_time;
 
 /// A content of so many surfaces is composed into a picture, however plain they are.
 const DIRECT: usize = 8;
@@ -47,7 +47,7 @@ impl ContentCache {
         &mut self.picture
     }
 
-    /// The picture, if all of it shows the tree of this fingerprint.
+    /// The picture as it is, if all of it shows the tree of this fingerprint, or if its VM has no time to change it.
     pub(super) fn unchanged<R: Painter>(
         &mut self,
         renderer: &R,
@@ -55,11 +55,9 @@ impl ContentCache {
         size: Size<i32, Physical>,
         purse: &mut Purse,
     ) -> Option<Content<R>> {
-        let picture = self
-            .picture
-            .as_mut()
-            .filter(|_| self.shows == Some(fingerprint))?;
-        if !picture.is_for::<R>(renderer, size) {
+        let shown = self.shows == Some(fingerprint);
+        let picture = self.picture.as_mut()?;
+        if !picture.is_for::<R>(renderer, size) || !(shown || purse.must_wait()) {
             return None;
         }
         picture.draw_again(purse);
@@ -90,10 +88,7 @@ impl ContentCache {
         }
         let vm = account.vm;
         let content = account.books.book(vm, Work::Drawing, || {
-            let start = processor_time();
-            let content = self.compose(renderer, &pieces, size, &mut damage, account.purse);
-            account.purse.took(processor_time().saturating_sub(start));
-            content
+            self.compose(renderer, &pieces, size, &mut damage, account.purse)
         });
         (content, damage)
     }
@@ -118,7 +113,7 @@ impl ContentCache {
         let picture = kept.or_else(|| {
             purse
                 .room_for(size)
-                .then(|| Picture::new(renderer, size))
+                .then(|| purse.spend(|| Picture::new(renderer, size)))
                 .flatten()
         });
         // Without memory for a picture there is the plate: this VM has more of them than it may.

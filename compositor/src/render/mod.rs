@@ -16,6 +16,7 @@ pub mod per_scale;
 mod picture;
 pub mod piece;
 mod pointer;
+mod purse;
 pub mod scene;
 mod shelf;
 mod sys;
@@ -35,9 +36,9 @@ use wayland_server::backend::ObjectId;
 use self::fingerprint::Fingerprints;
 use self::frames::FrameCache;
 use self::per_scale::PerScale;
-use self::picture::Pace;
 use self::piece::Ground;
 use self::pointer::Pointers;
+use self::purse::Balances;
 use self::shelf::Shelves;
 use self::textures::Textures;
 
@@ -68,14 +69,15 @@ pub struct Render {
     textures: Textures,
     /// VMs that composed something in the last frames.
     composing: u64,
-    /// What is composed in a frame.
-    pace: Pace,
+    balances: Balances,
     fingerprints: Fingerprints,
     /// The number of the frame, of whichever screen.
     number: u64,
     /// What lies under clients' content.
     ground: Ground,
     dirty: bool,
+    /// Something may be on another screen, or cover more, than when the last scene was built.
+    moved: bool,
 }
 
 impl Render {
@@ -97,11 +99,12 @@ impl Render {
             pointer: Pointers::default(),
             textures: Textures::default(),
             composing: 0,
-            pace: Pace::default(),
+            balances: Balances::default(),
             fingerprints: Fingerprints::default(),
             number: 0,
             ground: Ground::Plate,
             dirty: true,
+            moved: true,
         };
         render.apply(appearance);
         render
@@ -193,6 +196,7 @@ impl Render {
     /// Asks for a frame: something may look different, or a client waits for its callback.
     pub fn schedule(&mut self) {
         self.dirty = true;
+        self.moved = true;
     }
 
     /// Whether a frame was asked for since the last call.

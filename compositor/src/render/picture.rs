@@ -6,9 +6,6 @@
 //! later, and nobody else sees anything.
 
 use std::any::Any;
-use std::cell::Cell;
-use std::rc::Rc;
-use std::time::Duration;
 
 use smithay::backend::renderer::ContextId;
 use smithay::utils::{Physical, Point, Rectangle, Size};
@@ -16,154 +13,12 @@ use tracing::debug;
 
 use super::painter::Painter;
 use super::piece::Piece;
+use super::purse::{Purse, bytes};
 
 /// Tiles of a picture that is cheap to compose, physical pixels.
 const LARGE: (i32, i32) = (256, 128);
 /// Tiles of dearer ones, by what a pixel of the picture costs on average.
 const SMALLER: [(u64, (i32, i32)); 3] = [(512, (64, 8)), (128, (128, 16)), (32, (256, 32))];
-
-/// What a VM may still spend in this frame.
-#[derive(Debug, Clone)]
-pub(super) struct Purse {
-    /// Weighted pixels.
-    pixels: u64,
-    /// What there is for all VMs together.
-    all: Till,
-    /// The number of the frame.
-    frame: u64,
-    /// Bytes of pictures.
-    bytes: u64,
-    /// Something was left undone.
-    empty: bool,
-    /// Something was composed.
-    opened: bool,
-}
-
-/// Weighted pixels that are composed in a frame for all VMs together: at most, and where the processor is slow.
-const ALL: std::ops::RangeInclusive<u64> = 2_000_000..=16_000_000;
-
-/// What composing may take in a frame, of the processor's time.
-const TIME: Duration = Duration::from_millis(8);
-
-/// Frames in which little was composed say nothing of the processor.
-const TELLING: Duration = Duration::from_millis(1);
-
-/// Weighted pixels that are composed in a frame for all VMs together. How long one takes depends on the processor, on what
-/// else the machine does and on what is composed, so it is measured.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Pace(u64);
-
-impl Default for Pace {
-    /// Of a processor that is not known yet.
-    fn default() -> Self {
-        Self(8_000_000)
-    }
-}
-
-impl Pace {
-    /// Where time stands still, as in tests, composing takes none of it.
-    pub(super) const UNHURRIED: Self = Self(24_000_000);
-
-    /// Learns from a frame.
-    pub(super) fn learn(&mut self, frame: &Till) {
-        let (paid, took) = (frame.whole.saturating_sub(frame.left.get()), frame.took.get());
-        if took < TELLING {
-            return;
-        }
-        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
-        let fits = paid.saturating_mul(micros(TIME)) / micros(took);
-        // Slower at once, faster by and by.
-        let most = self.0.saturating_add(self.0 / 8);
-        self.0 = fits.min(most).clamp(*ALL.start(), *ALL.end());
-    }
-}
-
-/// What a pixel of a new picture costs: its memory is fetched, filled with the plate, and given back.
-const FRESH: u64 = 3;
-
-/// What all VMs together may still spend in a frame of one screen.
-#[derive(Debug, Clone)]
-pub(super) struct Till {
-    whole: u64,
-    left: Rc<Cell<u64>>,
-    took: Rc<Cell<Duration>>,
-    frame: u64,
-}
-
-impl Till {
-    /// For the frame of this number, on one of `screens`, whose frames may all be due in the same turn.
-    pub(super) fn new(frame: u64, screens: usize, pace: Pace) -> Self {
-        let screens = u64::try_from(screens).unwrap_or(u64::MAX).max(1);
-        let whole = pace.0 / screens;
-        Self {
-            whole,
-            left: Rc::new(Cell::new(whole)),
-            took: Rc::default(),
-            frame,
-        }
-    }
-}
-
-impl Purse {
-    /// `megapixels` weighted pixels to compose, if there are so many for each of `composing` VMs; `mebibytes` of pictures to
-    /// keep. Who composes is known from the last frames only, so what all spend together comes out of one till.
-    pub(super) fn new(megapixels: u64, mebibytes: u64, composing: u64, all: &Till) -> Self {
-        let share = all.left.get() / composing.max(1);
-        Self {
-            pixels: megapixels.saturating_mul(1_000_000).min(share),
-            all: all.clone(),
-            frame: all.frame,
-            bytes: mebibytes.saturating_mul(1 << 20),
-            empty: false,
-            opened: false,
-        }
-    }
-
-    /// Whether the VM composed anything.
-    pub(super) fn is_opened(&self) -> bool {
-        self.opened
-    }
-
-    /// Whether the VM wanted more than it may.
-    pub(super) fn is_empty(&self) -> bool {
-        self.empty
-    }
-
-    /// Whether there is memory for one more picture, and takes what it costs to make one.
-    pub(super) fn room_for(&mut self, size: Size<i32, Physical>) -> bool {
-        let room = bytes(size) <= self.bytes;
-        self.empty |= !room;
-        room && self.pay((bytes(size) / 4).saturating_mul(FRESH))
-    }
-
-    /// A picture is kept.
-    pub(super) fn keep(&mut self, size: Size<i32, Physical>) {
-        self.bytes = self.bytes.saturating_sub(bytes(size));
-    }
-
-    /// So much of the processor's time was composed for.
-    pub(super) fn took(&self, time: Duration) {
-        self.all.took.set(self.all.took.get().saturating_add(time));
-    }
-
-    /// Takes so many weighted pixels. The last one may take more than there are, so that each frame gets somewhere.
-    fn pay(&mut self, cost: u64) -> bool {
-        self.opened = true;
-        let left = self.all.left.get();
-        if self.pixels == 0 || left == 0 {
-            self.empty = true;
-            return false;
-        }
-        self.pixels = self.pixels.saturating_sub(cost);
-        self.all.left.set(left.saturating_sub(cost));
-        true
-    }
-}
-
-fn bytes(size: Size<i32, Physical>) -> u64 {
-    let side = |value: i32| u64::try_from(value).unwrap_or(0);
-    side(size.w).saturating_mul(side(size.h)).saturating_mul(4)
-}
 
 /// The tiles of a picture.
 #[derive(Debug)]
@@ -300,7 +155,7 @@ impl Picture {
 
     /// It is drawn in another frame as it is.
     pub(super) fn draw_again(&mut self, purse: &mut Purse) {
-        self.drawn = purse.frame;
+        self.drawn = purse.frame();
         purse.keep(self.tiles.size);
     }
 
@@ -322,7 +177,7 @@ impl Picture {
         pieces: &[Piece<R>],
         purse: &mut Purse,
     ) -> Vec<Rectangle<i32, Physical>> {
-        self.drawn = purse.frame;
+        self.drawn = purse.frame();
         let mut changed = Vec::new();
         let Some(inner) = self.inner.downcast_mut::<R::Picture>() else {
             return changed;
@@ -341,7 +196,7 @@ impl Picture {
             if !purse.pay(cost) {
                 break;
             }
-            let composed = match &mut scratch {
+            let composed = purse.spend(|| match &mut scratch {
                 None => renderer.paint(inner, pieces, Point::default(), tile),
                 Some(scratch) => {
                     let corner = Point::default() - tile.loc;
@@ -349,7 +204,7 @@ impl Picture {
                         .paint(scratch, pieces, corner, Rectangle::from_size(tile.size))
                         .and_then(|()| renderer.copy(scratch, inner, tile))
                 }
-            };
+            });
             if let Err(error) = composed {
                 debug!(%error, "a tile is not composed");
             }
@@ -389,58 +244,5 @@ mod tests {
             3,
             "outside is nothing"
         );
-    }
-
-    #[test]
-    fn a_purse_gives_what_is_in_it_and_the_last_one_more() {
-        let mut purse = Purse::new(1, 1, 1, &Till::new(0, 1, Pace::default()));
-        assert!(purse.pay(999_999) && purse.pay(5_000_000) && !purse.is_empty());
-        assert!(!purse.pay(1) && purse.is_empty());
-        let mut purse = Purse::new(10, 1, 1, &Till::new(0, 1, Pace::default()));
-        assert!(purse.room_for((512, 512).into()));
-        purse.keep((512, 512).into());
-        assert!(!purse.room_for((1, 1).into()) && purse.is_empty());
-        let mut shared = Purse::new(100, 1, 48, &Till::new(0, 1, Pace::default()));
-        assert!(
-            shared.pay(500_000) && !shared.pay(1),
-            "48 VMs share what there is"
-        );
-    }
-
-    #[test]
-    fn what_is_composed_follows_what_it_takes() {
-        let mut pace = Pace(16_000_000);
-        let mut frame = |paid, millis| {
-            let till = Till::new(0, 1, pace);
-            let mut purse = Purse::new(100, 1, 1, &till);
-            assert!(purse.pay(paid));
-            purse.took(Duration::from_millis(millis));
-            pace.learn(&till);
-            pace.0
-        };
-        assert_eq!(frame(16_000_000, 16), 8_000_000, "twice too long");
-        assert_eq!(frame(100, 0), 8_000_000, "nothing was composed");
-        assert_eq!(frame(8_000_000, 2), 9_000_000, "faster by and by");
-        assert_eq!(frame(9_000_000, 1000), 2_000_000, "frames get somewhere");
-        assert_eq!((0..100).map(|_| frame(2_000_000, 1)).max(), Some(16_000_000));
-    }
-
-    #[test]
-    fn a_new_picture_costs_what_its_memory_does() {
-        let mut purse = Purse::new(2, 1000, 1, &Till::new(0, 1, Pace::default()));
-        let made = (0..10).filter(|_| purse.room_for((500, 500).into())).count();
-        assert_eq!(made, 3, "a quarter of a megapixel three times over");
-    }
-
-    #[test]
-    fn vms_that_did_not_compose_before_spend_no_more_than_there_is() {
-        for screens in [1, 2] {
-            let till = Till::new(0, screens, Pace::default());
-            let mut purses = vec![Purse::new(20, 1, 0, &till); 8];
-            let paid = purses
-                .iter_mut()
-                .map(|purse| (0..30).filter(|_| purse.pay(1_000_000)).count());
-            assert_eq!(paid.sum::<usize>(), 8 / screens);
-        }
     }
 }

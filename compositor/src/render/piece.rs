@@ -176,15 +176,13 @@ fn checked(
     (reach < FIXED && scale < FIXED).then_some((scale.max(1.0), false))
 }
 
-/// The surfaces of a tree, topmost first, as far as they can be seen in a content rectangle of `size`. `origin` is where
-/// the root's own corner is. `may_import` is asked before a client's buffer takes memory of the renderer's. Also says whether
+/// The surfaces of a tree, topmost first, as far as they can be seen in a content rectangle of `size`, at a scale. `origin`
+/// is where the root's own corner is. `may_import` is asked before a client's buffer takes memory of the renderer's. Also says whether
 /// nothing is missing that may be there another time.
 pub(super) fn gather<R: Painter>(
     renderer: &mut R,
     root: &WlSurface,
-    origin: Point<i32, Physical>,
-    scale: f64,
-    size: Size<i32, Physical>,
+    (origin, scale, size): (Point<i32, Physical>, f64, Size<i32, Physical>),
     mut may_import: impl FnMut(&WlSurface, u64) -> bool,
 ) -> (Vec<Piece<R>>, bool) {
     let mut pieces = Vec::new();

@@ -25,8 +25,9 @@ use super::frames::{FrameCache, Updated};
 use super::geometry::{self, frame_kind, outer, pixels, unsigned};
 use super::painter::Painter;
 use super::per_scale::PerScale;
-use super::picture::{Pace, Picture, Purse, Till};
+use super::picture::Picture;
 use super::piece::{Ground, gather};
+use super::purse::{Purse, Till};
 use super::shelf::Shelves;
 use super::textures::Textures;
 use crate::booking::{Booking, Work};
@@ -47,17 +48,17 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
         return Vec::new();
     };
     let (rect, size, scale) = (screen.rect(), screen.size(), screen.scale());
+    // Once for each scene, and not for each turn: every window is looked at.
+    if std::mem::take(&mut core.render.moved) {
+        core.update_presence();
+        core.limit_popups();
+    }
     let mut textures = std::mem::take(&mut core.render.textures);
     textures.sweep();
     let mut shelves = std::mem::take(&mut core.render.shelves);
     shelves.sweep(renderer, |vm| core.vms.iter().any(|known| known.name == *vm));
     core.render.number = core.render.number.saturating_add(1);
-    let pace = if core.clock.runs() {
-        core.render.pace
-    } else {
-        Pace::UNHURRIED
-    };
-    let till = Till::new(core.render.number, core.outputs.iter().count(), pace);
+    let till = Till::new(core.render.number, core.outputs.iter().count(), core.clock.runs());
     let mut builder = Builder {
         renderer,
         screen: rect,
@@ -107,16 +108,18 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
         ..
     } = builder;
     core.render.fingerprints = fingerprints;
-    if core.clock.runs() {
-        core.render.pace.learn(&till);
-    }
     core.render.textures = textures;
     core.render.shelves = shelves;
     let composing = budgets.values().filter(|budget| budget.purse.is_opened());
     let composing = u64::try_from(composing.count()).unwrap_or(u64::MAX);
     // Forgotten one after the other, or VMs that compose in every second frame would find all of it for themselves.
     core.render.composing = composing.max(core.render.composing.saturating_sub(1));
+    core.render.balances.clear();
     for (vm, budget) in budgets {
+        let carried = budget.purse.carried();
+        if carried != 0 {
+            core.render.balances.insert(vm.clone(), carried);
+        }
         if budget.waits || budget.purse.is_empty() {
             core.drawing_waits(&vm);
         }
@@ -179,6 +182,7 @@ fn budgets(core: &Core, till: &Till) -> HashMap<VmName, Budget> {
             vm.limits.composed_megapixels,
             vm.limits.picture_mib,
             core.render.composing,
+            core.render.balances.get(&vm.name).copied().unwrap_or_default(),
             till,
         ),
         labels: vm.limits.labels_per_frame,
@@ -397,7 +401,12 @@ impl<R: Painter> Builder<'_, R> {
         let budget = budgets.get_mut(vm)?;
         let updated = books.book(vm, Work::Drawing, || {
             let shelf = shelves.of(vm, spec.arms);
-            cache.update(&mut **renderer, shelf, style, spec, &mut budget.labels)
+            let mut labels = if budget.purse.has_time() { budget.labels } else { 0 };
+            let before = labels;
+            let update = || cache.update(&mut **renderer, shelf, style, spec, &mut labels);
+            let updated = budget.purse.spend(update);
+            budget.labels -= before - labels;
+            updated
         });
         // Without its frame nothing of this client may be shown.
         let updated = updated
@@ -450,16 +459,12 @@ impl<R: Painter> Builder<'_, R> {
         {
             return Some((content, Vec::new()));
         }
-        let (pieces, complete) = books.book(shown.vm, Work::Drawing, || {
-            gather(
-                &mut **renderer,
-                shown.surface,
-                origin,
-                scale,
-                inner.size,
-                |surface, bytes| textures.may_have(shown.vm, surface, bytes, limit),
-            )
-        });
+        let may_have = |surface: &_, bytes| textures.may_have(shown.vm, surface, bytes, limit);
+        let place = (origin, scale, inner.size);
+        let in_time = budget.purse.has_time();
+        let collect = || gather(&mut **renderer, shown.surface, place, may_have);
+        let (pieces, complete) = books.book(shown.vm, Work::Drawing, || budget.purse.spend(collect));
+        budget.purse.grant(in_time);
         let account = Account {
             vm: shown.vm,
             books,

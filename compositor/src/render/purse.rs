@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a VM may spend on the pictures of its windows in a frame: weighted pixels, time and memory.
+//!
+//! Pixels are known before they are composed, time is measured while they are. What one step took beyond its VM's share,
+//! the VM pays back in the next frames; what a VM could not have because others were first, it has then. So the share of
+//! each is the same in the end.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use heraldry_config::VmName;
+use smithay::utils::{Physical, Size};
+
+use crate::clock::processor_time;
+
+/// Weighted pixels that are composed in a frame for all VMs together. A graphics processor tells nobody what they take.
+const PIXELS: u64 = 16_000_000;
+
+/// What composing and writing titles may take in a frame, of this thread's processor time.
+const TIME: Duration = Duration::from_millis(5);
+
+/// The most that a VM pays back, so that one that was slow once is not still for long; and the most that it saves.
+const CARRIED: std::ops::RangeInclusive<i64> = -100_000_000..=20_000_000;
+
+/// What a pixel of a new picture costs: its memory is fetched, filled with the plate, and given back.
+const FRESH: u64 = 3;
+
+/// Bytes of a picture.
+pub(super) fn bytes(size: Size<i32, Physical>) -> u64 {
+    let side = |value: i32| u64::try_from(value).unwrap_or(0);
+    side(size.w).saturating_mul(side(size.h)).saturating_mul(4)
+}
+
+/// What is left of the time of the last frame to those that still wanted it, and less than nothing to those that took more
+/// than they had; nanoseconds.
+pub(super) type Balances = HashMap<VmName, i64>;
+
+fn nanos(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// What all VMs together may still spend in a frame of one screen.
+#[derive(Debug, Clone)]
+pub(super) struct Till {
+    pixels: Rc<Cell<u64>>,
+    time: Rc<Cell<Duration>>,
+    frame: u64,
+}
+
+impl Till {
+    /// For the frame of this number, on one of `screens`, whose frames may all be due in the same turn. Where time stands
+    /// still, as in tests, composing takes none of it.
+    pub(super) fn new(frame: u64, screens: usize, time_runs: bool) -> Self {
+        let screens = u32::try_from(screens).unwrap_or(u32::MAX).max(1);
+        let time = if time_runs { TIME } else { Duration::MAX };
+        Self {
+            pixels: Rc::new(Cell::new(PIXELS / u64::from(screens))),
+            time: Rc::new(Cell::new(time / screens)),
+            frame,
+        }
+    }
+}
+
+/// What a VM may still spend in this frame.
+#[derive(Debug, Clone)]
+pub(super) struct Purse {
+    /// Weighted pixels.
+    pixels: u64,
+    /// Nanoseconds.
+    time: i64,
+    all: Till,
+    /// Bytes of pictures.
+    bytes: u64,
+    /// Something was left undone.
+    empty: bool,
+    /// Something was composed.
+    opened: bool,
+    /// One step may be done though there is no time left.
+    granted: bool,
+}
+
+impl Purse {
+    /// `megapixels` weighted pixels to compose, if there are so many for each of `composing` VMs; `mebibytes` of pictures to
+    /// keep. Who composes is known from the last frames only, so what all spend together comes out of one till.
+    pub(super) fn new(megapixels: u64, mebibytes: u64, composing: u64, carried: i64, all: &Till) -> Self {
+        let sharing = u32::try_from(composing).unwrap_or(u32::MAX).max(1);
+        let time = all.time.get() / sharing;
+        let pixels = all.pixels.get() / u64::from(sharing);
+        Self {
+            pixels: megapixels.saturating_mul(1_000_000).min(pixels),
+            time: nanos(time).saturating_add(carried),
+            all: all.clone(),
+            bytes: mebibytes.saturating_mul(1 << 20),
+            empty: false,
+            opened: false,
+            granted: false,
+        }
+    }
+
+    /// The number of the frame.
+    pub(super) fn frame(&self) -> u64 {
+        self.all.frame
+    }
+
+    /// Whether the VM composed anything.
+    pub(super) fn is_opened(&self) -> bool {
+        self.opened
+    }
+
+    /// Whether the VM wanted more than it may.
+    pub(super) fn is_empty(&self) -> bool {
+        self.empty
+    }
+
+    /// What the VM takes along into the next frame.
+    pub(super) fn carried(&self) -> i64 {
+        let wanted = self.empty || self.time < 0;
+        let carried = if wanted { self.time } else { 0 };
+        carried.clamp(*CARRIED.start(), *CARRIED.end())
+    }
+
+    /// Whether the VM may go on.
+    pub(super) fn has_time(&self) -> bool {
+        self.time > 0 && !self.all.time.get().is_zero()
+    }
+
+    /// Whether there is memory for one more picture, and takes what it costs to make one.
+    pub(super) fn room_for(&mut self, size: Size<i32, Physical>) -> bool {
+        let room = bytes(size) <= self.bytes;
+        self.empty |= !room;
+        room && self.pay((bytes(size) / 4).saturating_mul(FRESH))
+    }
+
+    /// A picture is kept.
+    pub(super) fn keep(&mut self, size: Size<i32, Physical>) {
+        self.bytes = self.bytes.saturating_sub(bytes(size));
+    }
+
+    /// Whether the VM has no time left, and takes note that it would have needed some.
+    pub(super) fn must_wait(&mut self) -> bool {
+        let waits = !self.has_time();
+        self.empty |= waits;
+        waits
+    }
+
+    /// What leads to a step was begun `in_time`, so one step follows however long that took, or nothing would ever come of it.
+    pub(super) fn grant(&mut self, in_time: bool) {
+        self.granted = in_time;
+    }
+
+    /// Does something on the VM's account.
+    pub(super) fn spend<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let start = processor_time();
+        let done = work();
+        self.took(processor_time().saturating_sub(start));
+        done
+    }
+
+    /// Something took so much time.
+    fn took(&mut self, time: Duration) {
+        self.time = self.time.saturating_sub(nanos(time));
+        self.all.time.set(self.all.time.get().saturating_sub(time));
+    }
+
+    /// Takes so many weighted pixels. The last step may take more than there are, so that each frame gets somewhere.
+    pub(super) fn pay(&mut self, cost: u64) -> bool {
+        self.opened = true;
+        let left = self.all.pixels.get();
+        let granted = std::mem::take(&mut self.granted);
+        if self.pixels == 0 || left == 0 || !(self.has_time() || granted) {
+            self.empty = true;
+            return false;
+        }
+        self.pixels = self.pixels.saturating_sub(cost);
+        self.all.pixels.set(left.saturating_sub(cost));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn still(screens: usize) -> Till {
+        Till::new(0, screens, false)
+    }
+
+    #[test]
+    fn a_purse_gives_what_is_in_it_and_the_last_one_more() {
+        let mut purse = Purse::new(1, 1, 1, 0, &still(1));
+        assert!(purse.pay(999_999) && purse.pay(5_000_000) && !purse.is_empty());
+        assert!(!purse.pay(1) && purse.is_empty());
+        let mut purse = Purse::new(10, 1, 1, 0, &still(1));
+        assert!(purse.room_for((512, 512).into()));
+        purse.keep((512, 512).into());
+        assert!(!purse.room_for((1, 1).into()) && purse.is_empty());
+        let mut shared = Purse::new(100, 1, 48, 0, &still(1));
+        assert!(
+            shared.pay(500_000) && !shared.pay(1),
+            "48 VMs share what there is"
+        );
+    }
+
+    #[test]
+    fn a_new_picture_costs_what_its_memory_does() {
+        let mut purse = Purse::new(2, 1000, 1, 0, &still(1));
+        let made = (0..10).filter(|_| purse.room_for((500, 500).into())).count();
+        assert_eq!(made, 3, "a quarter of a megapixel three times over");
+    }
+
+    #[test]
+    fn vms_that_did_not_compose_before_spend_no_more_than_there_is() {
+        for screens in [1, 2] {
+            let till = still(screens);
+            let mut purses = vec![Purse::new(20, 1, 0, 0, &till); 8];
+            let paid = purses
+                .iter_mut()
+                .map(|purse| (0..30).filter(|_| purse.pay(1_000_000)).count());
+            assert_eq!(paid.sum::<usize>(), 16 / screens);
+        }
+    }
+
+    /// Each step takes `step`; what eight VMs have composed after so many frames.
+    fn frames(count: usize, step: Duration) -> Vec<u32> {
+        let mut balances = [0; 8];
+        let mut composed = vec![0; 8];
+        for _ in 0..count {
+            let till = Till::new(0, 1, true);
+            let mut purses = balances.map(|balance| Purse::new(20, 1, 8, balance, &till));
+            for (purse, composed) in purses.iter_mut().zip(&mut composed) {
+                while purse.pay(1) {
+                    purse.took(step);
+                    *composed += 1;
+                }
+            }
+            balances = purses.map(|purse| purse.carried());
+        }
+        composed
+    }
+
+    #[test]
+    fn whoever_comes_first_gets_no_more_than_the_others() {
+        let composed = frames(200, TIME / 2);
+        let (least, most) = (composed.iter().min().unwrap(), composed.iter().max().unwrap());
+        assert!(most - least <= 2, "{composed:?}");
+        let all: u32 = composed.iter().sum();
+        assert!(
+            (380..=402).contains(&all),
+            "two steps fit in a frame: {composed:?}"
+        );
+    }
+
+    #[test]
+    fn a_step_that_took_long_is_paid_back() {
+        let till = Till::new(0, 1, true);
+        let mut purse = Purse::new(20, 1, 1, 0, &till);
+        assert!(purse.pay(1));
+        purse.took(3 * TIME);
+        assert!(!purse.pay(1) && purse.is_empty() && !purse.has_time());
+        assert_eq!(purse.carried(), -2 * nanos(TIME));
+        let later = Purse::new(20, 1, 1, purse.carried(), &Till::new(1, 1, true));
+        assert!(!later.has_time());
+        assert_eq!(later.carried(), -nanos(TIME), "also by who does nothing");
+        let mut free = Purse::new(20, 1, 1, later.carried() / 2, &Till::new(2, 1, true));
+        assert!(free.pay(1));
+        assert_eq!(free.carried(), 0, "who wanted nothing more saves nothing");
+        free.took(1000 * TIME);
+        assert_eq!(free.carried(), *CARRIED.start());
+    }
+}
