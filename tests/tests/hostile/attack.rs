@@ -60,6 +60,8 @@ pub(crate) struct Attack<'a> {
     pub(crate) honest_window: u64,
     /// What the honest client may be told besides the ordinary.
     pub(crate) allowed: Vec<&'static str>,
+    /// What took too long, if the row is about that.
+    pub(crate) slow: Vec<String>,
     logs: [usize; 2],
 }
 
@@ -71,6 +73,7 @@ impl<'a> Attack<'a> {
             raw: attacker(rig),
             honest_window,
             allowed: Vec::new(),
+            slow: Vec::new(),
             logs,
         }
     }

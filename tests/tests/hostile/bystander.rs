@@ -126,7 +126,7 @@ impl Bystander {
 
 impl Report {
     /// The round trip than which so many of a thousand are no slower.
-    fn answer(&self, of_thousand: usize) -> Duration {
+    pub(crate) fn answer(&self, of_thousand: usize) -> Duration {
         let mut answers = self.answers.clone();
         answers.sort_unstable();
         let last = answers.len().saturating_sub(1);
@@ -136,13 +136,22 @@ impl Report {
             .unwrap_or_default()
     }
 
-    /// How it fared, if it was there for long enough to say.
-    pub(crate) fn fared(&self) -> Option<String> {
-        let seconds = self.worked.as_secs_f64();
+    /// Frames a second.
+    pub(crate) fn rate(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "a few thousand frames")]
-        let rate = self.frames as f64 / seconds;
-        let (median, p99) = (self.answer(500), self.answer(990));
-        (seconds > 1.0).then(|| format!("{rate:.0} frames/s, round trips {median:?}, p99 {p99:?}"))
+        let frames = self.frames as f64;
+        frames / self.worked.as_secs_f64()
+    }
+
+    /// Whether it was there for long enough to say how fast it was.
+    pub(crate) fn tells(&self) -> bool {
+        self.worked > Duration::from_secs(1)
+    }
+
+    /// How it fared.
+    pub(crate) fn fared(&self) -> String {
+        let (rate, median, p99) = (self.rate(), self.answer(500), self.answer(990));
+        format!("{rate:.0} frames/s, round trips {median:?}, p99 {p99:?}")
     }
 
     /// What is wrong with it, if the attack may only cause events that begin with one of `allowed`.

@@ -10,6 +10,7 @@ use heraldry_tests::colour::key::MAGENTA;
 
 use super::attack::Expect::Lives;
 use super::attack::{Attack, HOSTILE, Row, row};
+use super::pace::TURN;
 
 pub(crate) const ROWS: &[Row] = &[
     row(
@@ -66,18 +67,23 @@ pub(crate) const ROWS: &[Row] = &[
         Lives,
     ),
     row(
-        "D06a eight thousand questions when a frame is seen",
+        "D06a two thousand questions when a frame is seen",
         |a| questions(a, true),
         Lives,
     ),
     row(
-        "D06b eight thousand frame callbacks",
+        "D06b two thousand frame callbacks",
         |a| questions(a, false),
         Lives,
     ),
     row(
         "D07 two hundred subsurfaces, each committed in each turn",
         commits,
+        Lives,
+    ),
+    row(
+        "D08 all that a VM may have, and nothing done with it",
+        super::idle::everything,
         Lives,
     ),
 ];
@@ -87,14 +93,13 @@ const LARGE: (i32, i32) = (600, 440);
 /// How long an attack goes on.
 const LONG: Duration = Duration::from_millis(1500);
 
-/// The longest turn that these may cause, in processor time: other tests run beside. What was found takes seconds. The
-/// longest that was measured is 76 ms (D04a, release build), where 30 are wanted.
-const TURN: Duration = Duration::from_millis(150);
+/// However busy the machine is, no turn is longer than this.
+const STUCK: Duration = Duration::from_millis(500);
 
 /// What is seen where a client shows nothing.
 const PLATE: [u8; 3] = [0x19, 0x1c, 0x1e];
 
-/// Runs an attack, and asserts that no turn was long meanwhile.
+/// Runs an attack, and looks whether a turn was long meanwhile.
 #[track_caller]
 fn short_turns(a: &mut Attack<'_>, attack: impl FnOnce(&mut Attack<'_>)) {
     a.rig.stats();
@@ -104,7 +109,10 @@ fn short_turns(a: &mut Attack<'_>, attack: impl FnOnce(&mut Attack<'_>)) {
     let drawing = stats.vms.iter().find(|vm| vm.name == HOSTILE);
     let drawing = drawing.map(|vm| (vm.drawing_ms, vm.partial_frames));
     println!("            longest turn {longest:?}; ms of drawing and partial frames so far {drawing:?}");
-    assert!(longest < TURN, "a turn took {longest:?}");
+    assert!(longest < STUCK, "a turn took {longest:?}");
+    if longest > TURN {
+        a.slow.push(format!("a turn took {longest:?}"));
+    }
 }
 
 fn viewport(raw: &mut Raw, surface: u32, size: (i32, i32)) {
@@ -310,7 +318,7 @@ fn questions(a: &mut Attack<'_>, seen: bool) {
     a.raw.settle();
     short_turns(a, |a| {
         let mut last = 0;
-        for _ in 0..8000 {
+        for _ in 0..2000 {
             last = if seen {
                 a.raw.send(presentation, "feedback", &[U(window.surface), New])
             } else {

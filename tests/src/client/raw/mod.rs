@@ -327,17 +327,27 @@ impl Raw {
         if let Some(id) = self.bound.get(interface) {
             return *id;
         }
-        let (name, version) = self
-            .globals
-            .iter()
-            .find(|(_, (offered, _))| offered == interface)
+        let id = self.another_global(interface, u32::MAX);
+        self.bound.insert(interface.to_owned(), id);
+        id
+    }
+
+    /// Binds a global once more, in a version that is at most this.
+    ///
+    /// # Panics
+    ///
+    /// It is not offered.
+    #[track_caller]
+    pub fn another_global(&mut self, interface: &str, version: u32) -> u32 {
+        let mut globals = self.globals.iter();
+        let found = globals.find(|(_, (offered, _))| offered == interface);
+        let (name, offered) = found
             .map(|(name, (_, version))| (*name, *version))
             .unwrap_or_else(|| panic!("{interface} is not offered"));
         let known = interfaces::find(interface).unwrap_or_else(|| panic!("{interface} is not known"));
-        let version = version.min(known.version);
+        let version = version.min(offered).min(known.version);
         let id = self.bind(name, interface, version);
         self.objects.insert(id, (known, version));
-        self.bound.insert(interface.to_owned(), id);
         id
     }
 

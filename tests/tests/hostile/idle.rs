@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A VM that has all that it may have, and does nothing with it.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use heraldry_compositor::control::protocol::{InputRequest, Request};
+use heraldry_tests::client::raw::Arg::{Fd, I, New, S, U};
+use heraldry_tests::client::raw::{Raw, memory};
+use heraldry_tests::colour::key::MAGENTA;
+use heraldry_tests::path::until;
+
+use super::attack::{Attack, HOSTILE};
+
+/// Clients that share what there is.
+const CLIENTS: usize = 16;
+/// Windows, and the surfaces of each.
+const WINDOWS: usize = 60;
+const TREE: usize = 16;
+/// What others see of it at most: so many times what they had before.
+const RATIO: f64 = 1.2;
+/// Each thing is tried so often.
+const ROUNDS: usize = 400;
+
+/// Budgets that are used up side by side. The others count parts of these, or things that never stay for long.
+const USED_UP: &[&str] = &[
+    "objects",
+    "lasting-objects",
+    "surfaces",
+    "toplevels",
+    "popups",
+    "pools",
+    "pool-bytes",
+    "regions",
+    "rectangles",
+    "sources",
+    "listed",
+];
+
+/// What an honest client does, and how long each takes, in the middle.
+struct Honest {
+    raw: Raw,
+    /// A place in the honest window.
+    at: (f64, f64),
+}
+
+impl Honest {
+    fn measure(&mut self, a: &Attack<'_>) -> [(&'static str, Duration); 3] {
+        let (x, y) = self.at;
+        let mut step = 0.0;
+        let motion = median(|| {
+            step = 1.0 - step;
+            a.rig
+                .tell(&Request::Input(InputRequest::Motion { x: x + step, y }));
+        });
+        let trip = median(|| self.raw.settle());
+        let surface = median(|| {
+            let surface = self.raw.surface();
+            self.raw.send(surface, "destroy", &[]);
+            self.raw.settle();
+        });
+        [
+            ("a round trip", trip),
+            ("a surface", surface),
+            ("a motion of the pointer", motion),
+        ]
+    }
+}
+
+fn median(mut act: impl FnMut()) -> Duration {
+    let mut took: Vec<_> = (0..ROUNDS)
+        .map(|_| {
+            let start = Instant::now();
+            act();
+            start.elapsed()
+        })
+        .collect();
+    took.sort_unstable();
+    took.get(ROUNDS / 2).copied().unwrap_or_default()
+}
+
+/// Takes everything, is silent, and looks what that is to others.
+pub(crate) fn everything(a: &mut Attack<'_>) {
+    a.honest_may_see(&["wl_pointer."]);
+    let content = a.rig.content_of(super::attack::HONEST);
+    let at = (f64::from(content.x) + 8.0, f64::from(content.y) + 8.0);
+    let mut honest = Honest { raw: a.honest(), at };
+    let before = honest.measure(a);
+    let mut clients: Vec<_> = (1..CLIENTS).map(|_| a.another()).collect();
+    windows(&mut a.raw);
+    for raw in clients.iter_mut().chain([&mut a.raw]) {
+        listed(raw);
+    }
+    let mut others = clients.iter_mut();
+    for fill in [regions, sources, memory_of_pools, callbacks, buffers] {
+        let raw = others.next().expect("there are enough clients");
+        fill(raw);
+        raw.settle();
+    }
+    let stats = a.rig.stats();
+    let vm = stats
+        .vms
+        .iter()
+        .find(|vm| vm.name == HOSTILE)
+        .expect("it is there");
+    for name in USED_UP {
+        let budget = vm.budgets.iter().find(|budget| budget.name == *name);
+        let budget = budget.expect("it is counted");
+        assert!(budget.used * 10 >= budget.limit * 9, "not used up: {budget:?}");
+    }
+    until("its windows are there", || a.rig.stats().windows > WINDOWS);
+    let after = honest.measure(a);
+    let mut told = Vec::new();
+    for ((what, before), (_, after)) in before.into_iter().zip(after) {
+        let ratio = after.as_secs_f64() / before.as_secs_f64();
+        told.push(format!("{what} {before:?} -> {after:?} ({ratio:.2})"));
+        if ratio > RATIO {
+            a.slow
+                .push(format!("{what} takes {ratio:.2} of what it took before"));
+        }
+    }
+    println!("            beside an idle VM: {}", told.join(", "));
+}
+
+/// Windows whose content is composed, each with a popup.
+fn windows(raw: &mut Raw) {
+    let viewporter = raw.global("wp_viewporter");
+    let small = raw.clear((8, 8));
+    for at in 0..WINDOWS {
+        let window = raw.show((200, 150), MAGENTA);
+        for _ in 1..TREE {
+            let surface = raw.surface();
+            let role = raw.subsurface(surface, window.surface);
+            raw.send(role, "set_desync", &[]);
+            let viewport = raw.send(viewporter, "get_viewport", &[New, U(surface)]);
+            raw.send(viewport, "set_destination", &[I(100), I(75)]);
+            raw.put(surface, small);
+        }
+        raw.send(window.surface, "commit", &[]);
+        let popup = raw.popup(window.xdg, (5 + i32::try_from(at).unwrap() % 40, 5), (6, 6));
+        raw.show_popup(popup, (6, 6), MAGENTA);
+    }
+}
+
+/// Pointers, keyboards and outputs, in versions without an end.
+fn listed(raw: &mut Raw) {
+    for _ in 0..10 {
+        raw.another_global("wl_output", 2);
+    }
+    let seat = raw.another_global("wl_seat", 1);
+    for _ in 0..25 {
+        raw.send(seat, "get_pointer", &[New]);
+        raw.send(seat, "get_keyboard", &[New]);
+    }
+    raw.settle();
+}
+
+fn regions(raw: &mut Raw) {
+    for at in 0..3800 {
+        let region = raw.region();
+        if at < 16 {
+            for x in 0..1000 {
+                raw.send(region, "add", &[I(2 * x), I(0), I(1), I(1)]);
+            }
+        }
+    }
+}
+
+fn sources(raw: &mut Raw) {
+    for _ in 0..63 {
+        let source = raw.source("text/plain");
+        for at in 0..40 {
+            raw.send(source, "offer", &[S(&format!("text/x-{at}"))]);
+        }
+    }
+}
+
+fn memory_of_pools(raw: &mut Raw) {
+    // As large as a pool can be, and nothing in it.
+    raw.pool(2000 << 20, 2000 << 20);
+    for _ in 0..500 {
+        raw.pool(4096, 4096);
+    }
+}
+
+fn callbacks(raw: &mut Raw) {
+    // A surface that is never shown gets no answer.
+    let surface = raw.surface();
+    for _ in 0..4000 {
+        raw.send(surface, "frame", &[New]);
+    }
+    raw.send(surface, "commit", &[]);
+}
+
+fn buffers(raw: &mut Raw) {
+    let fd = memory(4096);
+    let shm = raw.global("wl_shm");
+    let pool = raw.send(shm, "create_pool", &[New, Fd(fd.as_fd()), I(4096)]);
+    for _ in 0..3000 {
+        raw.send(pool, "create_buffer", &[New, I(0), I(4), I(4), I(16), U(1)]);
+    }
+}
