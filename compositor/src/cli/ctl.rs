@@ -41,6 +41,9 @@ enum CtlCommand {
         /// Which screen, see `screens` [default: the first].
         #[arg(long, value_name = "NAME")]
         screen: Option<String>,
+        /// What is on the first screen, as frame after frame has left it, instead of a fresh drawing (headless only).
+        #[arg(long, conflicts_with = "screen")]
+        shown: bool,
     },
     /// Give a window the keyboard and put it on top.
     Focus {
@@ -177,8 +180,8 @@ pub(super) fn ctl(args: CtlArgs) -> ExitCode {
         CtlCommand::Vms => Request::Vms,
         CtlCommand::Stats => Request::Stats,
         CtlCommand::Screens => Request::Screens,
-        CtlCommand::Screenshot { file, screen } => match std::path::absolute(&file) {
-            Ok(path) => Request::Screenshot { path, screen },
+        CtlCommand::Screenshot { file, screen, shown } => match std::path::absolute(&file) {
+            Ok(path) => Request::Screenshot { path, screen, shown },
             Err(error) => return fail(EXIT_INPUT, &format!("{}: {error}", file.display())),
         },
         CtlCommand::Focus { id } => Request::Focus { id },

@@ -22,6 +22,9 @@ pub enum Request {
         /// Which screen; `None` for the first.
         #[serde(default)]
         screen: Option<String>,
+        /// What the frames so far have left on the first screen, instead of a fresh drawing; headless only.
+        #[serde(default)]
+        shown: bool,
     },
     /// Gives a window the keyboard and puts it on top.
     Focus {
@@ -234,6 +237,9 @@ pub struct WindowInfo {
     pub minimized: bool,
     /// Popups that are open.
     pub popups: usize,
+    /// Content rectangles of these, the topmost first.
+    #[serde(default)]
+    pub popup_contents: Vec<Rect>,
     /// Whether its client has not answered for some seconds.
     #[serde(default)]
     pub not_responding: bool,

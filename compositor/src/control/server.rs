@@ -2,6 +2,7 @@
 //! The compositor's end of the control socket.
 
 use std::collections::VecDeque;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::rc::{Rc, Weak};
@@ -118,7 +119,7 @@ fn answer(state: &mut State, request: Request) -> Reply {
         Request::Vms => Reply::Vms(vms(state)),
         Request::Stats => Reply::Stats(stats(state)),
         Request::Screens => Reply::Screens(screens(&state.core)),
-        Request::Screenshot { path, screen } => screenshot(state, &path, screen.as_deref()),
+        Request::Screenshot { path, screen, shown } => screenshot(state, &path, screen.as_deref(), shown),
         Request::Focus { id } => effect(state, id, Effect::Focus),
         Request::Close { id } => effect(state, id, Effect::Close),
         Request::Kill { vm } => named(state, &vm, |state, name| state.core.disconnect(name)),
@@ -214,7 +215,8 @@ fn windows(state: &State) -> Vec<WindowInfo> {
         .copied()
         .chain(waiting)
         .filter_map(|id| core.windows.get(id))
-        .map(|window| WindowInfo {
+        .map(|window| (window, crate::render::geometry::popups(core, window.id)))
+        .map(|(window, popups)| WindowInfo {
             id: window.id.0,
             vm: window.vm.to_string(),
             untrusted_title: shortened(&window.untrusted_title),
@@ -228,7 +230,8 @@ fn windows(state: &State) -> Vec<WindowInfo> {
             .to_owned(),
             focused: core.input.focus() == Some(window.id),
             minimized: window.mapped.is_some() && !core.windows.layout.is_visible(window.id),
-            popups: crate::render::geometry::popups(core, window.id).len(),
+            popups: popups.len(),
+            popup_contents: popups.iter().map(|popup| rect(popup.rect)).collect(),
             not_responding: core.is_lost(window.client),
         })
         .collect()
@@ -333,7 +336,7 @@ fn vm_stats(core: &Core, vm: &Vm) -> VmStats {
     }
 }
 
-fn screenshot(state: &mut State, path: &Path, screen: Option<&str>) -> Reply {
+fn screenshot(state: &mut State, path: &Path, screen: Option<&str>, shown: bool) -> Reply {
     let outputs = &state.core.outputs;
     let known = screen.map_or_else(|| Some(outputs.first()), |name| outputs.by_name(name));
     let Some(screen) = known.map(Screen::id) else {
@@ -343,11 +346,16 @@ fn screenshot(state: &mut State, path: &Path, screen: Option<&str>) -> Reply {
             names.join(", ")
         ));
     };
-    let picture = match state.backend.screenshot(&mut state.core, screen) {
+    let picture = if shown {
+        state.backend.shown()
+    } else {
+        state.backend.screenshot(&mut state.core, screen)
+    };
+    let picture = match picture {
         Ok(picture) => picture,
         Err(error) => return Reply::Error(format!("cannot draw the screen: {error}")),
     };
-    let written = std::fs::File::create(path)
+    let written = plain_file(path)
         .map_err(|error| error.to_string())
         .and_then(|file| {
             picture
@@ -357,5 +365,20 @@ fn screenshot(state: &mut State, path: &Path, screen: Option<&str>) -> Reply {
     match written {
         Ok(()) => Reply::Ok,
         Err(error) => Reply::Error(format!("cannot write {}: {error}", path.display())),
+    }
+}
+
+/// A file to write to. Anything else may keep the main loop waiting: a pipe for whoever reads it.
+fn plain_file(path: &Path) -> std::io::Result<std::fs::File> {
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(std::io::Error::other("not a plain file"))
     }
 }

@@ -433,6 +433,19 @@ impl Rig {
         self.tell(&Request::Screenshot {
             path: path.clone(),
             screen: None,
+            shown: false,
+        });
+        Pixels::load(&path)
+    }
+
+    /// What the frames so far have left on the screen.
+    #[must_use]
+    pub fn shown(&self) -> Pixels {
+        let path = self.file("shown.png");
+        self.tell(&Request::Screenshot {
+            path: path.clone(),
+            screen: None,
+            shown: true,
         });
         Pixels::load(&path)
     }

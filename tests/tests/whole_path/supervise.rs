@@ -199,6 +199,7 @@ fn a_compositor_that_is_stuck_is_ended_and_started_anew() {
         &Request::Screenshot {
             path: pipe,
             screen: None,
+            shown: false,
         },
     );
     until("another compositor runs", || {
