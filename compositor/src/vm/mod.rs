@@ -401,7 +401,9 @@ impl Core {
     }
 }
 
-fn arms_of(settings: &VmConfig) -> Arms {
+/// What the frames of a VM bear.
+#[must_use]
+pub fn arms_of(settings: &VmConfig) -> Arms {
     use heraldry_config::Pattern as P;
     let color = settings.arms.color;
     Arms {

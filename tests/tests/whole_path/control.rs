@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use heraldry_compositor::control::protocol::{InputRequest, PenAction, Request, TouchAction};
+use heraldry_compositor::control::protocol::{InputRequest, PenAction, Reply, Request, TouchAction};
 use heraldry_tests::client::Name;
 use heraldry_tests::colour::key::MAGENTA;
 use heraldry_tests::path::{CONFIG, Options, Rig, Transport, VMS, Visitor, until};
@@ -184,4 +184,19 @@ fn fingers_and_pens_of_ctl_reach_clients() {
             visitor.client().seen.log
         );
     }
+}
+
+#[test]
+fn a_picture_is_not_written_to_a_pipe() {
+    let rig = Rig::default();
+    let path = rig.file("pipe.png");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let reply = rig.ask(&Request::Screenshot {
+        path,
+        screen: None,
+        shown: false,
+    });
+    assert!(matches!(&reply, Reply::Error(_)), "{reply:?}");
+    rig.stats();
 }

@@ -10,3 +10,4 @@ mod leaks;
 mod notify;
 mod programs;
 mod supervise;
+mod truth;
