@@ -6,6 +6,8 @@ use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
 use heraldry_compositor::control::protocol::{InputRequest, KeyAction, Request};
+use heraldry_tests::client::raw::Arg::{I, New, U};
+use heraldry_tests::client::raw::Raw;
 use heraldry_tests::colour::key::{CYAN, MAGENTA};
 use heraldry_tests::path::{CONFIG, Options, Rig, Visitor, until};
 use rustix::process::{Pid, Signal, kill_process};
@@ -79,6 +81,61 @@ fn a_vm_that_was_served_at_two_crashes_is_paused_until_the_user_resumes_it() {
     });
     waiting.roundtrip().unwrap();
     assert!(!paused("untrusted"));
+}
+
+/// A client whose window takes a while to be composed, and that says nothing more.
+fn dear(rig: &Rig) -> Raw {
+    const LARGE: (i32, i32) = (1000, 700);
+    let mut raw = Raw::new(rig.connect("untrusted"));
+    let window = raw.show(LARGE, MAGENTA);
+    let viewporter = raw.global("wp_viewporter");
+    for _ in 0..150 {
+        let surface = raw.surface();
+        raw.subsurface(surface, window.surface);
+        let viewport = raw.send(viewporter, "get_viewport", &[New, U(surface)]);
+        raw.send(viewport, "set_destination", &[I(LARGE.0), I(LARGE.1)]);
+        raw.send(surface, "set_buffer_transform", &[U(1)]);
+        let buffer = raw.clear((64, 64));
+        raw.put(surface, buffer);
+    }
+    raw.send(window.surface, "commit", &[]);
+    raw.settle();
+    raw
+}
+
+#[test]
+fn a_vm_that_was_drawn_at_two_crashes_is_paused() {
+    let rig = Rig::start(Options {
+        supervised: true,
+        ..Options::default()
+    });
+    for _ in 0..2 {
+        let before = rig.compositor_pid();
+        let pid = Pid::from_raw(i32::try_from(before).unwrap()).unwrap();
+        let record = rig.served_record();
+        let _client = dear(&rig);
+        // Its window is composed in many frames. The crash comes in the middle of one of them, for whoever looks.
+        until("its window is being drawn", || {
+            kill_process(pid, Signal::STOP).unwrap();
+            until("it stands still", || {
+                let stat = std::fs::read_to_string(format!("/proc/{before}/stat")).unwrap();
+                stat.rsplit(") ").next().unwrap().starts_with('T')
+            });
+            let served = std::fs::read(&record).unwrap();
+            let drawn = served.starts_with(b"untrusted\0");
+            if drawn {
+                kill_process(pid, Signal::ABORT).unwrap();
+            }
+            kill_process(pid, Signal::CONT).unwrap();
+            drawn
+        });
+        until("another compositor runs", || {
+            rig.running_compositor().is_some_and(|pid| pid != before)
+        });
+        rig.wait_for_compositor();
+    }
+    until("it is paused", || why_paused(&rig, "untrusted").is_some());
+    assert_eq!(why_paused(&rig, "work"), None);
 }
 
 /// The compositor crashes, and the next one answers.
@@ -186,22 +243,16 @@ fn a_compositor_that_is_stuck_is_ended_and_started_anew() {
         ..Options::default()
     });
     let before = rig.compositor_pid();
-    // Nobody reads the pipe, so the compositor waits for somebody to open its other end.
-    let pipe = rig.file("pipe");
-    rustix::fs::mkfifoat(
-        rustix::fs::CWD,
-        &pipe,
-        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
-    )
-    .unwrap();
-    let _no_answer = heraldry_compositor::control::request(
-        &rig.file("ctl"),
-        &Request::Screenshot {
-            path: pipe,
-            screen: None,
-            shown: false,
-        },
-    );
+    // Nobody writes to the pipe, so the compositor waits for somebody to open its other end.
+    let config = rig.file("heraldry.kdl");
+    std::fs::remove_file(&config).unwrap();
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, &config, mode).unwrap();
+    let text = format!("{CONFIG}watchdog {{ warn-ms 100; abort-ms 400; }}\n");
+    let next = rig.file("next.kdl");
+    std::fs::write(&next, text).unwrap();
+    let _no_answer = heraldry_compositor::control::request(&rig.file("ctl"), &Request::Reload);
+    std::fs::rename(&next, &config).unwrap();
     until("another compositor runs", || {
         rig.running_compositor().is_some_and(|pid| pid != before)
     });
