@@ -322,8 +322,8 @@ impl Peer {
             if let Some(sum) = self.intake.news() {
                 self.tell(sum);
             }
-            // What the gate dropped costs the main thread nothing, and would never end its turn.
             allowance.spend(self.up.len());
+            allowance.drop_bytes(part.len().saturating_sub(self.up.len()));
             if let Err(violation) = checked {
                 return Err(self.refuse(violation));
             }

@@ -8,12 +8,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use heraldry_gate::Budgets;
 
 /// The least credit: a few messages, so that every client gets somewhere.
 const LEAST: usize = 256;
+
+/// Bytes of a VM that its gate may drop in a [`WHILE`]. They cost the main thread nothing, which may rest for ever meanwhile, so
+/// they end no turn of its; but they keep a processor busy, which others need.
+const DROPPED: usize = 16 << 10;
+const WHILE: Duration = Duration::from_millis(1);
 
 /// Objects of clients that have left which are destroyed in the first turn of a goodbye. How many there are in the next
 /// follows the time too: a region is gone at once, but of pointers the library searches a list of all, for each.
@@ -158,6 +163,9 @@ pub(super) struct Allowance {
     turn: u64,
     left: usize,
     goodbyes: usize,
+    /// Bytes that may still be dropped until then.
+    droppable: usize,
+    until: Instant,
 }
 
 impl Allowance {
@@ -167,11 +175,16 @@ impl Allowance {
             turn: 0,
             left: 0,
             goodbyes: 0,
+            droppable: DROPPED,
+            until: Instant::now(),
         }
     }
 
-    /// Takes note of a new turn.
+    /// Takes note of a new turn, and of the time.
     pub(super) fn refresh(&mut self) {
+        if self.droppable < DROPPED {
+            self.refresh_at(Instant::now());
+        }
         let turn = self.turns.count.load(Ordering::SeqCst);
         if turn != self.turn {
             self.turn = turn;
@@ -194,9 +207,28 @@ impl Allowance {
         self.goodbyes = self.goodbyes.saturating_sub(objects);
     }
 
-    /// Bytes that may still be sent.
+    fn refresh_at(&mut self, now: Instant) {
+        if now >= self.until {
+            self.droppable = DROPPED;
+        }
+    }
+
+    /// Bytes that may still be taken from clients.
     pub(super) fn left(&self) -> usize {
-        self.left
+        if self.droppable == 0 { 0 } else { self.left }
+    }
+
+    /// So many bytes were dropped.
+    pub(super) fn drop_bytes(&mut self, bytes: usize) {
+        if self.droppable == DROPPED && bytes > 0 {
+            self.until = Instant::now() + WHILE;
+        }
+        self.droppable = self.droppable.saturating_sub(bytes);
+    }
+
+    /// How long the gate rests, if it has dropped all that it may for now.
+    pub(super) fn rest(&self) -> Option<Duration> {
+        (self.droppable == 0).then(|| self.until.saturating_duration_since(Instant::now()))
     }
 
     /// So many bytes were sent.
@@ -206,7 +238,7 @@ impl Allowance {
 
     /// Asks to be woken at the next turn. False if it has begun already.
     pub(super) fn wait(&self) -> bool {
-        if self.left == 0 {
+        if self.left() == 0 {
             self.turns.used_up.store(true, Ordering::SeqCst);
         }
         self.turns.awaited.store(true, Ordering::SeqCst);
@@ -241,6 +273,24 @@ mod tests {
         assert_eq!(after(32, 600), 16);
         assert_eq!(after(32, 200), 32);
         assert_eq!([after(32, 10), after(200, 10)], [64, 256]);
+    }
+
+    #[test]
+    fn who_sends_what_is_dropped_rests_now_and_then() {
+        let turns = Turns::new(Budgets::new(&heraldry_gate::Limits::default()), 1000);
+        let mut allowance = Allowance::new(Arc::clone(&turns));
+        allowance.refresh();
+        allowance.drop_bytes(0);
+        assert_eq!((allowance.left(), allowance.rest()), (1000, None));
+        allowance.drop_bytes(DROPPED);
+        assert_eq!(allowance.left(), 0);
+        assert!(allowance.rest().is_some_and(|rest| rest <= WHILE));
+        assert!(allowance.wait() && turns.is_used_up(), "and is marked for it");
+        let end = allowance.until;
+        allowance.refresh_at(end - Duration::from_micros(1));
+        assert_eq!(allowance.left(), 0);
+        allowance.refresh_at(end);
+        assert_eq!((allowance.left(), allowance.rest()), (1000, None));
     }
 
     #[test]

@@ -119,7 +119,12 @@ impl Worker {
                 continue;
             }
             events.clear();
-            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), None) {
+            let rest = self.allowance.rest().map(|rest| Timespec {
+                tv_sec: 0,
+                tv_nsec: rest.subsec_nanos().into(),
+            });
+            let room = rustix::buffer::spare_capacity(&mut events);
+            match epoll::wait(&self.epoll, room, rest.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => {
                     error!(vm = %self.vm, %errno, "a gate cannot wait for events and ends");

@@ -81,6 +81,7 @@ pub(crate) const ROWS: &[Row] = &[
         commits,
         Lives,
     ),
+    row("D17 a million requests that the gate drops", dropped, Lives),
     row(
         "D08 all that a VM may have, and nothing done with it",
         super::idle::everything,
@@ -353,4 +354,28 @@ fn commits(a: &mut Attack<'_>) {
             a.raw.settle();
         }
     });
+}
+
+/// Each of these changes nothing, and never reaches the main thread.
+fn dropped(a: &mut Attack<'_>) {
+    let region = a.raw.region();
+    for at in 0..1100 {
+        a.raw.send(region, "add", &[I(3 * at), I(0), I(1), I(2)]);
+    }
+    a.raw.settle();
+    let turns = |a: &Attack<'_>| {
+        let stats = a.rig.stats();
+        let vm = stats.vms.into_iter().find(|vm| vm.name == HOSTILE);
+        vm.expect("it is there").exhausted_turns
+    };
+    let before = turns(a);
+    short_turns(a, |a| {
+        for _ in 0..1_000_000 {
+            a.raw.send(region, "add", &[I(9), I(0), I(1), I(1)]);
+        }
+        a.raw.settle();
+    });
+    let marked = turns(a) - before;
+    println!("            turns in which it wanted more than its share: {marked}");
+    assert!(marked > 0, "nobody notices");
 }
