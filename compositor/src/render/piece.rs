@@ -177,13 +177,13 @@ fn checked(
 }
 
 /// The surfaces of a tree, topmost first, as far as they can be seen in a content rectangle of `size`, at a scale. `origin`
-/// is where the root's own corner is. `may_import` is asked before a client's buffer takes memory of the renderer's. Also says whether
-/// nothing is missing that may be there another time.
+/// is where the root's own corner is. `may_import` is asked before a client's buffer of so many bytes takes that memory of
+/// the renderer's, once or twice. Also says whether nothing is missing that may be there another time.
 pub(super) fn gather<R: Painter>(
     renderer: &mut R,
     root: &WlSurface,
     (origin, scale, size): (Point<i32, Physical>, f64, Size<i32, Physical>),
-    mut may_import: impl FnMut(&WlSurface, u64) -> bool,
+    mut may_import: impl FnMut(&WlSurface, u64, u64) -> bool,
 ) -> (Vec<Piece<R>>, bool) {
     let mut pieces = Vec::new();
     let mut complete = true;
@@ -207,8 +207,7 @@ pub(super) fn gather<R: Painter>(
             let Some(offset) = offset(states) else { return };
             // One texture of the library's, and where that would not do, one of ours.
             let textures = if uploads::is_anew(states) { 2 } else { 1 };
-            let bytes = buffer_bytes(states).saturating_mul(textures);
-            if R::COPIES && !may_import(surface, bytes) {
+            if R::COPIES && !may_import(surface, buffer_bytes(states), textures) {
                 complete = false;
                 return;
             }

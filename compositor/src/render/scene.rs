@@ -174,6 +174,8 @@ struct Budget {
     waits: bool,
     /// Bytes of textures.
     texture_bytes: u64,
+    /// Bytes that may be uploaded at once: a larger buffer would have everybody wait for it.
+    upload_bytes: u64,
 }
 
 fn budgets(core: &Core, till: &Till) -> HashMap<VmName, Budget> {
@@ -188,6 +190,7 @@ fn budgets(core: &Core, till: &Till) -> HashMap<VmName, Budget> {
         labels: vm.limits.labels_per_frame,
         waits: false,
         texture_bytes: vm.limits.texture_mib.saturating_mul(1 << 20),
+        upload_bytes: vm.limits.upload_mib.saturating_mul(1 << 20),
     };
     core.vms.iter().map(|vm| (vm.name.clone(), budget(vm))).collect()
 }
@@ -459,7 +462,10 @@ impl<R: Painter> Builder<'_, R> {
         {
             return Some((content, Vec::new()));
         }
-        let may_have = |surface: &_, bytes| textures.may_have(shown.vm, surface, bytes, limit);
+        let largest = budget.upload_bytes;
+        let may_have = |surface: &_, bytes: u64, copies| {
+            bytes <= largest && textures.may_have(shown.vm, surface, bytes.saturating_mul(copies), limit)
+        };
         let place = (origin, scale, inner.size);
         let in_time = budget.purse.has_time();
         let collect = || gather(&mut **renderer, shown.surface, place, may_have);

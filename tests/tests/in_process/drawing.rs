@@ -280,6 +280,44 @@ fn with_gl_a_vm_has_no_more_textures_than_it_may() {
     );
 }
 
+#[test]
+fn with_gl_nothing_is_uploaded_that_everybody_would_have_to_wait_for() {
+    let config = heraldry_tests::fixture::CONFIG.replace(
+        "schema 1",
+        "schema 1\ndefaults { quota { upload-mib-per-frame 3; }; }",
+    );
+    let mut fixture = Fixture::new(&Setup {
+        size: (640, 400),
+        renderer: RendererChoice::Gles,
+        config,
+        ..Setup::default()
+    });
+    let greedy = fixture.add_client("untrusted");
+    let window = fixture.window(greedy, (300, 200), [0, 0, 128]);
+    let surface = fixture.subsurface(&window, (10, 10), (8, 8), [0, 0, 128]);
+    let this = fixture.client(greedy);
+    let handle = this.handle();
+    let viewport = this
+        .bound()
+        .viewporter
+        .get_viewport(&surface.surface, &handle, ());
+    viewport.set_destination(50, 150);
+    for (side, seen) in [(1024, 0), (512, 50 * 150)] {
+        let shm = &fixture.client(greedy).bound().shm;
+        let buffer = painted(shm, &handle, (side, side), Format::Xrgb8888, |_, _| {
+            [255, 0, 0, 255]
+        });
+        show(&mut fixture, greedy, &surface.surface, &buffer);
+        fixture.draw(&window, (300, 200), [0, 0, 128]);
+        // Too much at once waits for the frame after this one.
+        fixture.frame();
+        fixture.frame();
+        assert_true(&mut fixture);
+        let seen_of_it = fixture.shown().find(BLUE).map_or(0, |(_, count)| count);
+        assert_eq!(seen_of_it, seen, "a buffer of {side} x {side}");
+    }
+}
+
 /// 160 rows of pixels are 53 and a third logical ones of three pixels each.
 #[test]
 fn what_is_seen_only_in_a_row_beyond_the_last_whole_logical_pixel_is_drawn() {
