@@ -391,6 +391,13 @@ impl State {
             return Err("no configuration file was given at the start".to_owned());
         };
         let config = heraldry_config::load(&path).map_err(|errors| errors.to_string())?;
+        self.adopt(config);
+        info!("configuration reloaded");
+        Ok(())
+    }
+
+    /// From now on this is the configuration.
+    pub fn adopt(&mut self, config: Config) {
         self.core.render.apply(&config.appearance);
         self.core.policy.swap(config);
         let config = self.core.policy.config();
@@ -406,7 +413,5 @@ impl State {
         }
         self.kms_reload();
         self.output_changed();
-        info!("configuration reloaded");
-        Ok(())
     }
 }

@@ -78,6 +78,25 @@ impl Pixels {
         Self::new(info.width, rgba)
     }
 
+    /// A picture of this size, each of whose pixels is one of this.
+    ///
+    /// # Panics
+    ///
+    /// There is no such pixel.
+    #[must_use]
+    pub fn taken_from(&self, (width, height): (i32, i32), from: impl Fn((i32, i32)) -> (i32, i32)) -> Self {
+        let places = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+        let rgba = places.flat_map(|at| {
+            let (x, y) = from(at);
+            let [r, g, b] = self.at(x, y);
+            [r, g, b, 255]
+        });
+        Self {
+            width,
+            rgba: rgba.collect(),
+        }
+    }
+
     /// Where another picture is first different, or that it has another size.
     #[must_use]
     pub fn first_difference(&self, other: &Self) -> Option<String> {
