@@ -246,7 +246,7 @@ fn attacker(rig: &Rig) -> Raw {
 }
 
 #[track_caller]
-fn assert_names(told: &str, rule: &str, what: &str) {
+pub(crate) fn assert_names(told: &str, rule: &str, what: &str) {
     let name = format!("(rule {rule} of");
     assert!(
         told.contains(&name),

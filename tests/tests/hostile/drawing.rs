@@ -11,6 +11,7 @@ use heraldry_tests::colour::key::MAGENTA;
 use super::attack::Expect::Lives;
 use super::attack::{Attack, HOSTILE, Row, row};
 use super::pace::TURN;
+use super::{desktop, idle};
 
 pub(crate) const ROWS: &[Row] = &[
     row(
@@ -81,10 +82,21 @@ pub(crate) const ROWS: &[Row] = &[
         commits,
         Lives,
     ),
+    row(
+        "D09 windows as large as the screen, without end",
+        desktop::windows,
+        Lives,
+    ),
+    row(
+        "D11 buffers of which libraries complain",
+        desktop::odd_strides,
+        Lives,
+    ),
+    row("D13 modes without end", desktop::modes, Lives),
     row("D17 a million requests that the gate drops", dropped, Lives),
     row(
         "D08 all that a VM may have, and nothing done with it",
-        super::idle::everything,
+        idle::everything,
         Lives,
     ),
 ];
@@ -102,7 +114,7 @@ const PLATE: [u8; 3] = [0x19, 0x1c, 0x1e];
 
 /// Runs an attack, and looks whether a turn was long meanwhile.
 #[track_caller]
-fn short_turns(a: &mut Attack<'_>, attack: impl FnOnce(&mut Attack<'_>)) {
+pub(crate) fn short_turns(a: &mut Attack<'_>, attack: impl FnOnce(&mut Attack<'_>)) {
     a.rig.stats();
     attack(a);
     let stats = a.rig.stats();

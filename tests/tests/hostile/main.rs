@@ -24,6 +24,7 @@ mod stage;
 
 mod clipboard;
 mod descriptors;
+mod desktop;
 mod drawing;
 mod errors;
 mod idle;
