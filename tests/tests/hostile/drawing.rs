@@ -231,21 +231,27 @@ fn odd(a: &mut Attack<'_>, size: (i32, i32), shown: (i32, i32)) {
     assert_eq!(windows.iter().filter(|window| window.vm == HOSTILE).count(), 2);
 }
 
-fn layers(a: &mut Attack<'_>, count: usize, transform: i32, size: (i32, i32)) {
-    let window = a.raw.show(LARGE, MAGENTA);
+/// Layers that one can see through, over all of a window: surfaces with their buffers.
+fn pile(raw: &mut Raw, window: RawWindow, count: usize, transform: i32, size: (i32, i32)) -> Vec<(u32, u32)> {
     let mut surfaces = Vec::new();
     for _ in 0..count {
-        let surface = a.raw.surface();
-        let role = a.raw.subsurface(surface, window.surface);
-        a.raw.send(role, "set_desync", &[]);
-        viewport(&mut a.raw, surface, LARGE);
-        a.raw.send(surface, "set_buffer_transform", &[I(transform)]);
-        let buffer = a.raw.clear(size);
-        a.raw.put(surface, buffer);
+        let surface = raw.surface();
+        let role = raw.subsurface(surface, window.surface);
+        raw.send(role, "set_desync", &[]);
+        viewport(raw, surface, LARGE);
+        raw.send(surface, "set_buffer_transform", &[I(transform)]);
+        let buffer = raw.clear(size);
+        raw.put(surface, buffer);
         surfaces.push((surface, buffer));
     }
-    a.raw.send(window.surface, "commit", &[]);
-    a.raw.settle();
+    raw.send(window.surface, "commit", &[]);
+    raw.settle();
+    surfaces
+}
+
+fn layers(a: &mut Attack<'_>, count: usize, transform: i32, size: (i32, i32)) {
+    let window = a.raw.show(LARGE, MAGENTA);
+    let surfaces = pile(&mut a.raw, window, count, transform, size);
     short_turns(a, |a| {
         let start = Instant::now();
         while start.elapsed() < LONG {
@@ -257,6 +263,32 @@ fn layers(a: &mut Attack<'_>, count: usize, transform: i32, size: (i32, i32)) {
     });
     // The cost must not come back when others draw: nothing is committed any more.
     short_turns(a, |_| std::thread::sleep(Duration::from_millis(300)));
+}
+
+/// VMs that compose at the same time share what there is. Their clients want processors too, so the honest one's speed says
+/// nothing here.
+pub(crate) fn three(a: &mut Attack<'_>) {
+    let raws: Vec<_> = ["untrusted", "work", "personal"]
+        .iter()
+        .map(|vm| Raw::new(a.rig.connect(vm)))
+        .collect();
+    short_turns(a, |_| {
+        std::thread::scope(|scope| {
+            for mut raw in raws {
+                scope.spawn(move || {
+                    let window = raw.show(LARGE, MAGENTA);
+                    let surfaces = pile(&mut raw, window, 150, 1, (64, 64));
+                    let start = Instant::now();
+                    while start.elapsed() < LONG {
+                        for (surface, buffer) in &surfaces {
+                            raw.put(*surface, *buffer);
+                        }
+                        raw.settle();
+                    }
+                });
+            }
+        });
+    });
 }
 
 fn changes(a: &mut Attack<'_>) {

@@ -11,6 +11,7 @@ use heraldry_tests::path::{Usage, until};
 
 use super::attack::Expect::{Host, Left, Lives, Rule};
 use super::attack::{Attack, HOSTILE, Row, row};
+use super::drawing::three;
 
 pub(crate) const ROWS: &[Row] = &[
     row("A13 window mapped and unmapped without a pause", flicker, Lives),
@@ -89,6 +90,7 @@ pub(crate) const ROWS: &[Row] = &[
         Lives,
     ),
     row("A61x ids that only rise", ids_that_rise, Rule("bad-new-id")),
+    row("D04e turned layers from three VMs at once", three, Lives),
     row(
         "A61y objects that nothing destroys",
         lasting_without_end,

@@ -77,12 +77,13 @@ impl Stage {
         rig.content_of(HONEST);
         let window = rig.windows().first().unwrap().id;
         // Whatever is made once for a VM is made now.
-        let mut warm = Raw::new(rig.connect(HOSTILE));
-        warm.keyboard();
-        let old_seat = warm.another_global("wl_seat", 1);
-        warm.send(old_seat, "get_keyboard", &[New]);
-        warm.show((64, 48), MAGENTA);
-        drop(warm);
+        for vm in [HOSTILE, "work", "personal"] {
+            let mut warm = Raw::new(rig.connect(vm));
+            warm.keyboard();
+            let old_seat = warm.another_global("wl_seat", 1);
+            warm.send(old_seat, "get_keyboard", &[New]);
+            warm.show((64, 48), MAGENTA);
+        }
         let usage = [rig.compositor_pid(), rig.device_pid(), rig.host_pid()];
         let mut stage = Self {
             before: held(&rig),
