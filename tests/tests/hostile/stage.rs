@@ -16,7 +16,7 @@ use heraldry_tests::path::{Options, Rig, Usage, descriptors, until};
 
 use super::attack::{Attack, HONEST, HOSTILE, Row, area, content_of};
 use super::bystander::{Bystander, COLOURS};
-use super::pace::{Calm, TRIES};
+use super::pace::{Calm, Machine, TRIES};
 
 const CONFIG: &str = r##"schema 1
 defaults { focus { on-map #true; }; }
@@ -176,13 +176,19 @@ impl Stage {
     fn tried(&mut self, row: &Row) -> Vec<String> {
         let mut counted = Vec::new();
         for _ in 0..TRIES {
+            let machine = Machine::now();
             let (faults, slow) = self.row(row);
+            let busy = machine.was_busy();
             if !faults.is_empty() || slow.is_empty() || self.calm.is_none() {
                 return faults;
             }
-            let calm = Calm::measure(&mut self.bystander);
-            println!("            slow: {}; alone: {calm:?}", slow.join(", "));
-            if !calm.is_busy() {
+            let but = if busy {
+                ", but the machine did something else"
+            } else {
+                ""
+            };
+            println!("            slow: {}{but}", slow.join(", "));
+            if !busy {
                 counted = slow;
             }
         }
