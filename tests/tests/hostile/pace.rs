@@ -19,7 +19,7 @@ const FRAMES: f64 = 95.0;
 /// Frames a second of the screen.
 const REFRESH: f64 = 60.0;
 /// A row is tried so often.
-pub(crate) const TRIES: usize = 4;
+pub(crate) const TRIES: usize = 5;
 /// A try counts if other programs of the machine had no more of its processors than this, in processors.
 const OTHERS: f64 = 0.15;
 

@@ -390,7 +390,7 @@ impl Walk {
         let mut framed = Vec::new();
         for window in windows.iter().filter(|window| !window.minimized) {
             let Some(content) = window.content else { continue };
-            let mut vms = config.vms.iter().map(|(_, vm)| vm);
+            let mut vms = config.vms.values();
             let vm = vms.find(|vm| vm.name.as_str() == window.vm);
             let vm = vm.expect("a VM of the configuration");
             let mut push = |rect, kind, focused| {
