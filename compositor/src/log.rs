@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the log shows: our own lines, which know whose fault they are and keep to a rate, and those of libraries, which know
-//! neither. A client can have a library complain with each request, so each of their complaints has a rate here.
+//! neither. A client can have a library complain with each request, so each of their complaints has a rate here. So have ours
+//! about drawing: what fails in one frame fails in the next.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,6 +22,8 @@ const LINES: u32 = 5;
 
 /// Our own crates.
 const OURS: &str = "heraldry";
+/// What speaks once a frame.
+const DRAWING: [&str; 2] = ["heraldry_compositor::render", "heraldry_compositor::backend"];
 
 /// Lets everything that passes `filter` through to standard error, and of libraries so much a second.
 pub fn init(filter: Targets) {
@@ -49,7 +52,9 @@ impl<F> Rated<F> {
     fn admit(&self, event: &Event<'_>) -> Admission {
         let metadata = event.metadata();
         // Who asks for more than warnings wants to see all of it.
-        if metadata.target().starts_with(OURS) || *metadata.level() > Level::INFO {
+        let target = metadata.target();
+        let drawing = DRAWING.iter().any(|module| target.starts_with(module));
+        if (target.starts_with(OURS) && !drawing) || *metadata.level() > Level::INFO {
             return Admission::Log { dropped_before: 0 };
         }
         // Counters are right whatever happened to another thread.
@@ -176,6 +181,17 @@ mod tests {
             .map(|line| line.split(' ').next().unwrap().parse::<usize>().unwrap())
             .sum();
         assert!(count > 0 && written + counted == 1001, "{lines:?}");
+    }
+
+    #[test]
+    fn what_fails_in_each_frame_is_not_said_for_each() {
+        let lines = written(|| {
+            for number in 0..100 {
+                warn!(target: "heraldry_compositor::render::scene", number, "cannot upload");
+            }
+        });
+        // A second may end meanwhile.
+        assert!((5..=11).contains(&lines.len()), "{} lines", lines.len());
     }
 
     #[test]

@@ -319,7 +319,8 @@ impl<R: Painter> Builder<'_, R> {
         kept: &mut HashMap<ObjectId, PerScale<FrameCache>>,
     ) {
         for vm in core.vms.iter() {
-            let Some(icon) = vm.drag_icon.as_ref().filter(|icon| icon.is_alive()) else {
+            let icon = vm.drag_icon.as_ref().filter(|_| vm.hidden.is_none());
+            let Some(icon) = icon.filter(|icon| icon.is_alive()) else {
                 continue;
             };
             let mapped = smithay::backend::renderer::utils::with_renderer_surface_state(icon, |state| {

@@ -64,6 +64,7 @@ impl State {
             if let Some(vm) = self.core.vms.get_mut(name) {
                 vm.hidden = Some(shown);
             }
+            self.core.input.hidden.push(name.clone());
         }
         self.core.render.schedule();
         true
@@ -79,8 +80,6 @@ impl State {
         {
             if !self.pause(&pause.vm, pause.reason, pause.hidden) {
                 warn!(vm = %pause.vm, "the VM that should stay paused is not in the configuration");
-            } else if pause.hidden && pause.reason == PauseReason::User {
-                self.core.input.hidden.push(pause.vm);
             }
         }
     }
@@ -122,13 +121,11 @@ impl State {
             return;
         };
         if self.pause(&name, PauseReason::User, true) {
-            self.core.input.hidden.retain(|hidden| *hidden != name);
             let text = format!(
                 "{} is paused and hidden; {} brings it back",
                 self.core.arms(&name).name,
                 self.core.policy.config().keys.show_vm
             );
-            self.core.input.hidden.push(name.clone());
             self.core.announce_always(&name, text);
         }
     }

@@ -219,9 +219,12 @@ fn what_is_paused_or_hidden_stays_so_over_crashes_until_the_user_resumes_it() {
         }
         crash_and_wait(&rig);
     }
-    // The key brings back what was hidden by key.
-    chord(&rig, &["Super_L", "Shift_L", "Escape"]);
-    assert_eq!(why_paused(&rig, "personal"), None);
+    // The key brings back what was hidden, one VM after the other, whatever it was hidden for.
+    for still_hidden in [1, 0] {
+        chord(&rig, &["Super_L", "Shift_L", "Escape"]);
+        let hidden = ["personal", "untrusted"].map(|vm| why_paused(&rig, vm));
+        assert_eq!(hidden.iter().flatten().count(), still_hidden, "{hidden:?}");
+    }
     let mut back = rig.visitor("personal");
     back.show((300, 200), CYAN).unwrap();
     rig.picture().assert_only_in(CYAN, rig.content_of("personal"));
@@ -232,7 +235,7 @@ fn what_is_paused_or_hidden_stays_so_over_crashes_until_the_user_resumes_it() {
     // What was resumed stays so as well.
     crash_and_wait(&rig);
     let reasons = ["work", "personal", "untrusted"].map(|vm| why_paused(&rig, vm));
-    assert_eq!(reasons, [None, None, Some("a client broke a rule".to_owned())]);
+    assert_eq!(reasons, [None, None, None]);
 }
 
 #[test]
