@@ -37,6 +37,8 @@ pub(super) struct ContentCache {
     size: Size<i32, Physical>,
     looks: Vec<(Look, CommitCounter)>,
     picture: Option<Picture>,
+    /// It could not be shown without a picture.
+    deep: bool,
     /// The fingerprint of the tree that the whole picture shows.
     shows: Option<u64>,
 }
@@ -47,21 +49,34 @@ impl ContentCache {
         &mut self.picture
     }
 
-    /// The picture as it is, if all of it shows the tree of this fingerprint, or if its VM has no time to change it.
+    /// What there is without looking at the tree again: the picture, if all of it shows the tree of this fingerprint; and the
+    /// picture or the plate if the VM has no time for more.
     pub(super) fn unchanged<R: Painter>(
         &mut self,
         renderer: &R,
-        fingerprint: u64,
+        fingerprint: Option<u64>,
         size: Size<i32, Physical>,
         purse: &mut Purse,
-    ) -> Option<Content<R>> {
-        let shown = self.shows == Some(fingerprint);
-        let picture = self.picture.as_mut()?;
-        if !picture.is_for::<R>(renderer, size) || !(shown || purse.must_wait()) {
+    ) -> Option<(Content<R>, Damage)> {
+        if !self.deep {
             return None;
         }
-        picture.draw_again(purse);
-        picture.texture::<R>().map(Content::Picture)
+        let shown = self.shows.is_some() && self.shows == fingerprint;
+        let picture = self.picture.as_mut();
+        let picture = picture.filter(|picture| picture.is_for::<R>(renderer, size));
+        match picture {
+            Some(picture) if shown || purse.must_wait() => {
+                picture.draw_again(purse);
+                let texture = picture.texture::<R>()?;
+                Some((Content::Picture(texture), Vec::new()))
+            }
+            None if purse.must_wait() => {
+                self.size = Size::default();
+                let plate = Content::Pieces(Vec::new());
+                Some((plate, vec![Rectangle::from_size(size)]))
+            }
+            _ => None,
+        }
     }
 
     /// The content that was just brought up to date is that of the tree of this fingerprint, and nothing of it is missing.
@@ -80,7 +95,8 @@ impl ContentCache {
     ) -> (Content<R>, Damage) {
         self.shows = None;
         let mut damage = self.changes(&pieces, size, scale);
-        if is_simple(&pieces, size) {
+        self.deep = !is_simple(&pieces, size);
+        if !self.deep {
             if self.picture.take().is_some() {
                 damage = vec![Rectangle::from_size(size)];
             }

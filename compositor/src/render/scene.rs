@@ -456,12 +456,9 @@ impl<R: Painter> Builder<'_, R> {
             })
         };
         let before = cache.content.picture().is_some().then(fingerprint);
-        if let Some(before) = before
-            && let Some(content) = cache
-                .content
-                .unchanged(&**renderer, before, inner.size, &mut budget.purse)
-        {
-            return Some((content, Vec::new()));
+        let purse = &mut budget.purse;
+        if let Some(content) = cache.content.unchanged(&**renderer, before, inner.size, purse) {
+            return Some(content);
         }
         let largest = budget.upload_bytes;
         let may_have = |surface: &_, bytes: u64, copies| {
