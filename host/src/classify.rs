@@ -5,11 +5,12 @@
 //! way through, or refused. A client's pipe passes by its stand-in, and the compositor has none to send. Everything else
 //! ends the connection: a socket, a device or a directory would be a capability that nobody granted.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use heraldry_config::UnsealedMemory;
 use heraldry_virtio::uapi::MAX_MEMORY;
-use rustix::fs::{FileType, OFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fcntl_getfl, fstat};
+use rustix::fs::{SealFlags, fcntl_add_seals, fcntl_get_seals, fstat};
+use rustix::pipe::fcntl_getpipe_size;
 
 /// What may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,41 +45,34 @@ pub enum Refused {
 }
 
 /// Looks at a descriptor; memory is sealed against shrinking if it is not already.
+///
+/// Until it is known to be memory, nothing is asked that its own file system would have to answer: such an answer can take
+/// for ever. What is neither memory nor a pipe is not looked at at all.
 pub(crate) fn classify(fd: &OwnedFd, unsealed: UnsealedMemory) -> Result<Kind, Refused> {
-    let stat = fstat(fd).map_err(|_gone| Refused::Other)?;
-    // A descriptor for a path can be neither read nor mapped; it is a way to a file that its receiver may not open.
-    if fcntl_getfl(fd).map_or(true, |flags| flags.contains(OFlags::PATH)) {
-        return Err(Refused::Other);
-    }
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Fifo => Ok(Kind::Pipe),
-        FileType::RegularFile => {
-            let size = u64::try_from(stat.st_size).unwrap_or(0);
-            if size == 0 || size > MAX_MEMORY {
-                return Err(Refused::Size(size));
-            }
-            let can_shrink = !seal(fd.as_fd());
-            if can_shrink && unsealed == UnsealedMemory::Refuse {
-                return Err(Refused::Unsealed);
-            }
-            Ok(Kind::Memory { can_shrink })
-        }
-        _ => Err(Refused::Other),
+    match fcntl_get_seals(fd) {
+        Ok(seals) => memory(fd, seals, unsealed),
+        Err(_) if fcntl_getpipe_size(fd).is_ok() => Ok(Kind::Pipe),
+        Err(_) => Err(Refused::Other),
     }
 }
 
-/// Whether the memory can no longer shrink.
-fn seal(fd: impl AsFd + Copy) -> bool {
-    match fcntl_get_seals(fd) {
-        Ok(seals) if seals.contains(SealFlags::SHRINK) => true,
-        Ok(_) => fcntl_add_seals(fd, SealFlags::SHRINK).is_ok(),
-        Err(_) => false,
+fn memory(fd: &OwnedFd, seals: SealFlags, unsealed: UnsealedMemory) -> Result<Kind, Refused> {
+    let stat = fstat(fd).map_err(|_gone| Refused::Other)?;
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    if size == 0 || size > MAX_MEMORY {
+        return Err(Refused::Size(size));
     }
+    // Sealing waits for whoever writes to it just now. That harms its own VM alone.
+    let sealed = seals.contains(SealFlags::SHRINK) || fcntl_add_seals(fd, SealFlags::SHRINK).is_ok();
+    if !sealed && unsealed == UnsealedMemory::Refuse {
+        return Err(Refused::Unsealed);
+    }
+    Ok(Kind::Memory { can_shrink: !sealed })
 }
 
 #[cfg(test)]
 mod tests {
-    use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+    use rustix::fs::{MemfdFlags, OFlags, ftruncate, memfd_create};
 
     use super::*;
 

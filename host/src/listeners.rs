@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The sockets in the host's folder. The path of a VM's socket is its identity, so the folders let nobody else in.
+//!
+//! Binding and listening are two steps. Who connects to a socket that listens leaves things in its queue, and whoever has
+//! the socket last must close them; so a socket listens only where its strangers may be waited for.
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, lchown};
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use heraldry_config::Owner;
 use heraldry_virtio::wire::CONNECTION_PREFIX;
 use rustix::fs::{Mode, OFlags, fchmod, fstat};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 use rustix::process::geteuid;
 
 /// Why a socket cannot be had.
@@ -96,64 +100,97 @@ pub(crate) fn sweep(folder: &Path) {
     }
 }
 
-/// A listening socket of mode 0600; its file goes when it does.
+/// The file of a socket, which goes with this.
+#[derive(Debug)]
+pub(crate) struct SocketPath(PathBuf);
+
+impl Drop for SocketPath {
+    fn drop(&mut self) {
+        // Already gone is as good as removed.
+        let _gone = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Binds a socket of mode 0600 to `path`. The folder's lock is held, so a socket that is there is a dead one. Nobody can
+/// connect before it listens.
+pub(crate) fn bind_at(path: &Path) -> Result<(OwnedFd, SocketPath), ListenError> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(ListenError::Bind {
+            path: path.to_owned(),
+            source,
+        }),
+        _ => bind_new(path),
+    }
+}
+
+/// The same where nothing may be. The folder lets nobody else in until the mode is set.
+fn bind_new(path: &Path) -> Result<(OwnedFd, SocketPath), ListenError> {
+    let fail = |source| ListenError::Bind {
+        path: path.to_owned(),
+        source,
+    };
+    let failed = |errno: Errno| fail(errno.into());
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(failed)?;
+    let address = SocketAddrUnix::new(path).map_err(failed)?;
+    bind(&socket, &address).map_err(failed)?;
+    let path = SocketPath(path.to_owned());
+    std::fs::set_permissions(&path.0, Permissions::from_mode(0o600)).map_err(fail)?;
+    Ok((socket, path))
+}
+
+/// Lets others connect, as many as the system lets wait.
+pub(crate) fn start_listening(socket: &OwnedFd) -> Result<(), Errno> {
+    listen(socket, -1)
+}
+
+/// A socket that listens here; its file goes when it does.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    pub(crate) socket: UnixListener,
-    path: PathBuf,
+    pub(crate) socket: OwnedFd,
+    _path: SocketPath,
 }
 
 impl Listener {
-    /// Binds `path`. The folder's lock is held, so a socket that is there is a dead one.
-    pub(crate) fn bind(path: &Path) -> Result<Self, ListenError> {
-        match std::fs::remove_file(path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(ListenError::Bind {
-                path: path.to_owned(),
-                source,
-            }),
-            _ => Self::bind_new(path),
-        }
+    /// Listens at `path`, in the place of a dead socket.
+    pub(crate) fn open(path: &Path) -> Result<Self, ListenError> {
+        Self::listening(path, bind_at(path)?)
     }
 
-    /// Binds `path`, where nothing may be. The folder lets nobody else in until the mode is set.
-    pub(crate) fn bind_new(path: &Path) -> Result<Self, ListenError> {
-        let fail = |source| ListenError::Bind {
-            path: path.to_owned(),
-            source,
-        };
-        let socket = UnixListener::bind(path).map_err(fail)?;
-        std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(fail)?;
-        socket.set_nonblocking(true).map_err(fail)?;
-        Ok(Self {
-            socket,
-            path: path.to_owned(),
-        })
+    /// Listens at `path`, where nothing may be.
+    pub(crate) fn open_new(path: &Path) -> Result<Self, ListenError> {
+        Self::listening(path, bind_new(path)?)
     }
 
-    /// Binds a VM's socket in a folder of its own and gives the socket to its owner. The folder stays ours, so that
-    /// the owner can connect and do nothing else.
-    pub(crate) fn for_vm(dir: &Path, vm: &str, owner: Option<&Owner>) -> Result<Self, ListenError> {
-        let home = dir.join("vm").join(vm);
-        folder(&home, 0o700)?;
-        let listener = Self::bind(&home.join("wayland-0"))?;
-        if let Some(owner) = owner {
-            let uid = uid_of(owner)?;
-            lchown(&listener.path, Some(uid), None).map_err(|source| ListenError::Owner {
-                path: listener.path.clone(),
-                owner: uid.to_string(),
-                source,
-            })?;
-            folder(&home, 0o711)?;
-        }
-        Ok(listener)
+    fn listening(path: &Path, (socket, file): (OwnedFd, SocketPath)) -> Result<Self, ListenError> {
+        start_listening(&socket).map_err(|errno| ListenError::Bind {
+            path: path.to_owned(),
+            source: errno.into(),
+        })?;
+        Ok(Self { socket, _path: file })
     }
 }
 
-impl Drop for Listener {
-    fn drop(&mut self) {
-        // Already gone is as good as removed.
-        let _gone = std::fs::remove_file(&self.path);
+/// Binds a VM's socket in a folder of its own and gives the socket to its owner. The folder stays ours, so that the
+/// owner can connect and do nothing else.
+pub(crate) fn bind_for_vm(
+    dir: &Path,
+    vm: &str,
+    owner: Option<&Owner>,
+) -> Result<(OwnedFd, SocketPath), ListenError> {
+    let home = dir.join("vm").join(vm);
+    folder(&home, 0o700)?;
+    let (socket, path) = bind_at(&home.join("wayland-0"))?;
+    if let Some(owner) = owner {
+        let uid = uid_of(owner)?;
+        lchown(&path.0, Some(uid), None).map_err(|source| ListenError::Owner {
+            path: path.0.clone(),
+            owner: uid.to_string(),
+            source,
+        })?;
+        folder(&home, 0o711)?;
     }
+    Ok((socket, path))
 }
 
 /// The number of a user, from /etc/passwd: VM users are system users, which live there.

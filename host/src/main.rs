@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use heraldry_host::daemon::{Daemon, DaemonError};
+use heraldry_host::part::{self, Part};
+use heraldry_host::supervisor::{DaemonError, Supervisor};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
@@ -40,6 +41,15 @@ enum Command {
         #[arg(long, value_name = "DIR", default_value = "/run/heraldry")]
         dir: PathBuf,
     },
+    /// A part of a running daemon, which starts it.
+    #[command(hide = true)]
+    PartCompositor,
+    /// A part of a running daemon, which starts it.
+    #[command(hide = true)]
+    PartVm {
+        /// For whom, as `ps` shows it.
+        vm: String,
+    },
     /// Print shell completions.
     Completions {
         /// The shell.
@@ -61,7 +71,9 @@ fn main() -> ExitCode {
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
     tracing_subscriber::registry().with(lines).with(filter).init();
     match cli.command {
-        Command::Run { config, dir } => run(&config, dir.as_deref()),
+        Command::Run { config, dir } => run(&config, dir.as_deref(), &cli.log),
+        Command::PartCompositor => run_part(&Part::Compositor),
+        Command::PartVm { .. } => run_part(&Part::Vm),
         Command::Stats { dir } => stats(&dir),
         Command::Completions { shell } => {
             let mut text = Vec::new();
@@ -78,15 +90,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: &Path, dir: Option<&Path>) -> ExitCode {
+fn run(config: &Path, dir: Option<&Path>, log: &str) -> ExitCode {
     // What others may open is said where it is made.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    match Daemon::open(config, dir).and_then(|mut daemon| daemon.run()) {
+    match Supervisor::open(config, dir, log).and_then(|mut supervisor| supervisor.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(DaemonError::Config(errors)) => {
             let _closed = write!(std::io::stderr(), "{errors}");
             ExitCode::from(1)
         }
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            fail(&format!("{error:#}"))
+        }
+    }
+}
+
+fn run_part(part: &Part) -> ExitCode {
+    match part::run(part) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let error = anyhow::Error::from(error);
             fail(&format!("{error:#}"))

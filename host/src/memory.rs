@@ -16,7 +16,7 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create
 const TOTAL_FACTOR: u64 = 64;
 
 /// What one VM has had since its boot instance began.
-#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 pub struct Used {
     /// Bytes given, in whole pages.
     pub bytes: u64,

@@ -47,7 +47,7 @@ pub enum End {
     Failed(Side, Errno),
     /// A side sent a descriptor that may not pass.
     #[error("{0} sent {1}")]
-    Descriptor(Side, #[source] Refused),
+    Descriptor(Side, Refused),
     /// The client does not read what it is sent.
     #[error("the client does not read what it is sent")]
     Slow,
@@ -279,6 +279,15 @@ impl Splice {
     /// When to give up on the side that is still open, if the other has closed.
     pub fn deadline(&self) -> Option<Instant> {
         self.closing.map(|(_, deadline)| deadline)
+    }
+
+    /// Tells both sides that it is over. Closing the sockets would tell them too, but may take for ever: what lies in their
+    /// queues is closed first.
+    pub fn hang_up(&self) {
+        for socket in [&self.compositor, &self.client] {
+            // It may be closed already.
+            let _closed = shutdown(socket, Shutdown::Both);
+        }
     }
 
     /// Why a connection whose deadline has passed ends.

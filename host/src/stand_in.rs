@@ -19,9 +19,12 @@ use std::time::{Duration, Instant};
 use heraldry_virtio::uapi::PAGE_SIZE;
 use heraldry_virtio::wire::VmName;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
+use rustix::fs::{
+    MemfdFlags, Mode, SealFlags, Stat, fchmod, fcntl_add_seals, fstat, ftruncate, memfd_create,
+};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::geteuid;
 use tracing::debug;
 
 /// How long the compositor may hold a stand-in before the pipe is closed. It holds one for as long as the VM that asked
@@ -77,23 +80,36 @@ struct StandIn {
 }
 
 /// All stand-ins.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct StandIns {
-    inotify: OwnedFd,
+    /// Made with the first stand-in, because a user may have few of them, and not every VM pastes.
+    inotify: Option<OwnedFd>,
+    /// Nobody waits for its events yet.
+    fresh: bool,
     known: BTreeMap<Key, StandIn>,
     watched: BTreeMap<i32, Key>,
     /// One for each VM that stands for nothing, however often it is sent, while the VM has connections.
     spare: BTreeMap<VmName, OwnedFd>,
 }
 
-fn key(fd: impl AsFd) -> Result<Key, Errno> {
-    fstat(fd).map(|stat| (stat.st_dev, stat.st_ino))
+fn key_of(stat: &Stat) -> Key {
+    (stat.st_dev, stat.st_ino)
 }
+
+/// Whether this is a stand-in, whoever made it.
+fn is_marked(stat: &Stat) -> bool {
+    Mode::from_raw_mode(stat.st_mode) == MARK && stat.st_uid == geteuid().as_raw()
+}
+
+/// The mode of a page that stands for a pipe. Other memory is made with another, and only its owner can change it: so each
+/// VM's process sees that a page is another's.
+const MARK: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::SVTX);
 
 /// A page that nobody can resize. Nothing is ever read from it, but it must be writable: QEMU maps nothing else.
 fn page() -> Result<OwnedFd, Errno> {
     let fd = memfd_create("heraldry/pipe", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     ftruncate(&fd, PAGE_SIZE)?;
+    fchmod(&fd, MARK)?;
     fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
     Ok(fd)
 }
@@ -105,22 +121,25 @@ fn unread_pipe() -> Result<OwnedFd, Errno> {
 
 impl StandIns {
     /// None yet.
-    ///
-    /// # Errors
-    ///
-    /// The system has no inotify instance left.
-    pub fn new() -> Result<Self, Errno> {
-        Ok(Self {
-            inotify: inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?,
-            known: BTreeMap::new(),
-            watched: BTreeMap::new(),
-            spare: BTreeMap::new(),
-        })
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Readable when [`Self::notice`] has something to do.
-    pub fn events(&self) -> BorrowedFd<'_> {
-        self.inotify.as_fd()
+    /// Readable when [`Self::notice`] has something to do; returned once, when there is such a thing.
+    pub fn fresh_events(&mut self) -> Option<BorrowedFd<'_>> {
+        let inotify = self.inotify.as_ref()?;
+        std::mem::take(&mut self.fresh).then(|| inotify.as_fd())
+    }
+
+    /// Lets the kernel tell when nobody has the page any more.
+    fn watch(&mut self, page: &OwnedFd) -> Option<i32> {
+        if self.inotify.is_none() {
+            self.inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok();
+            self.fresh = self.inotify.is_some();
+        }
+        let path = format!("/proc/self/fd/{}", page.as_raw_fd());
+        inotify::add_watch(self.inotify.as_ref()?, path, WatchFlags::DELETE_SELF).ok()
     }
 
     /// Pipes that are kept, VM by VM.
@@ -151,9 +170,8 @@ impl StandIns {
     fn make(&mut self, party: &Party, kept: Option<OwnedFd>) -> Result<OwnedFd, Errno> {
         let page = page()?;
         // Without a watch it is forgotten when its time is up.
-        let path = format!("/proc/self/fd/{}", page.as_raw_fd());
-        let watch = inotify::add_watch(&self.inotify, path, WatchFlags::DELETE_SELF).ok();
-        let key = key(&page)?;
+        let watch = self.watch(&page);
+        let key = key_of(&fstat(&page)?);
         if let Some(watch) = watch {
             self.watched.insert(watch, key);
         }
@@ -184,9 +202,14 @@ impl StandIns {
     ///
     /// It is of another VM.
     pub fn give_back(&mut self, party: &Party, memory: &OwnedFd) -> Result<Returned, GiveBackError> {
-        let key = key(memory)?;
-        let Some(known) = self.known.get_mut(&key) else {
-            return Ok(Returned::Other);
+        let stat = fstat(memory)?;
+        let Some(known) = self.known.get_mut(&key_of(&stat)) else {
+            // Each VM's process knows its own.
+            return if is_marked(&stat) {
+                Err(GiveBackError::Foreign)
+            } else {
+                Ok(Returned::Other)
+            };
         };
         if known.vm != party.vm {
             return Err(GiveBackError::Foreign);
@@ -211,20 +234,13 @@ impl StandIns {
         self.spare.remove(vm);
     }
 
-    /// A VM is no longer served.
-    pub fn vm_gone(&mut self, vm: &VmName) {
-        self.spare.remove(vm);
-        for known in self.known.values_mut() {
-            if known.vm == *vm {
-                known.kept = None;
-            }
-        }
-    }
-
     /// Forgets stand-ins of which nobody has a descriptor any more, and closes what they stood for.
     pub fn notice(&mut self) {
+        let Some(inotify) = &self.inotify else {
+            return;
+        };
         let mut buffer = [MaybeUninit::uninit(); 4096];
-        let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
+        let mut reader = inotify::Reader::new(inotify, &mut buffer);
         while let Ok(event) = reader.next() {
             if let Some(key) = self.watched.remove(&event.wd()) {
                 self.known.remove(&key);

@@ -41,7 +41,7 @@ fn rig(max_fds: usize) -> Rig {
             max_fds,
             party("work"),
         ),
-        stand_ins: StandIns::new().unwrap(),
+        stand_ins: StandIns::new(),
         client,
         compositor,
         credits: false,

@@ -119,6 +119,26 @@ impl World {
         kill_process(self.pid(), signal).unwrap();
     }
 
+    /// The daemon and the processes that it has started.
+    pub(crate) fn pids(&self) -> Vec<i32> {
+        let pid = self.pid().as_raw_nonzero().get();
+        let started = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        let started = started.split_whitespace().map(|pid| pid.parse().unwrap());
+        std::iter::once(pid).chain(started).collect()
+    }
+
+    /// A signal to all of them.
+    pub(crate) fn signal_all(&self, signal: Signal) {
+        for pid in self.pids() {
+            kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+        }
+    }
+
+    /// Of all processes of the daemon.
+    fn sum<N: std::iter::Sum>(&self, of_one: impl Fn(i32) -> N) -> N {
+        self.pids().into_iter().map(of_one).sum()
+    }
+
     /// Reads the new configuration.
     pub(crate) fn reload(&self, config: &str) {
         self.configure(config);
@@ -202,23 +222,25 @@ impl World {
     }
 
     pub(crate) fn descriptors(&self) -> usize {
-        let folder = format!("/proc/{}/fd", self.pid().as_raw_nonzero());
-        std::fs::read_dir(folder).unwrap().count()
+        self.sum(|pid| std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count())
     }
 
     /// Processor time of the daemon, in ticks of 10 ms.
     pub(crate) fn ticks(&self) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid().as_raw_nonzero())).unwrap();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+        self.sum(|pid| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+            let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+            fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+        })
     }
 
     /// Memory of the daemon in KiB.
     pub(crate) fn kibibytes(&self) -> u64 {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        self.sum(|pid| {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+        })
     }
 
     /// Fails if the daemon is busy while nothing happens.

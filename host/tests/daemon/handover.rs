@@ -268,10 +268,10 @@ fn a_paused_host_loses_no_client_that_joins_and_leaves_at_once() {
     let client = world.client("work");
     let announcement = display.announcement();
     // Both events are there before the host looks.
-    world.signal(Signal::STOP);
+    world.signal_all(Signal::STOP);
     let compositor = world.take(&announcement);
     drop(client);
-    world.signal(Signal::CONT);
+    world.signal_all(Signal::CONT);
     assert_eq!(compositor.end(), b"");
     until("the end", || world.is_idle());
     world.joined(&mut skip_withdrawals(display), "work");

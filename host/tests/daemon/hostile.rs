@@ -166,7 +166,7 @@ fn a_daemon_without_free_descriptors_waits_for_some() {
     world.assert_calm();
     drop(memory);
     clients.truncate(5);
-    until("the rest", || world.descriptors() < 35);
+    until("the rest", || world.stats()["waiting"] == 5);
     let mut display = world.display();
     let _client = world.client("play");
     while !matches!(display.next(), HostRecord::Announce(found) if found.vm.as_str() == "play") {}

@@ -122,10 +122,10 @@ fn a_compositor_that_dies_on_its_way_takes_no_client_along() {
         let mut display = world.display();
         let announcement = display.announcement();
         // It has come, and is gone, before the host looks.
-        world.signal(Signal::STOP);
+        world.signal_all(Signal::STOP);
         drop(world.take(&announcement));
         drop(display);
-        world.signal(Signal::CONT);
+        world.signal_all(Signal::CONT);
         until("the loss", || world.stats()["compositor"] == false);
         stays(&mut client);
         taken(&world, &mut world.display(), &client);

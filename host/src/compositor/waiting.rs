@@ -1,24 +1,26 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Connections that were accepted for a VM and wait for the compositor: what stands in for accept(2).
+//! Clients that wait for the compositor, in the order in which they came: what stands in for accept(2).
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use heraldry_virtio::wire::connection::TokenRecord;
 use heraldry_virtio::wire::display::{Announcement, HostRecord, TOKEN_LEN, Way};
 use heraldry_virtio::wire::{CONNECTION_PREFIX, ContextName, NameError, VmName};
+use rustix::io::Errno;
 
 use crate::listeners::{ListenError, Listener};
+use crate::orders::process_of;
 
-/// An accepted connection.
+/// A client.
 #[derive(Debug)]
-pub(crate) struct Pending {
-    /// The client's socket.
-    pub(crate) client: OwnedFd,
+pub(super) struct Pending {
+    /// What names it everywhere.
+    pub(super) number: u64,
     /// The VM whose listener it came by.
-    pub(crate) vm: VmName,
+    vm: VmName,
     boot: u64,
     door: Door,
     told: Told,
@@ -47,7 +49,7 @@ impl Pending {
 
 /// How the compositor gets at a connection.
 #[derive(Debug)]
-pub(crate) enum Door {
+pub(super) enum Door {
     /// It comes to the common socket with this token.
     Token([u8; TOKEN_LEN]),
     /// It comes to a socket of this name, which exists as long as the connection waits.
@@ -56,7 +58,7 @@ pub(crate) enum Door {
 
 impl Door {
     /// A new token.
-    pub(crate) fn token() -> Result<Self, getrandom::Error> {
+    pub(super) fn token() -> Result<Self, getrandom::Error> {
         let mut token = [0; TOKEN_LEN];
         getrandom::fill(&mut token)?;
         Ok(Self::Token(token))
@@ -66,23 +68,26 @@ impl Door {
     ///
     /// Its number is drawn, not counted: an announcement that outlived the host which made it must not lead to
     /// another client of the next host.
-    pub(crate) fn name(folder: &Path) -> Result<Self, DoorError> {
+    pub(super) fn name(folder: &Path) -> Result<Self, DoorError> {
         let name = format!("{CONNECTION_PREFIX}{}", getrandom::u64()?);
         // A number that is in use shows as an error here, and costs one client.
-        let listener = Listener::bind_new(&folder.join(&name))?;
+        let listener = Listener::open_new(&folder.join(&name))?;
         Ok(Self::Name(ContextName::new(&name)?, listener))
     }
 }
 
 /// Why a connection cannot be offered to the compositor.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DoorError {
+pub(super) enum DoorError {
     /// No token or number.
     #[error("the kernel gives no random numbers")]
     Random(#[from] getrandom::Error),
     /// No socket.
     #[error("there is no socket for it")]
     Listen(#[from] ListenError),
+    /// Its socket cannot be watched.
+    #[error("its socket cannot be watched")]
+    Watch(#[from] Errno),
     /// No name.
     #[error("it has no name")]
     Name(#[from] NameError),
@@ -90,36 +95,39 @@ pub(crate) enum DoorError {
 
 /// All that wait.
 #[derive(Debug, Default)]
-pub(crate) struct Waiting {
+pub(super) struct Waiting {
+    /// In the order in which they came.
     pending: BTreeMap<u64, Pending>,
-    next: u64,
+    orders: BTreeMap<u64, u64>,
+    last: u64,
 }
 
 impl Waiting {
-    /// Takes a connection in; the number names it from now on.
-    pub(crate) fn add(&mut self, client: OwnedFd, vm: VmName, boot: u64, door: Door) -> u64 {
-        self.next += 1;
-        self.pending.insert(
-            self.next,
-            Pending {
-                client,
-                vm,
-                boot,
-                door,
-                told: Told::Nothing,
-            },
-        );
-        self.next
+    /// Takes a client in; returns its place in the order.
+    pub(super) fn add(&mut self, number: u64, vm: VmName, boot: u64, door: Door) -> u64 {
+        self.last += 1;
+        let pending = Pending {
+            number,
+            vm,
+            boot,
+            door,
+            told: Told::Nothing,
+        };
+        self.pending.insert(self.last, pending);
+        if let Some(before) = self.orders.insert(number, self.last) {
+            self.pending.remove(&before);
+        }
+        self.last
     }
 
-    /// The record that announces the oldest connection that was not; from here on it counts as announced. Whoever sends
+    /// The record that announces the oldest client that was not; from here on it counts as announced. Whoever sends
     /// it says so by [`Self::told`].
-    pub(crate) fn announce_next(&mut self) -> Option<HostRecord> {
-        let new = |pending: &Pending| pending.told == Told::Nothing;
-        let (number, pending) = self.pending.iter_mut().find(|(_, pending)| new(pending))?;
+    pub(super) fn announce_next(&mut self) -> Option<HostRecord> {
+        let new = |pending: &&mut Pending| pending.told == Told::Nothing;
+        let pending = self.pending.values_mut().find(new)?;
         pending.told = Told::Soon;
         Some(HostRecord::Announce(Announcement {
-            number: *number,
+            number: pending.number,
             boot: pending.boot,
             vm: pending.vm.clone(),
             way: match &pending.door {
@@ -129,88 +137,101 @@ impl Waiting {
         }))
     }
 
-    /// The announcement of a connection has gone: the time in which the compositor must come for it begins.
-    pub(crate) fn told(&mut self, number: u64, wait: Duration) {
-        if let Some(pending) = self.pending.get_mut(&number) {
+    /// The announcement of a client has gone: the time in which the compositor must come for it begins.
+    pub(super) fn told(&mut self, number: u64, wait: Duration) {
+        if let Some(pending) = self.get_mut(number) {
             pending.told = Told::Until(Instant::now() + wait);
         }
     }
 
     /// A new compositor knows of none, and no compositor of none either.
-    pub(crate) fn forget_announcements(&mut self) {
+    pub(super) fn forget_announcements(&mut self) {
         for pending in self.pending.values_mut() {
             pending.told = Told::Nothing;
         }
     }
 
-    /// How many connections no compositor knows of.
-    pub(crate) fn untold(&self) -> usize {
+    /// How many wait.
+    pub(super) fn count(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// How many no compositor knows of.
+    pub(super) fn untold(&self) -> usize {
         let untold = |pending: &&Pending| pending.deadline().is_none();
         self.pending.values().filter(untold).count()
     }
 
-    /// The socket of a connection that has one of its own.
-    pub(crate) fn socket(&self, number: u64) -> Option<BorrowedFd<'_>> {
-        match &self.pending.get(&number)?.door {
+    /// The socket of a client that has one of its own, by its place in the order.
+    pub(super) fn socket(&self, order: u64) -> Option<BorrowedFd<'_>> {
+        match &self.pending.get(&order)?.door {
             Door::Token(_) => None,
             Door::Name(_, listener) => Some(listener.socket.as_fd()),
         }
     }
 
-    /// Numbers of all that wait, oldest first.
-    pub(crate) fn numbers(&self) -> Vec<u64> {
-        self.pending.keys().copied().collect()
+    /// The client at a place in the order.
+    pub(super) fn at(&self, order: u64) -> Option<u64> {
+        self.pending.get(&order).map(|pending| pending.number)
     }
 
-    /// A waiting connection.
-    pub(crate) fn get(&self, number: u64) -> Option<&Pending> {
-        self.pending.get(&number)
+    /// Those that a process has offered.
+    pub(super) fn of_process(&self, process: u64) -> Vec<u64> {
+        let of_process = |number: &u64| process_of(*number) == process;
+        self.orders.keys().copied().filter(of_process).collect()
     }
 
-    /// How many connections of a VM wait.
-    pub(crate) fn count(&self, vm: &VmName) -> usize {
-        self.pending.values().filter(|pending| pending.vm == *vm).count()
+    fn get(&self, number: u64) -> Option<&Pending> {
+        self.pending.get(self.orders.get(&number)?)
+    }
+
+    fn get_mut(&mut self, number: u64) -> Option<&mut Pending> {
+        self.pending.get_mut(self.orders.get(&number)?)
+    }
+
+    /// Whether it waits.
+    pub(super) fn has(&self, number: u64) -> bool {
+        self.orders.contains_key(&number)
     }
 
     /// The compositor is on its way: it gets the full time again to come for it.
-    pub(crate) fn extend(&mut self, number: u64, wait: Duration) {
+    pub(super) fn extend(&mut self, number: u64, wait: Duration) {
         // The last words of a compositor that is gone do not count.
-        if let Some(pending) = self.pending.get_mut(&number)
+        if let Some(pending) = self.get_mut(number)
             && pending.deadline().is_some()
         {
             pending.told = Told::Until(Instant::now() + wait);
         }
     }
 
-    /// Whether the compositor knows of a connection.
-    pub(crate) fn is_announced(&self, number: u64) -> bool {
-        let pending = self.pending.get(&number);
+    /// Whether the compositor knows of a client.
+    pub(super) fn is_announced(&self, number: u64) -> bool {
+        let pending = self.get(number);
         pending.is_some_and(|pending| pending.told != Told::Nothing)
     }
 
-    /// Takes a connection out, whatever becomes of it.
-    pub(crate) fn remove(&mut self, number: u64) -> Option<Pending> {
-        self.pending.remove(&number)
+    /// Takes a client out, whatever becomes of it.
+    pub(super) fn remove(&mut self, number: u64) -> Option<Pending> {
+        self.pending.remove(&self.orders.remove(&number)?)
     }
 
-    /// Whether a record names a connection that waits, with the right token.
-    pub(crate) fn fits(&self, record: &TokenRecord) -> bool {
-        self.pending
-            .get(&record.number)
+    /// Whether a record names a client that waits, with the right token.
+    pub(super) fn fits(&self, record: &TokenRecord) -> bool {
+        self.get(record.number)
             .is_some_and(|pending| matches!(&pending.door, Door::Token(token) if record.has_token(token)))
     }
 
     /// Numbers of those that waited too long.
-    pub(crate) fn overdue(&self, now: Instant) -> Vec<u64> {
+    pub(super) fn overdue(&self, now: Instant) -> Vec<u64> {
         self.pending
-            .iter()
-            .filter(|(_, pending)| pending.deadline().is_some_and(|deadline| deadline <= now))
-            .map(|(number, _)| *number)
+            .values()
+            .filter(|pending| pending.deadline().is_some_and(|deadline| deadline <= now))
+            .map(|pending| pending.number)
             .collect()
     }
 
     /// When the next one will have waited too long.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.pending.values().filter_map(Pending::deadline).min()
     }
 }

@@ -9,12 +9,14 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use heraldry_virtio::wire::display::{CompositorRecord, HostRecord};
 use heraldry_virtio::wire::{Record, RecordReader, WireError};
-use rustix::event::epoll::{self, EventFlags};
+use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use tracing::{debug, info, warn};
 
-use super::{Daemon, Key};
+use super::{Compositor, DISPLAY, kind};
+use crate::orders::{Word, process_of};
+use crate::poller::key;
 use crate::splice::send;
 
 /// Records that wait for the compositor to read before further announcements do; these wait as connections. Withdrawals
@@ -67,18 +69,22 @@ pub(super) fn drain<R: Record>(
     Ok(())
 }
 
-impl Daemon {
+impl Compositor {
     /// The compositor opens its display socket. A new one replaces the old: a restarted compositor is the one that
     /// counts.
     pub(super) fn accept_display(&mut self) {
-        let Some(fd) = self.accept(Key::DisplayListener) else {
+        let Some(fd) = self.accept(DISPLAY) else {
             return;
         };
         if self.display.is_some() {
             info!("a new display socket replaces the old one");
             self.lose_display();
         }
-        if epoll::add(&self.epoll, fd.as_fd(), Key::Display.pack(), EventFlags::IN).is_err() {
+        if self
+            .poller
+            .add(&fd, key(kind::DISPLAY, 0), EventFlags::IN)
+            .is_err()
+        {
             return;
         }
         self.display = Some(DisplayPeer {
@@ -102,6 +108,7 @@ impl Daemon {
 
     /// Sends the compositor what it does not know yet, as far as its socket takes it.
     pub(super) fn fill_display(&mut self) {
+        let time = self.withdraw_after();
         let Some(display) = self.display.as_mut() else {
             return;
         };
@@ -115,7 +122,7 @@ impl Daemon {
             match display.out.send_next(&display.fd) {
                 Ok(None) | Err(Errno::AGAIN | Errno::INTR) => break,
                 Ok(Some(HostRecord::Announce(told))) => {
-                    self.waiting.told(told.number, self.config.host.withdraw_after);
+                    self.waiting.told(told.number, time);
                 }
                 Ok(Some(_)) => {}
                 // What it has sent before it closed is still read.
@@ -138,7 +145,7 @@ impl Daemon {
             let mut flags = EventFlags::IN;
             flags.set(EventFlags::OUT, waits);
             // It was added when it was accepted; it cannot be missing.
-            let _added = epoll::modify(&self.epoll, display.fd.as_fd(), Key::Display.pack(), flags);
+            let _added = self.poller.modify(&display.fd, key(kind::DISPLAY, 0), flags);
         }
     }
 
@@ -191,23 +198,30 @@ impl Daemon {
                     return;
                 };
                 display.greeted = true;
-                let waiting = self.waiting.numbers().len();
+                let waiting = self.waiting.count();
                 info!(waiting, "compositor connected");
                 // Clients that came before the compositor, or between two of them, have waited for this.
                 self.waiting.forget_announcements();
                 self.fill_display();
             }
             CompositorRecord::Take { number } => {
-                self.waiting.extend(*number, self.config.host.withdraw_after);
+                self.waiting.extend(*number, self.withdraw_after());
             }
             CompositorRecord::Credit {
                 number,
                 bytes,
                 descriptors,
-            } => self.credit(*number, *bytes, *descriptors),
+            } => {
+                let word = Word::Credit {
+                    number: *number,
+                    bytes: *bytes,
+                    descriptors: *descriptors,
+                };
+                self.tell_vm(process_of(*number), &word);
+            }
             CompositorRecord::Refuse { number, reason } => {
                 debug!(number, ?reason, "the compositor refused a client");
-                if self.waiting.get(*number).is_some() {
+                if self.waiting.has(*number) {
                     self.withdraw(*number, "the compositor refused it");
                 }
             }

@@ -5,15 +5,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use heraldry_virtio::wire::connection::{TOKEN_RECORD_LEN, TokenRecord};
-use heraldry_virtio::wire::memfd::{MemfdFailure, encode_reply};
-use heraldry_virtio::wire::{Record as _, RecordReader};
-use rustix::event::epoll::{self, EventFlags};
+use heraldry_virtio::wire::memfd::{MemfdFailure, MemfdRequest, encode_reply};
+use heraldry_virtio::wire::{Record as _, RecordReader, VmName};
+use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
+use rustix::net::{RecvFlags, SocketFlags, acceptfrom_with, recv};
 use tracing::{debug, warn};
 
-use super::display_side::drain;
-use super::{Daemon, Greeting, Key, MemfdPeer};
+use super::display::drain;
+use super::{CONNECTION, Compositor, MEMFD, kind};
+use crate::poller::key;
 use crate::splice::send;
 
 /// Connections without a token at one time.
@@ -33,24 +34,50 @@ fn has_left(compositor: &OwnedFd) -> bool {
     }
 }
 
-impl Daemon {
-    /// The compositor comes to the socket of one connection.
-    pub(super) fn accept_named(&mut self, number: u64) {
-        let Some(compositor) = self.accept(Key::Named(number)) else {
+/// A `heraldry-connection` whose token has not come in full.
+pub(super) struct Greeting {
+    fd: OwnedFd,
+    bytes: Vec<u8>,
+    pub(super) deadline: Instant,
+}
+
+/// A connection to the memory server.
+pub(super) struct MemfdPeer {
+    fd: OwnedFd,
+    reader: RecordReader<MemfdRequest>,
+}
+
+impl Compositor {
+    /// The compositor comes to the socket of one client.
+    pub(super) fn accept_named(&mut self, order: u64) {
+        let Some(socket) = self.waiting.socket(order) else {
             return;
+        };
+        let compositor = match acceptfrom_with(socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok((fd, _)) => fd,
+            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return,
+            Err(errno) => {
+                warn!(%errno, "the compositor cannot come for a client");
+                if let Some(number) = self.waiting.at(order) {
+                    self.withdraw(number, "the compositor's connection cannot be accepted");
+                }
+                return;
+            }
         };
         if has_left(&compositor) {
             return;
         }
-        // With the connection its socket goes: nobody can come to it again.
-        if let Some(pending) = self.waiting.remove(number) {
-            self.join(number, pending.vm, pending.client, compositor);
+        // With the client its socket goes: nobody can come to it again.
+        if let Some(number) = self.waiting.at(order)
+            && self.waiting.remove(number).is_some()
+        {
+            self.join(number, compositor);
         }
     }
 
     /// The compositor comes for an announced connection.
     pub(super) fn accept_greeting(&mut self) {
-        let Some(fd) = self.accept(Key::ConnectionListener) else {
+        let Some(fd) = self.accept(CONNECTION) else {
             return;
         };
         if self.greetings.len() >= MAX_GREETINGS {
@@ -60,7 +87,11 @@ impl Daemon {
             return;
         }
         let id = self.fresh_id();
-        if epoll::add(&self.epoll, fd.as_fd(), Key::Greeting(id).pack(), EventFlags::IN).is_ok() {
+        if self
+            .poller
+            .add(&fd, key(kind::GREETING, id), EventFlags::IN)
+            .is_ok()
+        {
             let deadline = Instant::now() + GREETING_TIME;
             self.greetings.insert(
                 id,
@@ -115,14 +146,15 @@ impl Daemon {
         if has_left(&greeting.fd) {
             return;
         }
-        if let Some(pending) = self.waiting.remove(number) {
-            let _not_watched = epoll::delete(&self.epoll, greeting.fd.as_fd());
-            self.join(number, pending.vm, pending.client, greeting.fd);
+        if self.waiting.remove(number).is_some() {
+            // Its own process watches it from here on.
+            let _not_watched = self.poller.remove(&greeting.fd);
+            self.join(number, greeting.fd);
         }
     }
 
     pub(super) fn accept_memfd(&mut self) {
-        let Some(fd) = self.accept(Key::MemfdListener) else {
+        let Some(fd) = self.accept(MEMFD) else {
             return;
         };
         if self.memfds.len() >= MAX_MEMFDS {
@@ -132,7 +164,7 @@ impl Daemon {
             return;
         }
         let id = self.fresh_id();
-        if epoll::add(&self.epoll, fd.as_fd(), Key::Memfd(id).pack(), EventFlags::IN).is_ok() {
+        if self.poller.add(&fd, key(kind::MEMFD, id), EventFlags::IN).is_ok() {
             self.memfds.insert(
                 id,
                 MemfdPeer {
@@ -163,7 +195,8 @@ impl Daemon {
         .is_ok();
         let mut alive = n > 0;
         for request in requests {
-            let result = self.memory.serve(&request, |vm| self.vms.contains_key(vm));
+            let known = |vm: &VmName| self.vms.values().any(|peer| peer.name == *vm);
+            let result = self.memory.serve(&request, known);
             debug!(
                 name = request.clean_name(),
                 size = request.size,

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the processes that the supervisor starts have in common: how they begin, and why they end.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use heraldry_virtio::wire::NameError;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_name, set_no_new_privs};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::link::{Link, LinkError};
+
+/// Which part of the host a process is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// The compositor's: its sockets, announcements, memory.
+    Compositor,
+    /// A VM's: its socket, its connections.
+    Vm,
+}
+
+/// Why a process of the host's ends before its supervisor does.
+#[derive(Debug, thiserror::Error)]
+pub enum PartError {
+    /// Standard input is no link to a supervisor.
+    #[error("this process is started by heraldry-host run")]
+    Link(#[source] LinkErrorText),
+    /// An order that makes no sense here.
+    #[error("the supervisor gave an order that makes no sense")]
+    Order,
+    /// A name that is none.
+    #[error("the supervisor named no VM")]
+    Name(#[from] NameError),
+    /// The event loop or a socket failed.
+    #[error("the system failed")]
+    System(#[from] Errno),
+}
+
+/// What is wrong with the link, as text.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct LinkErrorText(LinkError);
+
+impl From<LinkError> for PartError {
+    fn from(error: LinkError) -> Self {
+        Self::Link(LinkErrorText(error))
+    }
+}
+
+/// Runs a part of the host, with the link to its supervisor as standard input, until the supervisor ends.
+///
+/// # Errors
+///
+/// Nobody started it as a part, or the system failed it.
+pub fn run(part: &Part) -> Result<(), PartError> {
+    // Rights that root had are for the supervisor, which gives sockets away. Without them this process still owns its files.
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    set_capabilities(None, none)?;
+    set_no_new_privs(true)?;
+    let name = match part {
+        Part::Compositor => c"host-compositor",
+        Part::Vm => c"host-vm",
+    };
+    set_name(name)?;
+    let link = std::io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    match part {
+        Part::Compositor => crate::compositor::run(link),
+        Part::Vm => crate::vm::run(link),
+    }
+}
+
+/// Waits for the first order; `None` if the supervisor is gone instead.
+pub(crate) fn first_order<Out, In>(link: &mut Link<Out, In>) -> Result<Option<(In, Vec<OwnedFd>)>, PartError>
+where
+    Out: Serialize,
+    In: DeserializeOwned,
+{
+    loop {
+        match link.receive() {
+            Ok(Some(order)) => return Ok(Some(order)),
+            Err(LinkError::Closed) => return Ok(None),
+            Err(error) => return Err(error.into()),
+            Ok(None) => {}
+        }
+        match poll(&mut [PollFd::new(&*link, PollFlags::IN)], None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
