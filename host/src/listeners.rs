@@ -152,17 +152,9 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Listens at `path`, in the place of a dead socket.
-    pub(crate) fn open(path: &Path) -> Result<Self, ListenError> {
-        Self::listening(path, bind_at(path)?)
-    }
-
     /// Listens at `path`, where nothing may be.
     pub(crate) fn open_new(path: &Path) -> Result<Self, ListenError> {
-        Self::listening(path, bind_new(path)?)
-    }
-
-    fn listening(path: &Path, (socket, file): (OwnedFd, SocketPath)) -> Result<Self, ListenError> {
+        let (socket, file) = bind_new(path)?;
         start_listening(&socket).map_err(|errno| ListenError::Bind {
             path: path.to_owned(),
             source: errno.into(),

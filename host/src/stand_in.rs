@@ -82,7 +82,7 @@ struct StandIn {
 /// All stand-ins.
 #[derive(Debug, Default)]
 pub struct StandIns {
-    /// Made with the first stand-in, because a user may have few of them, and not every VM pastes.
+    /// There while there are stand-ins, because a user may have few of them, and not every VM pastes.
     inotify: Option<OwnedFd>,
     /// Nobody waits for its events yet.
     fresh: bool,
@@ -246,6 +246,15 @@ impl StandIns {
                 self.known.remove(&key);
             }
         }
+        self.rest();
+    }
+
+    /// Nothing is watched while there is nothing to watch.
+    fn rest(&mut self) {
+        if self.known.is_empty() {
+            self.inotify = None;
+            self.watched.clear();
+        }
     }
 
     /// When the next pipe has been kept for too long.
@@ -262,6 +271,7 @@ impl StandIns {
             }
             known.until.is_some() || known.watch.is_some()
         });
+        self.rest();
     }
 }
 

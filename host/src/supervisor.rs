@@ -33,7 +33,7 @@ use tracing::{info, warn};
 use self::part::Running;
 use self::place::Place;
 use self::report::Asked;
-use crate::listeners::{self, ListenError, Listener};
+use crate::listeners::{self, ListenError, SocketPath};
 use crate::lock::LockError;
 use crate::orders::VmCounters;
 use crate::poller::{Poller, key, unpack};
@@ -69,6 +69,9 @@ const BEAT: Duration = Duration::from_secs(1);
 const SETTLE: Duration = Duration::from_secs(5);
 /// How long the others have to end by themselves.
 const FAREWELL: Duration = Duration::from_millis(300);
+
+/// What is said once, when everybody can connect.
+const BEGUN: &str = "listening";
 
 /// What an event is about; the numbers are kinds of keys.
 mod kind {
@@ -110,7 +113,9 @@ pub struct Supervisor {
     last: u64,
     generation: u64,
     settling: Option<Settling>,
-    admin: Listener,
+    /// It listens once everything else does.
+    admin: OwnedFd,
+    _admin_path: SocketPath,
     asked: Asked,
     beat: Instant,
     beats_every: Duration,
@@ -149,9 +154,11 @@ impl Supervisor {
         raise_descriptor_limit();
         let (terminate, reload) = signals()?;
         let limit = sd_notify::watchdog_enabled();
+        let (admin, admin_path) = listeners::bind_at(&dir.join("admin"))?;
         let mut supervisor = Self {
             poller: Poller::new()?,
-            admin: Listener::open(&dir.join("admin"))?,
+            admin,
+            _admin_path: admin_path,
             dir,
             config_path: config_path.to_owned(),
             config,
@@ -185,11 +192,16 @@ impl Supervisor {
         for (fd, kind) in [
             (self.terminate.as_fd(), kind::TERMINATE),
             (self.reload.as_fd(), kind::RELOAD),
-            (self.admin.socket.as_fd(), kind::ADMIN),
         ] {
             self.poller.add(fd, key(kind, 0), EventFlags::IN)?;
         }
         Ok(())
+    }
+
+    /// Everything has begun: the last socket opens.
+    fn open_admin(&mut self) -> Result<(), Errno> {
+        listeners::start_listening(&self.admin)?;
+        self.poller.add(&self.admin, key(kind::ADMIN, 0), EventFlags::IN)
     }
 
     /// Runs until SIGTERM or SIGINT.
@@ -198,7 +210,7 @@ impl Supervisor {
     ///
     /// The event loop itself fails; peers cannot make it.
     pub fn run(&mut self) -> Result<(), DaemonError> {
-        self.settle("listening");
+        self.settle(BEGUN);
         let mut events = Vec::with_capacity(64);
         while !self.stopping {
             self.poller.wait(&mut events, Some(self.next_deadline()))?;
@@ -272,6 +284,11 @@ impl Supervisor {
         self.settling = None;
         if missing > 0 {
             warn!(missing, "some processes have not begun in time");
+        }
+        if what == BEGUN
+            && let Err(errno) = self.open_admin()
+        {
+            warn!(%errno, "nobody can ask for statistics");
         }
         info!(dir = %self.dir.display(), vms = self.vms.len(), "{what}");
         // No service manager is no error, and saying it again none either.

@@ -165,7 +165,8 @@ fn attacker(
 }
 
 fn total(rig: &Rig) -> (u64, [Usage; 3]) {
-    let usage = [rig.compositor_pid(), rig.device_pid(), rig.host_pid()].map(Usage::of);
+    let [compositor, device] = [rig.compositor_pid(), rig.device_pid()].map(Usage::of);
+    let usage = [compositor, device, rig.host_usage()];
     (usage.iter().map(|usage| usage.memory).sum(), usage)
 }
 

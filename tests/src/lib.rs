@@ -15,4 +15,5 @@ pub mod client;
 pub mod colour;
 pub mod fixture;
 pub mod path;
+pub mod stuck;
 pub mod vm;

@@ -40,7 +40,7 @@ impl Asked {
 impl Supervisor {
     /// Somebody of our own user asks.
     pub(super) fn accept_admin(&mut self) {
-        match acceptfrom_with(&self.admin.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+        match acceptfrom_with(&self.admin, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
             Ok((peer, _)) if self.asked.next.len() < MAX_ASKING => self.asked.next.push(peer),
             Ok(_) | Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => {}
             Err(errno) => {

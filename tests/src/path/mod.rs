@@ -18,7 +18,7 @@ use heraldry_compositor::control::protocol::{
 use heraldry_compositor::control::request;
 use tempfile::TempDir;
 
-pub use process::{Program, Usage, child_of, descriptors, listeners};
+pub use process::{Program, Usage, child_of, children, descriptors, listeners};
 pub use programs::program;
 pub use visitor::{Visitor, VisitorWindow};
 
@@ -281,6 +281,12 @@ impl Rig {
     #[must_use]
     pub fn host_pid(&self) -> u32 {
         self.host.as_ref().expect("there is a host").pid()
+    }
+
+    /// What the host daemon holds, in all its processes.
+    #[must_use]
+    pub fn host_usage(&self) -> Usage {
+        Usage::of_all(self.host_pid())
     }
 
     /// What the compositor and its device have printed.

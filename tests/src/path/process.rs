@@ -124,6 +124,15 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Of a process and those that it has started.
+    #[must_use]
+    pub fn of_all(pid: u32) -> Self {
+        children(pid)
+            .into_iter()
+            .map(Self::of)
+            .fold(Self::of(pid), |sum, usage| sum + usage)
+    }
+
     /// Of a process.
     #[must_use]
     pub fn of(pid: u32) -> Self {
@@ -143,6 +152,35 @@ impl Usage {
             memory: memory.expect("the kernel says how much memory"),
         }
     }
+}
+
+impl std::ops::Add for Usage {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            descriptors: self.descriptors + other.descriptors,
+            threads: self.threads + other.threads,
+            memory: self.memory + other.memory,
+        }
+    }
+}
+
+/// The processes that a process has started, while they run.
+#[must_use]
+pub fn children(parent: u32) -> Vec<u32> {
+    let of_threads = std::fs::read_dir(format!("/proc/{parent}/task")).expect("the process runs");
+    let of_thread = |task: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(task.ok()?.path().join("children")).ok()
+    };
+    of_threads
+        .filter_map(of_thread)
+        .flat_map(|line| {
+            line.split_whitespace()
+                .filter_map(|pid| pid.parse().ok())
+                .collect::<Vec<u32>>()
+        })
+        .collect()
 }
 
 /// How many descriptors of each kind a process has, for the report of a failure.

@@ -84,10 +84,9 @@ impl Stage {
             warm.send(old_seat, "get_keyboard", &[New]);
             warm.show((64, 48), MAGENTA);
         }
-        let usage = [rig.compositor_pid(), rig.device_pid(), rig.host_pid()];
         let mut stage = Self {
             before: held(&rig),
-            memory: usage.map(|pid| Usage::of(pid).memory),
+            memory: usage(&rig).map(|usage| usage.memory),
             frame: Vec::new(),
             calm: None,
             rig,
@@ -258,17 +257,12 @@ impl Stage {
                 self.before
             ));
         }
-        let pids = [
-            self.rig.compositor_pid(),
-            self.rig.device_pid(),
-            self.rig.host_pid(),
-        ];
-        for ((pid, before), name) in pids
+        for ((now, before), name) in usage(&self.rig)
+            .map(|usage| usage.memory)
             .into_iter()
             .zip(self.memory)
             .zip(["compositor", "device", "host"])
         {
-            let now = Usage::of(pid).memory;
             if now > before + SLACK {
                 faults.push(format!("the {name} holds {now} KiB, before: {before} KiB"));
             }
@@ -277,15 +271,20 @@ impl Stage {
     }
 }
 
+/// Of compositor, device and host.
+fn usage(rig: &Rig) -> [Usage; 3] {
+    let (compositor, device) = (rig.compositor_pid(), rig.device_pid());
+    let mut of_device = Usage::of(device);
+    // The emulator keeps one for each thread that it has looked at once, as they come.
+    let of_threads = descriptors(device).remove("anon_inode:[pidfd]").unwrap_or(0);
+    of_device.descriptors = of_device.descriptors.saturating_sub(of_threads);
+    [Usage::of(compositor), of_device, rig.host_usage()]
+}
+
 fn held(rig: &Rig) -> Held {
     let (stats, host) = (rig.stats(), rig.host_stats());
     Held {
-        usage: [rig.compositor_pid(), rig.device_pid(), rig.host_pid()].map(|pid| {
-            // The emulator keeps one for each thread that it has looked at once, as they come.
-            let of_threads = descriptors(pid).remove("anon_inode:[pidfd]").unwrap_or(0);
-            let usage = Usage::of(pid);
-            (usage.descriptors.saturating_sub(of_threads), usage.threads)
-        }),
+        usage: usage(rig).map(|usage| (usage.descriptors, usage.threads)),
         clients: stats.clients,
         windows: stats.windows,
         connections: host["connections"].as_u64().unwrap(),

@@ -127,10 +127,8 @@ fn file(a: &mut Attack<'_>) {
 
 /// Descriptors of compositor, device and host together.
 fn descriptors(a: &Attack<'_>) -> usize {
-    [a.rig.compositor_pid(), a.rig.device_pid(), a.rig.host_pid()]
-        .map(|pid| Usage::of(pid).descriptors)
-        .iter()
-        .sum()
+    let [compositor, device] = [a.rig.compositor_pid(), a.rig.device_pid()].map(Usage::of);
+    (compositor + device + a.rig.host_usage()).descriptors
 }
 
 /// The most descriptors of one client that are held at a time, however late each program comes to run. What waits in a

@@ -50,14 +50,10 @@ fn steady<T: PartialEq + Copy>(look: impl Fn() -> T) -> T {
 #[test]
 fn twenty_clients_of_four_vms_a_hundred_times() {
     let mut rig = Rig::default();
-    let (compositor, host) = (rig.compositor_pid(), rig.host_pid());
-    let held = || {
-        [compositor, host].map(|pid| {
-            let usage = Usage::of(pid);
-            (usage.descriptors, usage.threads)
-        })
-    };
-    let memory = || [compositor, host].map(|pid| Usage::of(pid).memory);
+    let compositor = rig.compositor_pid();
+    let usage = || [Usage::of(compositor), rig.host_usage()];
+    let held = || usage().map(|usage| (usage.descriptors, usage.threads));
+    let memory = || usage().map(|usage| usage.memory);
     come_and_go(&rig, 15);
     let (before, memory_before) = (steady(held), memory());
     come_and_go(&rig, 100);
