@@ -9,7 +9,8 @@ use std::os::fd::OwnedFd;
 
 use heraldry_config::UnsealedMemory;
 use heraldry_virtio::uapi::MAX_MEMORY;
-use rustix::fs::{SealFlags, fcntl_add_seals, fcntl_get_seals, fstat};
+use rustix::fs::{AtFlags, FileType, SealFlags, StatxFlags, fcntl_add_seals, fcntl_get_seals, fstat, statx};
+use rustix::io::Errno;
 use rustix::pipe::fcntl_getpipe_size;
 
 /// What may pass.
@@ -33,6 +34,9 @@ pub enum Refused {
     /// Memory that its owner can still shrink.
     #[error("memory that cannot be sealed against shrinking")]
     Unsealed,
+    /// A file, whose file system answers when it likes: whoever maps it waits for that.
+    #[error("a file of a file system, which is no memory")]
+    File,
     /// A pipe that is the compositor's own.
     #[error("a pipe of its own, which its device would read and write for all VMs")]
     Pipe,
@@ -47,13 +51,26 @@ pub enum Refused {
 /// Looks at a descriptor; memory is sealed against shrinking if it is not already.
 ///
 /// Until it is known to be memory, nothing is asked that its own file system would have to answer: such an answer can take
-/// for ever. What is neither memory nor a pipe is not looked at at all.
+/// for ever.
 pub(crate) fn classify(fd: &OwnedFd, unsealed: UnsealedMemory) -> Result<Kind, Refused> {
     match fcntl_get_seals(fd) {
         Ok(seals) => memory(fd, seals, unsealed),
+        // For a path alone: a way to a file that its receiver may not open.
+        Err(Errno::BADF) => Err(Refused::Other),
         Err(_) if fcntl_getpipe_size(fd).is_ok() => Ok(Kind::Pipe),
-        Err(_) => Err(Refused::Other),
+        Err(_) if !is_file(fd) => Err(Refused::Other),
+        Err(_) => match unsealed {
+            UnsealedMemory::Refuse => Err(Refused::Unsealed),
+            UnsealedMemory::Allow => Err(Refused::File),
+        },
     }
+}
+
+/// Whether it is a file of a file system, as far as the kernel knows without asking that.
+fn is_file(fd: &OwnedFd) -> bool {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    statx(fd, c"", flags, StatxFlags::TYPE)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.stx_mode.into()) == FileType::RegularFile)
 }
 
 fn memory(fd: &OwnedFd, seals: SealFlags, unsealed: UnsealedMemory) -> Result<Kind, Refused> {
@@ -136,6 +153,18 @@ mod tests {
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&memory));
         let path = rustix::fs::open(path, OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
         assert_eq!(classify(&path, UnsealedMemory::Allow), Err(Refused::Other));
+    }
+
+    #[test]
+    fn a_file_of_a_file_system_is_no_memory() {
+        // Made as a test's own folder is; where that is memory, it is memory.
+        let file = std::fs::File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).unwrap();
+        let file = file.into();
+        if fcntl_get_seals(&file).is_ok() {
+            return;
+        }
+        assert_eq!(classify(&file, UnsealedMemory::Refuse), Err(Refused::Unsealed));
+        assert_eq!(classify(&file, UnsealedMemory::Allow), Err(Refused::File));
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub(crate) enum FromVm {
     Settled { generation: u64 },
     /// The answer to a question.
     Report { round: u64, counters: VmCounters },
+    /// The link to the compositor's process is lost, whoever's fault it is.
+    Alone,
 }
 
 /// What a VM's process counts.

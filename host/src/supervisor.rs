@@ -118,8 +118,9 @@ pub struct Supervisor {
     _admin_path: SocketPath,
     asked: Asked,
     beat: Instant,
-    beats_every: Duration,
-    watched_over: bool,
+    /// When the service manager hears next that this process turns, if it wants to.
+    alive: Option<Instant>,
+    alive_every: Duration,
     terminate: UnixStream,
     reload: UnixStream,
     stopping: bool,
@@ -172,8 +173,8 @@ impl Supervisor {
             settling: None,
             asked: Asked::default(),
             beat: Instant::now(),
-            beats_every: limit.map_or(BEAT, |limit| BEAT.min(limit / 2)),
-            watched_over: limit.is_some(),
+            alive: limit.map(|_| Instant::now()),
+            alive_every: limit.map_or(BEAT, |limit| BEAT.min(limit / 3)),
             terminate,
             reload,
             stopping: false,
@@ -240,7 +241,11 @@ impl Supervisor {
         let settling = self.settling.as_ref().map(|settling| settling.deadline);
         let places = self.vms.values().map(|vm| &vm.place).chain([&self.compositor]);
         let again = places.filter_map(|place| place.again_at());
-        let due = settling.into_iter().chain(self.asked.deadline()).chain(again);
+        let due = settling
+            .into_iter()
+            .chain(self.asked.deadline())
+            .chain(self.alive)
+            .chain(again);
         due.min().map_or(self.beat, |due| due.min(self.beat))
     }
 
@@ -249,11 +254,13 @@ impl Supervisor {
         let now = Instant::now();
         if self.beat <= now {
             // From now, and not from when it was due: who was stopped for a while has missed nothing of the others.
-            self.beat = now + self.beats_every;
-            if self.watched_over {
-                let _none = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
-            }
+            self.beat = now + BEAT;
             self.ask_all();
+            self.watch_admin();
+        }
+        if self.alive.is_some_and(|at| at <= now) {
+            self.alive = Some(now + self.alive_every);
+            let _none = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
         }
         self.start_again(now);
         self.answer_if_due(now);

@@ -9,21 +9,21 @@ mod connections;
 mod pace;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use heraldry_config::UnsealedMemory;
 use heraldry_virtio::wire::VmName;
 use rustix::event::epoll::EventFlags;
-use rustix::io::Errno;
-use tracing::{debug, error, info};
+use tracing::{debug, error};
 
 use self::connections::Active;
 use self::pace::Pace;
 use crate::link::{Link, LinkError};
 use crate::listeners;
 use crate::log_budget::LogBudget;
-use crate::orders::{FromVm, Offer, ToVm, VmCounters, VmRules, Word, counted};
+use crate::orders::{FromVm, Offer, ToVm, VmCounters, VmRules, Word, counted, number};
 use crate::part::PartError;
 use crate::poller::{Poller, key, unpack};
 use crate::splice::Side;
@@ -169,7 +169,8 @@ impl Vm {
 
     fn hear_supervisor(&mut self) -> Result<(), PartError> {
         for _ in 0..AT_ONCE {
-            match self.supervisor.receive() {
+            let heard = self.supervisor.flush();
+            match heard.and_then(|()| self.supervisor.receive()) {
                 Ok(Some((order, fds))) => self.obey(order, fds)?,
                 Ok(None) => break,
                 // It has ended, or been killed. Another one may be there already.
@@ -180,7 +181,7 @@ impl Vm {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+        self.watch_supervisor()
     }
 
     fn obey(&mut self, order: ToVm, mut fds: Vec<OwnedFd>) -> Result<(), PartError> {
@@ -195,8 +196,7 @@ impl Vm {
                     let key = key(kind::LISTENER, 0);
                     self.poller.add(&self.listener, key, EventFlags::IN)?;
                 }
-                self.supervisor
-                    .send(&FromVm::Settled { generation }, Vec::new())?;
+                self.report(&FromVm::Settled { generation })?;
             }
             ToVm::Compositor => {
                 let link = fds.pop().ok_or(PartError::Order)?;
@@ -210,29 +210,44 @@ impl Vm {
                     pipes: self.stand_ins.kept(&self.name),
                     ..self.counters
                 };
-                self.supervisor
-                    .send(&FromVm::Report { round, counters }, Vec::new())?;
+                self.report(&FromVm::Report { round, counters })?;
             }
         }
         Ok(())
     }
 
+    /// Says something to the supervisor, as soon as it reads.
+    fn report(&mut self, report: &FromVm) -> Result<(), PartError> {
+        self.supervisor.send(report, Vec::new())?;
+        self.watch_supervisor()
+    }
+
+    fn watch_supervisor(&self) -> Result<(), PartError> {
+        let interest = self.supervisor.interest();
+        Ok(self
+            .poller
+            .modify(&self.supervisor, key(kind::SUPERVISOR, 0), interest)?)
+    }
+
     /// There is a compositor's process, or another one: it is told of all that wait, and gets its end of what is joined.
     fn meet_compositor(&mut self, link: Compositor) {
-        self.lose_compositor();
+        if let Some(link) = self.compositor.take() {
+            // It is not watched any more in any case.
+            let _gone = self.poller.remove(&link);
+        }
         if let Err(errno) = self.poller.add(&link, key(kind::COMPOSITOR, 0), EventFlags::IN) {
             error!(vm = %self.name, %errno, "the compositor's process cannot be heard");
             return;
         }
         self.compositor = Some(link);
-        for (id, active) in &self.active {
-            let end = active.splice.fd(Side::Compositor).try_clone_to_owned();
-            let number = crate::orders::number(self.process, *id);
-            if let (Ok(end), Some(link)) = (end, &mut self.compositor)
-                && let Err(error) = link.send(&Offer::Has { number }, vec![end])
-            {
-                debug!(vm = %self.name, %error, "the compositor's process is gone again");
-            }
+        let has: Vec<(u64, io::Result<OwnedFd>)> = self
+            .active
+            .iter()
+            .map(|(id, active)| (*id, active.splice.fd(Side::Compositor).try_clone_to_owned()))
+            .collect();
+        for (id, end) in has {
+            let number = number(self.process, id);
+            self.tell_with(&Offer::Has { number }, end.into_iter().collect());
         }
         let waiting: Vec<u64> = self.waiting.keys().copied().collect();
         for id in waiting {
@@ -240,26 +255,34 @@ impl Vm {
         }
     }
 
-    fn lose_compositor(&mut self) {
-        if let Some(link) = self.compositor.take() {
-            // It is not watched any more in any case.
-            let _gone = self.poller.remove(&link);
+    /// The supervisor sees to another link.
+    fn lose_compositor(&mut self, error: LinkError) {
+        let Some(link) = self.compositor.take() else {
+            return;
+        };
+        debug!(vm = %self.name, %error, "the compositor's process is lost");
+        // It is not watched any more in any case.
+        let _gone = self.poller.remove(&link);
+        if self.report(&FromVm::Alone).is_err() {
+            self.over = true;
         }
     }
 
     /// Tells the compositor's process something. One that is gone hears all again from the start.
     fn tell(&mut self, offer: &Offer) {
+        self.tell_with(offer, Vec::new());
+    }
+
+    fn tell_with(&mut self, offer: &Offer, fds: Vec<OwnedFd>) {
         let Some(link) = &mut self.compositor else {
             return;
         };
-        if let Err(error) = link.send(offer, Vec::new()) {
-            info!(vm = %self.name, %error, "the compositor's process is lost");
-            self.lose_compositor();
-            return;
+        let sent = link.send(offer, fds);
+        let interest = link.interest();
+        let _watched = self.poller.modify(&*link, key(kind::COMPOSITOR, 0), interest);
+        if let Err(error) = sent {
+            self.lose_compositor(error);
         }
-        let _watched = self
-            .poller
-            .modify(&*link, key(kind::COMPOSITOR, 0), link.interest());
     }
 
     fn hear_compositor(&mut self) {
@@ -274,10 +297,7 @@ impl Vm {
             match heard {
                 Ok(Some((word, fds))) => self.heed(word, fds),
                 Ok(None) => return,
-                Err(error) => {
-                    debug!(vm = %self.name, %error, "the compositor's process is lost");
-                    self.lose_compositor();
-                }
+                Err(error) => self.lose_compositor(error),
             }
         }
     }
@@ -317,11 +337,7 @@ impl Vm {
         if let Some(fresh) = self.stand_ins.fresh_events()
             && let Err(errno) = self.poller.add(fresh, key(kind::STAND_INS, 0), EventFlags::IN)
         {
-            log_unwatched(&self.name, errno);
+            error!(vm = %self.name, %errno, "stand-ins cannot be watched");
         }
     }
-}
-
-fn log_unwatched(vm: &VmName, errno: Errno) {
-    error!(%vm, %errno, "stand-ins cannot be watched");
 }

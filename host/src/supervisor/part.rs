@@ -15,7 +15,7 @@ use crate::link::{self, Link, LinkError};
 use crate::orders::{CompositorCounters, FromCompositor, FromVm, ToCompositor, ToVm, VmCounters};
 use crate::poller::{Poller, key};
 
-/// Beats that a process may miss.
+/// Questions that a process may leave open, one a second.
 const MISSED: u32 = 5;
 
 /// Which process it is, and what it said last that it counts.
@@ -173,8 +173,9 @@ impl Running {
         !self.over
     }
 
-    /// Takes in what it says.
-    pub(super) fn hear(&mut self, poller: &Poller) -> Result<(), LinkError> {
+    /// Takes in what it says; returns whether it has lost the compositor's process.
+    pub(super) fn hear(&mut self, poller: &Poller) -> Result<bool, LinkError> {
+        let mut alone = false;
         loop {
             let heard = match (&mut self.ear, &mut self.role) {
                 (Ear::Compositor(link), Role::Compositor(counters)) => {
@@ -191,6 +192,10 @@ impl Running {
                     link.flush()?;
                     link.receive()?.map(|(said, _)| match said {
                         FromVm::Settled { generation } => (Some(generation), None),
+                        FromVm::Alone => {
+                            alone = true;
+                            (None, None)
+                        }
                         FromVm::Report { round, counters: new } => {
                             *counters = new;
                             (None, Some(round))
@@ -200,7 +205,8 @@ impl Running {
                 _ => None,
             };
             let Some((settled, answered)) = heard else {
-                return self.watch(poller, false).map_err(LinkError::Socket);
+                self.watch(poller, false).map_err(LinkError::Socket)?;
+                return Ok(alone);
             };
             self.settled = settled.map_or(self.settled, |settled| self.settled.max(settled));
             self.answered = answered.map_or(self.answered, |answered| self.answered.max(answered));
@@ -217,6 +223,11 @@ impl Running {
     /// Ends the link, and thereby the process if it can.
     pub(super) fn dismiss(&mut self) {
         self.over = true;
+        self.ear = Ear::Deaf;
+    }
+
+    /// It has closed its link: it ends, or is missed like one that does not turn.
+    pub(super) fn hung_up(&mut self) {
         self.ear = Ear::Deaf;
     }
 

@@ -271,8 +271,12 @@ impl Supervisor {
         if !running.serves() {
             return;
         }
-        if let Err(error) = running.hear(&self.poller) {
-            self.give_up(process, &error.to_string());
+        match running.hear(&self.poller) {
+            Ok(false) => {}
+            // If the compositor's process is over, the next one is introduced to all.
+            Ok(true) => self.introduce(process),
+            Err(LinkError::Closed) => running.hung_up(),
+            Err(error) => self.give_up(process, &error.to_string()),
         }
     }
 
@@ -345,14 +349,14 @@ impl Supervisor {
             place.stuck += 1;
             stuck = place.stuck;
         }
+        let next = if stuck < STUCK {
+            "another begins"
+        } else {
+            "too many cannot end, and until one has nobody serves in its place"
+        };
         match &running.role {
-            Role::Compositor(..) => error!(why, "the compositor's process is killed; another begins"),
-            Role::Vm(vm, ..) if stuck < STUCK => {
-                warn!(%vm, why, "the process of a VM is killed; another begins");
-            }
-            Role::Vm(vm, ..) => {
-                warn!(%vm, why, stuck, "the process of a VM is killed; too many cannot end, and until one has the VM is not served");
-            }
+            Role::Compositor(..) => warn!(why, "the compositor's process is killed; {next}"),
+            Role::Vm(vm, ..) => warn!(%vm, why, "the process of a VM is killed; {next}"),
         }
         self.running.insert(process, running);
         self.tell_gone(process);

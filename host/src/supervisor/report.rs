@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
+use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use tracing::warn;
 
-use super::Supervisor;
 use super::part::{Role, Running};
+use super::{Supervisor, kind};
 use crate::orders::VmCounters;
+use crate::poller::key;
 use crate::stats::{Stats, VmStats};
 
 /// How long the answers of the others are waited for. Those that are late count as they did at last.
@@ -45,11 +47,21 @@ impl Supervisor {
             Ok(_) | Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => {}
             Err(errno) => {
                 warn!(%errno, "nobody can ask for statistics now");
-                // It would be reported at once again; nothing else comes by this descriptor.
-                std::thread::sleep(Duration::from_millis(5));
+                // It would be reported at once again.
+                let _rests = self
+                    .poller
+                    .modify(&self.admin, key(kind::ADMIN, 0), EventFlags::empty());
             }
         }
         self.ask_for_report();
+    }
+
+    /// After a rest.
+    pub(super) fn watch_admin(&self) {
+        // Before it listens, it is not watched at all.
+        let _watched = self
+            .poller
+            .modify(&self.admin, key(kind::ADMIN, 0), EventFlags::IN);
     }
 
     fn ask_for_report(&mut self) {

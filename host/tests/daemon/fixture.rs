@@ -36,6 +36,17 @@ impl Drop for World {
     }
 }
 
+/// Whether there can be two users here. Where not, it is said, also by a test that passes.
+pub(crate) fn is_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        let test = std::thread::current();
+        let name = test.name().unwrap_or("a test");
+        let _shown = writeln!(std::io::stderr(), "NOT TESTED, only root can: {name}");
+    }
+    root
+}
+
 /// Waits until `done`.
 pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -150,6 +161,10 @@ impl World {
 
     pub(crate) fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
+        self.wait()
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         self.child.take().unwrap().wait().unwrap()
     }
 

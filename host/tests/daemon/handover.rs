@@ -204,8 +204,10 @@ fn a_new_display_socket_replaces_the_old() {
 fn a_socket_made_for_one_client_is_private_and_takes_one_connection() {
     let world = by_name();
     let mut display = world.display();
-    let (one, two) = (world.client("work"), world.client("play"));
-    let (first, second) = (display.announcement(), display.announcement());
+    let one = world.client("work");
+    let first = display.announcement();
+    let two = world.client("play");
+    let second = display.announcement();
     let (Way::Name(name), Way::Name(other)) = (&first.way, &second.way) else {
         panic!("not by name")
     };

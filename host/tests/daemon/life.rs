@@ -9,9 +9,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::geteuid;
 
-use crate::fixture::{Peer, TWO_VMS, World, until};
+use crate::fixture::{Peer, TWO_VMS, World, is_root, until};
 
 const ONE_VM: &str = "schema 1\nvm \"work\" { color \"#1f5fbf\" }\n";
 
@@ -59,8 +58,8 @@ fn sockets_let_in_their_owner_alone() {
 
 #[test]
 fn an_owner_gets_the_socket_and_not_the_folder() {
-    if !geteuid().is_root() {
-        return; // Only root can give files away.
+    if !is_root() {
+        return;
     }
     let owned = "schema 1\nvm \"work\" { color \"#1f5fbf\"; owner 4242; }\n";
     let mut world = World::new(owned);
@@ -82,8 +81,8 @@ fn an_owner_gets_the_socket_and_not_the_folder() {
 
 #[test]
 fn a_folder_of_somebody_else_is_refused() {
-    if !geteuid().is_root() {
-        return; // Only root can give files away.
+    if !is_root() {
+        return;
     }
     let world = World::prepared(TWO_VMS);
     std::fs::create_dir(world.dir()).unwrap();
@@ -147,8 +146,8 @@ fn reachable() -> World {
 
 #[test]
 fn another_user_cannot_keep_the_daemon_from_starting_again() {
-    if !geteuid().is_root() {
-        return; // Only root can be two users.
+    if !is_root() {
+        return;
     }
     let mut world = reachable();
     world.start();
@@ -162,7 +161,7 @@ fn another_user_cannot_keep_the_daemon_from_starting_again() {
 
 #[test]
 fn a_lock_that_others_could_open_is_replaced_whoever_holds_it() {
-    if !geteuid().is_root() {
+    if !is_root() {
         return;
     }
     for held in [false, true] {
@@ -185,7 +184,7 @@ fn a_lock_that_others_could_open_is_replaced_whoever_holds_it() {
 
 #[test]
 fn what_others_put_in_the_locks_place_is_replaced() {
-    if !geteuid().is_root() {
+    if !is_root() {
         return;
     }
     type Make = fn(&Path);

@@ -12,6 +12,8 @@ mod life;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod parts;
+#[cfg(test)]
 mod pipes;
 #[cfg(test)]
 mod waiting;

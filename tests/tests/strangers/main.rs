@@ -197,7 +197,10 @@ fn no_more_than_four_processes_of_a_vm_wait_for_ever() {
             is_served(&rig, HOSTILE);
         }
     }
-    assert!(rig.host_log().contains("until one has the VM is not served"));
+    assert!(
+        rig.host_log()
+            .contains("until one has nobody serves in its place")
+    );
     assert!(!rig.socket(HOSTILE).exists());
     let stop = AtomicBool::new(true);
     bystander.live(&stop).expect("the other VM is served");
