@@ -65,6 +65,8 @@ pub const DONE: &str = "it is done";
 /// What it says when the system does not let it, with the reason behind.
 pub const CANNOT: &str = "not here: ";
 
+/// In this time a client has an answer, unless somebody waits.
+const ANSWER: Duration = Duration::from_secs(2);
 /// The most clients that send something.
 const MOST: usize = 40;
 /// How long a socket lingers.
@@ -98,7 +100,11 @@ pub fn command(kind: Kind, way: Way, socket: &Path) -> Command {
 /// It could not; why.
 pub fn send(kind: Kind, way: Way, socket: &Path) -> Result<(), String> {
     let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
-    let count = if way == Way::Backlog { 150 } else { 1 };
+    let count = match (kind, way) {
+        (_, Way::Backlog) => 150,
+        (Kind::Linger, _) => 8,
+        _ => 1,
+    };
     let mut folder = (kind != Kind::Linger).then(fuse::start).transpose()?;
     let shared = match (kind, &mut folder) {
         (Kind::Memory | Kind::Pipe, Some(folder)) => Some(written_to(kind, folder)?),
@@ -114,20 +120,38 @@ pub fn send(kind: Kind, way: Way, socket: &Path) -> Result<(), String> {
     }
     // Those that came last have not been accepted yet.
     let with = clients.len().saturating_sub(MOST);
-    for client in clients.iter_mut().skip(with) {
-        if way == Way::Sent {
-            registry(client).map_err(|error| failed("no answer", &error))?;
+    for (client, before) in clients.iter_mut().skip(with).zip(0..) {
+        if way == Way::Sent
+            && let Err(error) = registry(client)
+        {
+            if before == 0 {
+                return Err(failed("no answer", &error));
+            }
+            // Whoever would have to answer waits.
+            break;
         }
         let fd = match (&shared, &folder) {
             (Some(shared), _) => shared.try_clone().map_err(|error| failed("a copy", &error))?,
             (None, Some(folder)) => folder.open()?,
             (None, None) => lingering().map_err(|error| failed("a socket", &error))?,
         };
-        send_with(client, &fd).map_err(|error| failed("a client", &error))?;
         if kind == Kind::Linger {
-            // Whoever has it last waits, and if that is us, then a thread of its own.
-            std::thread::spawn(move || drop(fd));
+            let again = client.try_clone().map_err(|error| failed("a copy", &error))?;
+            let sent = std::thread::spawn(move || {
+                let sent = send_with(&again, &fd);
+                // At once: whoever has it last waits, and that should not be us.
+                drop(fd);
+                sent
+            });
+            // If it is us, this one waits alone.
+            std::thread::sleep(Duration::from_millis(5));
+            if sent.is_finished() {
+                sent.join()
+                    .unwrap_or(Ok(()))
+                    .map_err(|error| failed("a client", &error))?;
+            }
         } else {
+            send_with(client, &fd).map_err(|error| failed("a client", &error))?;
             keep(fd);
         }
     }
@@ -157,6 +181,7 @@ const GET_REGISTRY: [u8; 12] = [1, 0, 0, 0, 1, 0, 12, 0, 2, 0, 0, 0];
 
 /// Asks for the registry and waits for the first answer: from here on the compositor has the client.
 fn registry(client: &mut UnixStream) -> std::io::Result<()> {
+    client.set_read_timeout(Some(ANSWER))?;
     client.write_all(&GET_REGISTRY)?;
     client.read_exact(&mut [0; 8])
 }

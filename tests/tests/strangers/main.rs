@@ -97,6 +97,18 @@ fn beside(rig: &Rig, bystander: &mut Bystander, kind: Kind, way: Way) -> Option<
     })
 }
 
+/// How the honest client fares with nobody beside it.
+fn alone_for_as_long(bystander: &mut Bystander) -> Report {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let stopper = Stop(&stop);
+        let live = scope.spawn(|| bystander.live(&stop));
+        std::thread::sleep(WATCHED);
+        drop(stopper);
+        live.join().expect("it lives").expect("it is served")
+    })
+}
+
 /// Somebody of a VM is served.
 fn is_served(rig: &Rig, vm: &str) {
     until("the VM is served", || {
@@ -132,7 +144,7 @@ fn row(kind: Kind, way: Way) {
         let took = begin.elapsed();
         println!("{kind:?}, {way:?}: serves again after {took:?}");
         is_served(&rig, HOSTILE);
-        drop(stranger);
+        drop((stranger, bystander));
         let mut slow = calm.lost(&report);
         if took > RESTART {
             slow.push(format!("the daemon serves again after {took:?}"));
@@ -140,9 +152,9 @@ fn row(kind: Kind, way: Way) {
         if slow.is_empty() {
             return;
         }
-        let calm = Calm::measure(&mut Bystander::new(Raw::new(rig.connect(HONEST))));
-        println!("slow: {}; alone: {calm:?}", slow.join(", "));
-        if !calm.is_busy() {
+        let alone = alone_for_as_long(&mut Bystander::new(Raw::new(rig.connect(HONEST))));
+        println!("slow: {}; alone: {}", slow.join(", "), alone.fared());
+        if calm.lost(&alone).is_empty() {
             counted = slow;
         }
     }
