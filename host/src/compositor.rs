@@ -17,21 +17,20 @@ use std::time::{Duration, Instant};
 use heraldry_config::MemfdLimits;
 use heraldry_virtio::wire::VmName;
 use rustix::event::epoll::EventFlags;
-use rustix::io::Errno;
-use rustix::net::{Shutdown, SocketFlags, acceptfrom_with, shutdown};
+use rustix::net::{Shutdown, shutdown};
 use tracing::{debug, info, warn};
 
 use self::coming::{Greeting, MemfdPeer};
 use self::display::DisplayPeer;
 use self::waiting::{Door, DoorError, Waiting};
-use crate::link::{Link, LinkError};
+use crate::link::Link;
 use crate::listeners;
 use crate::log_budget::LogBudget;
 use crate::memory::MemoryServer;
 use crate::orders::{
     CompositorCounters, CompositorRules, FromCompositor, Offer, ToCompositor, Word, process_of,
 };
-use crate::part::PartError;
+use crate::part::{self, PartError};
 use crate::poller::{Poller, key, unpack};
 
 /// What an event is about; the numbers are kinds of keys.
@@ -91,7 +90,7 @@ struct Compositor {
 /// Serves the compositor until the supervisor is gone.
 pub(crate) fn run(supervisor: OwnedFd) -> Result<(), PartError> {
     let mut supervisor = Supervisor::new(supervisor);
-    let Some((order, fds)) = crate::part::first_order(&mut supervisor)? else {
+    let Some((order, fds)) = part::first_order(&mut supervisor)? else {
         return Ok(());
     };
     let ToCompositor::Begin { folder } = order else {
@@ -191,18 +190,24 @@ impl Compositor {
     }
 
     fn hear_supervisor(&mut self) -> Result<(), PartError> {
-        for _ in 0..AT_ONCE {
-            match self.supervisor.receive() {
-                Ok(Some((order, fds))) => self.obey(order, fds)?,
-                Ok(None) => break,
-                Err(LinkError::Closed) => {
-                    self.over = true;
-                    return Ok(());
-                }
-                Err(error) => return Err(error.into()),
-            }
+        let (orders, over) = part::orders(&mut self.supervisor)?;
+        for (order, fds) in orders {
+            self.obey(order, fds)?;
         }
-        Ok(())
+        self.over |= over;
+        self.watch_supervisor()
+    }
+
+    /// Says something to the supervisor, as soon as it reads.
+    fn report(&mut self, report: &FromCompositor) -> Result<(), PartError> {
+        self.supervisor.send(report, Vec::new())?;
+        self.watch_supervisor()
+    }
+
+    fn watch_supervisor(&self) -> Result<(), PartError> {
+        let interest = self.supervisor.interest();
+        let key = key(kind::SUPERVISOR, 0);
+        Ok(self.poller.modify(&self.supervisor, key, interest)?)
     }
 
     fn obey(&mut self, order: ToCompositor, mut fds: Vec<OwnedFd>) -> Result<(), PartError> {
@@ -216,8 +221,7 @@ impl Compositor {
                     bytes_for_others: rules.bytes_for_others,
                 });
                 self.listen()?;
-                let settled = FromCompositor::Settled { generation };
-                self.supervisor.send(&settled, Vec::new())?;
+                self.report(&FromCompositor::Settled { generation })?;
             }
             ToCompositor::Vm { process, vm } => {
                 let link = Link::new(fds.pop().ok_or(PartError::Order)?);
@@ -233,8 +237,7 @@ impl Compositor {
             ToCompositor::Gone { process } => self.vm_gone(process),
             ToCompositor::Ask { round } => {
                 let counters = self.counters();
-                let report = FromCompositor::Report { round, counters };
-                self.supervisor.send(&report, Vec::new())?;
+                self.report(&FromCompositor::Report { round, counters })?;
             }
         }
         Ok(())
@@ -265,9 +268,8 @@ impl Compositor {
     /// Accepts one connection, if there is one.
     fn accept(&mut self, which: usize) -> Option<OwnedFd> {
         let socket = self.listeners.get(which)?;
-        match acceptfrom_with(socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-            Ok((fd, _)) => Some(fd),
-            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => None,
+        match listeners::accept(socket) {
+            Ok(accepted) => accepted,
             Err(errno) => {
                 if let Some(dropped) = self.log.allow() {
                     warn!(%errno, dropped, "a connection of the compositor cannot be accepted now; it waits");
@@ -320,6 +322,9 @@ impl Compositor {
             return;
         };
         match *offer {
+            // Nobody speaks for another.
+            Offer::Client { number, .. } | Offer::Gone { number } | Offer::Has { number }
+                if process_of(number) != process => {}
             Offer::Client { number, boot } => {
                 if self.display.is_none()
                     && let Some(dropped) = vm.log.allow()

@@ -6,7 +6,7 @@
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,9 @@ use heraldry_config::Owner;
 use heraldry_virtio::wire::CONNECTION_PREFIX;
 use rustix::fs::{Mode, OFlags, fchmod, fstat};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, acceptfrom_with, bind, listen, socket_with,
+};
 use rustix::process::geteuid;
 
 /// Why a socket cannot be had.
@@ -142,6 +144,15 @@ fn bind_new(path: &Path) -> Result<(OwnedFd, SocketPath), ListenError> {
 /// Lets others connect, as many as the system lets wait.
 pub(crate) fn start_listening(socket: &OwnedFd) -> Result<(), Errno> {
     listen(socket, -1)
+}
+
+/// Accepts one connection, if there is one; an error means that the system has no room for it, and that it waits.
+pub(crate) fn accept(socket: impl AsFd) -> Result<Option<OwnedFd>, Errno> {
+    match acceptfrom_with(socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+        Ok((fd, _)) => Ok(Some(fd)),
+        Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => Ok(None),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// A socket that listens here; its file goes when it does.

@@ -12,6 +12,9 @@ use serde::de::DeserializeOwned;
 
 use crate::link::{Link, LinkError};
 
+/// Orders that are taken at once.
+const AT_ONCE: usize = 64;
+
 /// Which part of the host a process is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
@@ -96,4 +99,26 @@ where
             Err(errno) => return Err(errno.into()),
         }
     }
+}
+
+/// Orders that came with their descriptors, and whether the supervisor is gone.
+pub(crate) type Orders<In> = (Vec<(In, Vec<OwnedFd>)>, bool);
+
+/// The orders that have come, some at a time so that others are served in between, and whether the supervisor is gone: it has
+/// ended, or been killed, and another one may be there already.
+pub(crate) fn orders<Out, In>(link: &mut Link<Out, In>) -> Result<Orders<In>, PartError>
+where
+    Out: Serialize,
+    In: DeserializeOwned,
+{
+    let mut orders = Vec::new();
+    while orders.len() < AT_ONCE {
+        match link.flush().and_then(|()| link.receive()) {
+            Ok(Some(order)) => orders.push(order),
+            Ok(None) => break,
+            Err(LinkError::Closed) => return Ok((orders, true)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok((orders, false))
 }

@@ -24,7 +24,7 @@ use crate::link::{Link, LinkError};
 use crate::listeners;
 use crate::log_budget::LogBudget;
 use crate::orders::{FromVm, Offer, ToVm, VmCounters, VmRules, Word, counted, number};
-use crate::part::PartError;
+use crate::part::{self, PartError};
 use crate::poller::{Poller, key, unpack};
 use crate::splice::Side;
 use crate::stand_in::StandIns;
@@ -76,7 +76,7 @@ struct Vm {
 /// Serves a VM until the supervisor is gone.
 pub(crate) fn run(supervisor: OwnedFd) -> Result<(), PartError> {
     let mut supervisor = Supervisor::new(supervisor);
-    let Some((order, mut fds)) = crate::part::first_order(&mut supervisor)? else {
+    let Some((order, mut fds)) = part::first_order(&mut supervisor)? else {
         return Ok(());
     };
     let (ToVm::Begin { process, vm }, Some(listener)) = (order, fds.pop()) else {
@@ -168,19 +168,11 @@ impl Vm {
     }
 
     fn hear_supervisor(&mut self) -> Result<(), PartError> {
-        for _ in 0..AT_ONCE {
-            let heard = self.supervisor.flush();
-            match heard.and_then(|()| self.supervisor.receive()) {
-                Ok(Some((order, fds))) => self.obey(order, fds)?,
-                Ok(None) => break,
-                // It has ended, or been killed. Another one may be there already.
-                Err(LinkError::Closed) => {
-                    self.over = true;
-                    return Ok(());
-                }
-                Err(error) => return Err(error.into()),
-            }
+        let (orders, over) = part::orders(&mut self.supervisor)?;
+        for (order, fds) in orders {
+            self.obey(order, fds)?;
         }
+        self.over |= over;
         self.watch_supervisor()
     }
 
@@ -224,9 +216,8 @@ impl Vm {
 
     fn watch_supervisor(&self) -> Result<(), PartError> {
         let interest = self.supervisor.interest();
-        Ok(self
-            .poller
-            .modify(&self.supervisor, key(kind::SUPERVISOR, 0), interest)?)
+        let key = key(kind::SUPERVISOR, 0);
+        Ok(self.poller.modify(&self.supervisor, key, interest)?)
     }
 
     /// There is a compositor's process, or another one: it is told of all that wait, and gets its end of what is joined.

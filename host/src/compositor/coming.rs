@@ -9,11 +9,12 @@ use heraldry_virtio::wire::memfd::{MemfdFailure, MemfdRequest, encode_reply};
 use heraldry_virtio::wire::{Record as _, RecordReader, VmName};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SocketFlags, acceptfrom_with, recv};
+use rustix::net::{RecvFlags, recv};
 use tracing::{debug, warn};
 
 use super::display::drain;
 use super::{CONNECTION, Compositor, MEMFD, kind};
+use crate::listeners;
 use crate::poller::key;
 use crate::splice::send;
 
@@ -53,9 +54,9 @@ impl Compositor {
         let Some(socket) = self.waiting.socket(order) else {
             return;
         };
-        let compositor = match acceptfrom_with(socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-            Ok((fd, _)) => fd,
-            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return,
+        let compositor = match listeners::accept(socket) {
+            Ok(Some(compositor)) => compositor,
+            Ok(None) => return,
             Err(errno) => {
                 warn!(%errno, "the compositor cannot come for a client");
                 if let Some(number) = self.waiting.at(order) {

@@ -6,13 +6,12 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::EventFlags;
-use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_send_buffer_size;
-use rustix::net::{SocketFlags, acceptfrom_with};
 use tracing::warn;
 
 use super::part::{Role, Running};
 use super::{Supervisor, kind};
+use crate::listeners;
 use crate::orders::VmCounters;
 use crate::poller::key;
 use crate::stats::{Stats, VmStats};
@@ -42,9 +41,9 @@ impl Asked {
 impl Supervisor {
     /// Somebody of our own user asks.
     pub(super) fn accept_admin(&mut self) {
-        match acceptfrom_with(&self.admin, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-            Ok((peer, _)) if self.asked.next.len() < MAX_ASKING => self.asked.next.push(peer),
-            Ok(_) | Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => {}
+        match listeners::accept(&self.admin) {
+            Ok(Some(peer)) if self.asked.next.len() < MAX_ASKING => self.asked.next.push(peer),
+            Ok(_) => {}
             Err(errno) => {
                 warn!(%errno, "nobody can ask for statistics now");
                 // It would be reported at once again.

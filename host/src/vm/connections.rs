@@ -5,11 +5,11 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::EventFlags;
-use rustix::io::Errno;
-use rustix::net::{Shutdown, SocketFlags, acceptfrom_with, shutdown};
+use rustix::net::{Shutdown, shutdown};
 use tracing::{debug, warn};
 
 use super::{Vm, kind};
+use crate::listeners;
 use crate::orders::{Offer, number};
 use crate::poller::key;
 use crate::splice::{End, Side, Splice};
@@ -73,9 +73,8 @@ impl Vm {
 
     /// Accepts one connection, if there is one.
     fn accept(&mut self) -> Option<OwnedFd> {
-        match acceptfrom_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-            Ok((fd, _)) => Some(fd),
-            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => None,
+        match listeners::accept(&self.listener) {
+            Ok(accepted) => accepted,
             Err(errno) => {
                 if let Some(dropped) = self.log.allow() {
                     warn!(vm = %self.name, %errno, dropped, "a connection cannot be accepted now; it waits");
