@@ -8,6 +8,7 @@
 
 mod classify;
 mod compositor;
+mod filter;
 mod link;
 mod listeners;
 mod lock;

@@ -10,6 +10,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_name, 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::filter::{self, FilterError};
 use crate::link::{Link, LinkError};
 
 /// Orders that are taken at once.
@@ -36,6 +37,9 @@ pub enum PartError {
     /// A name that is none.
     #[error("the supervisor named no VM")]
     Name(#[from] NameError),
+    /// It cannot be confined.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     /// The event loop or a socket failed.
     #[error("the system failed")]
     System(#[from] Errno),
@@ -75,6 +79,7 @@ pub fn run(part: &Part) -> Result<(), PartError> {
         .as_fd()
         .try_clone_to_owned()
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    filter::enter(part)?;
     match part {
         Part::Compositor => crate::compositor::run(link),
         Part::Vm => crate::vm::run(link),

@@ -339,11 +339,13 @@ impl Supervisor {
 
     /// Kills a process, and does not wait for its end.
     pub(super) fn give_up(&mut self, process: u64, why: &str) {
-        let Some(mut running) = self.running.remove(&process).filter(Running::serves) else {
+        // It may be over already, and is counted then.
+        if !self.running.get(&process).is_some_and(Running::serves) {
+            return;
+        }
+        let Some(mut running) = self.running.remove(&process) else {
             return;
         };
-        running.kill();
-        self.vacate(&running, Duration::ZERO);
         let mut stuck = 0;
         if let Some(place) = self.place_of(&running.role) {
             place.stuck += 1;
@@ -358,6 +360,8 @@ impl Supervisor {
             Role::Compositor(..) => warn!(why, "the compositor's process is killed; {next}"),
             Role::Vm(vm, ..) => warn!(%vm, why, "the process of a VM is killed; {next}"),
         }
+        running.kill();
+        self.vacate(&running, Duration::ZERO);
         self.running.insert(process, running);
         self.tell_gone(process);
     }

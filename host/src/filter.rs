@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Which system calls a part of the host may make: no programs, no processes, no files but the compositor's sockets.
+//!
+//! What has no use there is refused with EPERM.
+
+use std::collections::BTreeMap;
+
+use libc::{self as c, c_long};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
+
+use crate::part::Part;
+
+/// What every part does.
+const ALLOWED: &[c_long] = &[
+    // memory
+    c::SYS_brk,
+    c::SYS_madvise,
+    c::SYS_mmap,
+    c::SYS_mprotect,
+    c::SYS_mremap,
+    c::SYS_munmap,
+    // time, signals, the end
+    c::SYS_clock_gettime,
+    c::SYS_clock_nanosleep,
+    c::SYS_exit,
+    c::SYS_exit_group,
+    c::SYS_futex,
+    c::SYS_getpid,
+    c::SYS_getrandom,
+    c::SYS_gettid,
+    c::SYS_nanosleep,
+    c::SYS_restart_syscall,
+    c::SYS_rt_sigaction,
+    c::SYS_rt_sigprocmask,
+    c::SYS_rt_sigreturn,
+    c::SYS_sched_yield,
+    c::SYS_sigaltstack,
+    // descriptors
+    c::SYS_close,
+    c::SYS_dup,
+    c::SYS_dup3,
+    c::SYS_epoll_create1,
+    c::SYS_epoll_ctl,
+    c::SYS_epoll_pwait,
+    c::SYS_epoll_pwait2,
+    c::SYS_fchmod,
+    c::SYS_fcntl,
+    c::SYS_fstat,
+    c::SYS_ftruncate,
+    c::SYS_geteuid,
+    c::SYS_ioctl,
+    c::SYS_memfd_create,
+    c::SYS_newfstatat,
+    c::SYS_pipe2,
+    c::SYS_ppoll,
+    c::SYS_read,
+    c::SYS_readv,
+    c::SYS_statx,
+    c::SYS_write,
+    c::SYS_writev,
+    // sockets that it has, or accepts
+    c::SYS_accept4,
+    c::SYS_getsockname,
+    c::SYS_getsockopt,
+    c::SYS_listen,
+    c::SYS_recvfrom,
+    c::SYS_recvmsg,
+    c::SYS_sendmsg,
+    c::SYS_sendto,
+    c::SYS_shutdown,
+    // the end of stand-ins
+    c::SYS_inotify_add_watch,
+    c::SYS_inotify_init1,
+    c::SYS_inotify_rm_watch,
+];
+
+/// The same, where the processor still has them.
+#[cfg(target_arch = "x86_64")]
+const ALLOWED_OLD: &[c_long] = &[c::SYS_epoll_wait, c::SYS_poll, c::SYS_time];
+#[cfg(not(target_arch = "x86_64"))]
+const ALLOWED_OLD: &[c_long] = &[];
+
+/// What the compositor's part does: a socket in its folder for each client, with `hand-over "name"`.
+const SOCKETS: &[c_long] = &[
+    c::SYS_bind,
+    c::SYS_fchmodat,
+    c::SYS_socket,
+    c::SYS_unlinkat,
+    #[cfg(target_arch = "x86_64")]
+    c::SYS_chmod,
+    #[cfg(target_arch = "x86_64")]
+    c::SYS_unlink,
+];
+
+/// Why there is no filter.
+#[derive(Debug, thiserror::Error)]
+pub enum FilterError {
+    /// It cannot be made.
+    #[error("the filter for system calls cannot be made")]
+    Make(#[from] seccompiler::BackendError),
+    /// The kernel does not take it.
+    #[error("the kernel does not take the filter for system calls")]
+    Apply(#[from] seccompiler::Error),
+}
+
+/// Gives up all other system calls; also forbids new privileges.
+pub(crate) fn enter(part: &Part) -> Result<(), FilterError> {
+    let sockets = if *part == Part::Compositor { SOCKETS } else { &[] };
+    let calls = ALLOWED.iter().chain(ALLOWED_OLD).chain(sockets);
+    let rules: BTreeMap<c_long, Vec<_>> = calls.map(|call| (*call, Vec::new())).collect();
+    #[cfg(target_arch = "x86_64")]
+    let arch = TargetArch::x86_64;
+    #[cfg(target_arch = "aarch64")]
+    let arch = TargetArch::aarch64;
+    let refuse = SeccompAction::Errno(c::EPERM.unsigned_abs());
+    let filter: BpfProgram = SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch)?.try_into()?;
+    Ok(apply_filter(&filter)?)
+}
