@@ -1,57 +1,34 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which system calls the compositor may make, for the day on which somebody else tells it what to do.
+//! What the compositor may do, for the day on which somebody else tells it what to do: which files it may open
+//! ([`files`]), and which system calls it may make.
 //!
-//! Three filters, of which the strictest answer counts: what no compositor ever does ends it; what it has no use for is
-//! refused with EPERM; `clone3` does not exist, because the kernel cannot look at its flags, and the C library then
-//! uses `clone`. Threads are allowed, processes and programs are not.
+//! Three filters for system calls, of which the strictest answer counts: what no compositor ever does ends it; what it has no
+//! use for is refused with EPERM; `clone3` does not exist, because the kernel cannot look at its flags, and the C library
+//! then uses `clone`. Threads are allowed, processes and programs are not. Signals, limits and the like reach this process
+//! alone: its supervisor, which may be of the same user, is none of its business.
+
+mod files;
 
 use std::collections::BTreeMap;
 
+use heraldry_init::filter::NEVER;
 use libc::{self as c, c_long};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch, apply_filter,
 };
 
-/// What is answered with the end of the process.
+pub use files::Places;
+
+/// What is answered with the end of the process, besides what its supervisor never does either.
 const DEADLY: &[c_long] = &[
-    c::SYS_acct,
-    c::SYS_add_key,
-    c::SYS_bpf,
-    c::SYS_chroot,
-    c::SYS_delete_module,
     c::SYS_execve,
     c::SYS_execveat,
-    c::SYS_finit_module,
-    c::SYS_fsmount,
-    c::SYS_fsopen,
-    c::SYS_init_module,
-    c::SYS_io_uring_setup,
-    c::SYS_kexec_file_load,
-    c::SYS_kexec_load,
-    c::SYS_keyctl,
-    c::SYS_mount,
-    c::SYS_move_mount,
-    c::SYS_open_by_handle_at,
-    c::SYS_open_tree,
-    c::SYS_perf_event_open,
-    c::SYS_pidfd_getfd,
-    c::SYS_pivot_root,
-    c::SYS_process_vm_readv,
-    c::SYS_process_vm_writev,
-    c::SYS_ptrace,
-    c::SYS_reboot,
-    c::SYS_request_key,
     c::SYS_setgid,
     c::SYS_setgroups,
-    c::SYS_setns,
     c::SYS_setresgid,
     c::SYS_setresuid,
     c::SYS_setuid,
-    c::SYS_swapon,
-    c::SYS_umount2,
-    c::SYS_unshare,
-    c::SYS_userfaultfd,
 ];
 
 /// What is let through whatever its arguments are.
@@ -74,7 +51,6 @@ const ALLOWED: &[c_long] = &[
     c::SYS_fallocate,
     c::SYS_fchmod,
     c::SYS_fchmodat,
-    c::SYS_fcntl,
     c::SYS_fdatasync,
     c::SYS_flock,
     c::SYS_fstat,
@@ -86,7 +62,6 @@ const ALLOWED: &[c_long] = &[
     c::SYS_inotify_add_watch,
     c::SYS_inotify_init1,
     c::SYS_inotify_rm_watch,
-    c::SYS_ioctl,
     c::SYS_lseek,
     c::SYS_mkdirat,
     c::SYS_newfstatat,
@@ -159,12 +134,10 @@ const ALLOWED: &[c_long] = &[
     c::SYS_sched_getaffinity,
     c::SYS_sched_getparam,
     c::SYS_sched_getscheduler,
-    c::SYS_sched_setaffinity,
     c::SYS_sched_yield,
     c::SYS_set_robust_list,
     c::SYS_set_tid_address,
     c::SYS_sigaltstack,
-    c::SYS_tgkill,
     // what it is and where
     c::SYS_getegid,
     c::SYS_geteuid,
@@ -175,8 +148,6 @@ const ALLOWED: &[c_long] = &[
     c::SYS_getresuid,
     c::SYS_getrusage,
     c::SYS_getuid,
-    c::SYS_prctl,
-    c::SYS_prlimit64,
     c::SYS_sysinfo,
     c::SYS_uname,
     // filters that come later can only take away
@@ -216,39 +187,106 @@ pub enum SandboxError {
     /// The kernel does not take them.
     #[error("the kernel does not take the filter for system calls (CONFIG_SECCOMP_FILTER)")]
     Apply(#[from] seccompiler::Error),
+    /// The kernel knows rules for files, and does not take these.
+    #[error("the kernel does not take the rules for files (Landlock)")]
+    Files(#[from] landlock::RulesetError),
 }
 
-fn compare(argument: u8, op: Op, value: i32) -> Result<SeccompCondition, seccompiler::BackendError> {
-    SeccompCondition::new(argument, Len::Dword, op, u64::from(value.unsigned_abs()))
+/// Kinds of ioctls that are let through: graphics devices, buffers that are shared, their fences, and virtio_wl.
+const IOCTL_CLASSES: &[u8] = b"db>w";
+/// The kind and the direction of an ioctl: bits 8 to 15, and the last two. Those with direction 2 alone only read.
+const EVDEV_READS: (u32, u32) = (0xc000_ff00, 2 << 30 | (b'E' as u32) << 8);
+/// Single ioctls: whether this is a terminal and how large, how much can be read, whether reads wait, what survives an
+/// exec; the clock of an input device, and which events this descriptor of one is to have.
+const IOCTLS: &[u32] = &[
+    0x5401,      // TCGETS
+    0x802c_542a, // TCGETS2
+    0x5413,      // TIOCGWINSZ
+    0x541b,      // FIONREAD
+    0x5421,      // FIONBIO
+    0x5450,      // FIONCLEX
+    0x5451,      // FIOCLEX
+    0x4004_45a0, // EVIOCSCLOCKID
+    0x4010_4593, // EVIOCSMASK
+];
+/// Signals are not sent to others by way of a descriptor that is ready.
+const FCNTL_REFUSED: [i32; 3] = [c::F_SETOWN, 10, 15]; // F_SETSIG, F_SETOWN_EX
+/// What a process may say of itself: names, the signal at its parent's end, what is given up for good.
+const PRCTLS: &[i32] = &[
+    c::PR_CAPBSET_READ,
+    c::PR_GET_DUMPABLE,
+    c::PR_GET_NAME,
+    c::PR_GET_NO_NEW_PRIVS,
+    c::PR_GET_PDEATHSIG,
+    c::PR_GET_TIMERSLACK,
+    c::PR_SET_NAME,
+    c::PR_SET_NO_NEW_PRIVS,
+    c::PR_SET_PDEATHSIG,
+    c::PR_SET_TIMERSLACK,
+    0x5356_4d41, // PR_SET_VMA
+];
+
+type Rules = Vec<SeccompRule>;
+type Refused = seccompiler::BackendError;
+
+fn compare(argument: u8, op: Op, value: u32) -> Result<SeccompCondition, Refused> {
+    SeccompCondition::new(argument, Len::Dword, op, value.into())
+}
+
+fn one(argument: u8, op: Op, value: u32) -> Result<SeccompRule, Refused> {
+    SeccompRule::new(vec![compare(argument, op, value)?])
+}
+
+/// The argument is one of these.
+fn any_of(argument: u8, values: impl IntoIterator<Item = u32>) -> Result<Rules, Refused> {
+    let rule = |value| one(argument, Op::Eq, value);
+    values.into_iter().map(rule).collect()
+}
+
+fn ioctls() -> Result<Rules, Refused> {
+    let mut rules = any_of(1, IOCTLS.iter().copied())?;
+    for class in IOCTL_CLASSES {
+        rules.push(one(1, Op::MaskedEq(0xff00), u32::from(*class) << 8)?);
+    }
+    rules.push(one(1, Op::MaskedEq(EVDEV_READS.0.into()), EVDEV_READS.1)?);
+    Ok(rules)
+}
+
+fn fcntls() -> Result<Rules, Refused> {
+    let others = FCNTL_REFUSED.map(|command| compare(1, Op::Ne, command.unsigned_abs()));
+    let all: Result<Vec<_>, Refused> = others.into_iter().collect();
+    Ok(vec![SeccompRule::new(all?)?])
 }
 
 /// What is let through for certain arguments alone.
-fn conditional() -> Result<[(c_long, Vec<SeccompRule>); 3], seccompiler::BackendError> {
-    let thread = u64::from(c::CLONE_THREAD.unsigned_abs());
+fn conditional() -> Result<[(c_long, Rules); 9], Refused> {
+    let thread = c::CLONE_THREAD.unsigned_abs();
+    let this = rustix::process::getpid().as_raw_nonzero().get().unsigned_abs();
+    let unix = c::AF_UNIX.unsigned_abs();
     Ok([
-        (
-            c::SYS_clone,
-            vec![SeccompRule::new(vec![compare(
-                0,
-                Op::MaskedEq(thread),
-                c::CLONE_THREAD,
-            )?])?],
-        ),
+        (c::SYS_clone, vec![one(0, Op::MaskedEq(thread.into()), thread)?]),
         (
             c::SYS_socket,
             vec![
-                SeccompRule::new(vec![compare(0, Op::Eq, c::AF_UNIX)?])?,
+                one(0, Op::Eq, unix)?,
                 // Device events, from the kernel or from whoever does udevd's work.
                 SeccompRule::new(vec![
-                    compare(0, Op::Eq, c::AF_NETLINK)?,
-                    compare(2, Op::Eq, c::NETLINK_KOBJECT_UEVENT)?,
+                    compare(0, Op::Eq, c::AF_NETLINK.unsigned_abs())?,
+                    compare(2, Op::Eq, c::NETLINK_KOBJECT_UEVENT.unsigned_abs())?,
                 ])?,
             ],
         ),
+        (c::SYS_socketpair, any_of(0, [unix])?),
+        (c::SYS_ioctl, ioctls()?),
+        (c::SYS_fcntl, fcntls()?),
         (
-            c::SYS_socketpair,
-            vec![SeccompRule::new(vec![compare(0, Op::Eq, c::AF_UNIX)?])?],
+            c::SYS_prctl,
+            any_of(0, PRCTLS.iter().map(|name| name.unsigned_abs()))?,
         ),
+        // A panic ends the process by a signal to itself.
+        (c::SYS_tgkill, any_of(0, [this])?),
+        (c::SYS_prlimit64, any_of(0, [0, this])?),
+        (c::SYS_sched_setaffinity, any_of(0, [0, this])?),
     ])
 }
 
@@ -268,48 +306,68 @@ fn any(calls: &[c_long]) -> BTreeMap<c_long, Vec<SeccompRule>> {
     calls.iter().map(|call| (*call, Vec::new())).collect()
 }
 
-fn filters() -> Result<[BpfProgram; 3], seccompiler::BackendError> {
+fn filters() -> Result<[BpfProgram; 3], Refused> {
     let filter = |rules, otherwise, then| SeccompFilter::new(rules, otherwise, then, arch())?.try_into();
     let mut allowed = any(ALLOWED);
     allowed.extend(any(ALLOWED_OLD));
     allowed.extend(conditional()?);
+    let mut deadly = any(DEADLY);
+    deadly.extend(any(NEVER));
     Ok([
-        filter(any(DEADLY), SeccompAction::Allow, SeccompAction::KillProcess)?,
+        filter(deadly, SeccompAction::Allow, SeccompAction::KillProcess)?,
         filter(any(&[c::SYS_clone3]), SeccompAction::Allow, errno(c::ENOSYS))?,
         filter(allowed, errno(c::EPERM), SeccompAction::Allow)?,
     ])
 }
 
-/// Gives up all other system calls, for this thread and those that it starts; also forbids new privileges.
-pub fn enter() -> Result<(), SandboxError> {
+/// Gives up all other files and system calls, for this thread and those that it starts; also forbids new privileges. Returns
+/// whether this kernel restricts files.
+///
+/// # Errors
+///
+/// The kernel does not take it, but for the rules for files, without which older kernels are.
+pub fn enter(places: &Places) -> Result<bool, SandboxError> {
+    let restricted = files::restrict(places)?;
     for filter in filters()? {
         apply_filter(&filter)?;
     }
-    Ok(())
+    Ok(restricted)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use rustix::fs::{Mode, OFlags, open};
     use rustix::io::Errno;
     use rustix::net::{AddressFamily, SocketType, netlink, socket, socket_with};
+    use rustix::process::{Pid, Resource, Rlimit, getpid, getppid, prlimit};
 
     use super::*;
 
     #[test]
     fn nothing_is_both_allowed_and_deadly() {
-        for call in DEADLY {
-            let conditional = conditional().unwrap();
+        let conditional = conditional().unwrap();
+        for call in DEADLY.iter().chain(NEVER) {
             assert!(!ALLOWED.contains(call) && !ALLOWED_OLD.contains(call), "{call}");
             assert!(conditional.iter().all(|(other, _)| other != call), "{call}");
+        }
+        for (call, _) in &conditional {
+            assert!(!ALLOWED.contains(call) && !ALLOWED_OLD.contains(call), "{call}");
         }
         assert!(ALLOWED.len() + ALLOWED_OLD.len() < 140);
     }
 
-    /// Filters are a thread's, so this one can have some.
+    /// What a thread in the sandbox finds; filters are a thread's, so the test's can have some.
+    fn inside<T: Send + 'static>(places: Places, what: impl FnOnce(bool) -> T + Send + 'static) -> T {
+        std::thread::spawn(move || what(enter(&places).unwrap()))
+            .join()
+            .unwrap()
+    }
+
     #[test]
     fn a_thread_in_the_sandbox_does_its_work_and_nothing_else() {
-        std::thread::spawn(|| {
-            enter().unwrap();
+        inside(Places::default(), |_| {
             std::thread::spawn(|| 1).join().unwrap();
             std::fs::read("/proc/self/stat").unwrap();
             let flags = rustix::net::SocketFlags::empty();
@@ -328,8 +386,74 @@ mod tests {
             let error = std::process::Command::new("/bin/true").spawn().unwrap_err();
             assert_eq!(error.raw_os_error(), Some(c::EPERM), "no processes");
             assert_eq!(rustix::process::nice(1).err(), Some(Errno::PERM));
-        })
-        .join()
-        .unwrap();
+        });
+    }
+
+    #[test]
+    fn signals_and_limits_are_for_this_process_alone() {
+        inside(Places::default(), |_| {
+            let other = getppid().unwrap();
+            assert_eq!(rustix::process::test_kill_process(other).err(), Some(Errno::PERM));
+            assert_eq!(
+                rustix::process::test_kill_process(getpid()).err(),
+                Some(Errno::PERM)
+            );
+            let limit = || Rlimit {
+                current: Some(1),
+                maximum: Some(1),
+            };
+            let of = |pid: Option<Pid>| prlimit(pid, Resource::Sigpending, limit());
+            assert_eq!(of(Some(other)).err(), Some(Errno::PERM));
+            of(None).unwrap();
+            let (reader, _writer) = std::io::pipe().unwrap();
+            rustix::io::ioctl_fionbio(&reader, true).unwrap();
+            rustix::io::fcntl_setfd(&reader, rustix::io::FdFlags::CLOEXEC).unwrap();
+            // A terminal's and a block device's.
+            assert_eq!(rustix::termios::tcgetpgrp(&reader).err(), Some(Errno::PERM));
+            assert_eq!(rustix::fs::ioctl_blksszget(&reader).err(), Some(Errno::PERM));
+            let watched = rustix::process::pidfd_open(other, rustix::process::PidfdFlags::empty());
+            assert_eq!(watched.err(), Some(Errno::PERM));
+        });
+    }
+
+    #[test]
+    fn files_are_what_was_named_and_what_libraries_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["etc", "run", "home", "scratch"] {
+            std::fs::create_dir(path(name)).unwrap();
+        }
+        let (config, control, diary) = (path("etc/heraldry.kdl"), path("run/ctl"), path("home/diary"));
+        std::fs::write(&config, "schema 1").unwrap();
+        std::fs::write(&diary, "dear diary").unwrap();
+        let places = Places {
+            config: Some(config.clone()),
+            sockets: vec![control.clone()],
+            scratch: Some(path("scratch")),
+            ..Places::default()
+        };
+        inside(places, move |restricted| {
+            let denied = |path: &Path, flags| open(path, flags, Mode::RUSR).err() == Some(Errno::ACCESS);
+            std::fs::read(&config).unwrap();
+            std::fs::write(control.with_file_name("picture.png"), "pixels").unwrap();
+            let listener = std::os::unix::net::UnixListener::bind(&control).unwrap();
+            std::fs::remove_file(&control).unwrap();
+            tempfile::tempfile_in(config.parent().unwrap().with_file_name("scratch")).unwrap();
+            drop(listener);
+            let refused = [
+                denied(&config, OFlags::WRONLY),
+                denied(&config.with_file_name("more"), OFlags::CREATE | OFlags::WRONLY),
+                denied(&diary, OFlags::RDONLY),
+                denied(Path::new("/etc/passwd"), OFlags::RDONLY),
+                denied(Path::new("/proc/1/status"), OFlags::RDONLY),
+                denied(Path::new("/proc/self/comm"), OFlags::WRONLY),
+                std::os::unix::net::UnixListener::bind(diary.with_file_name("socket")).is_err(),
+            ];
+            assert!(
+                !restricted || refused.iter().all(|refused| *refused),
+                "{refused:?}"
+            );
+        });
+        assert!(path("run/picture.png").exists());
     }
 }

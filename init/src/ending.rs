@@ -5,7 +5,7 @@
 use std::io::{self, BufRead as _};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
 use rustix::system::{RebootCommand, reboot};
 
 use super::journal::Journal;
@@ -56,10 +56,10 @@ pub(super) fn signal_all(signal: Signal) -> usize {
     count
 }
 
-/// Takes note of all processes that have ended.
-pub(super) fn reap(mut ended: impl FnMut(Pid, rustix::process::WaitStatus)) {
-    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-        ended(pid, status);
+/// Takes note of all processes that have ended or stand still.
+pub(super) fn reap(mut changed: impl FnMut(Pid, WaitStatus)) {
+    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+        changed(pid, status);
     }
 }
 

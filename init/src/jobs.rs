@@ -10,19 +10,24 @@ use calloop::channel::{Event, Sender};
 use calloop::generic::Generic;
 use calloop::timer::{TimeoutAction, Timer};
 use calloop::{Interest, LoopHandle, Mode, PostAction};
-use rustix::process::{Pid, WaitStatus};
+use rustix::process::{Pid, Signal, WaitStatus, kill_process};
 use tracing::{info, warn};
 
 use super::cmdline::{BootOptions, DeviceChoice};
 use super::journal::{Journal, MAX_LINE};
 use super::services::{self, Backoff, COMPOSITOR, Running, Service, USER};
-use super::{Init, InitError, devices, watch_error};
+use super::{Init, InitError, devices, udev, watch_error};
+
+/// So often a program may be stopped and goes on.
+const STOPS: u32 = 8;
 
 /// A service and what is known of it.
 struct Job {
     service: Service,
     running: Option<Running>,
     backoff: Backoff,
+    /// How often it was stopped since it started.
+    stops: u32,
 }
 
 /// All services.
@@ -86,6 +91,7 @@ impl Jobs {
             service,
             running: None,
             backoff: Backoff::default(),
+            stops: 0,
         });
     }
 
@@ -110,7 +116,7 @@ impl Jobs {
         let command = services::compositor(&self.exe, options, device.as_deref(), self.under.as_deref());
         self.add(Service {
             name: COMPOSITOR.to_owned(),
-            user: USER,
+            user: 0,
             command,
         });
         self.start(self.jobs.len().saturating_sub(1));
@@ -132,10 +138,8 @@ impl Jobs {
             );
             return None;
         }
-        if self.under.is_none()
-            && let Err(error) = chown(path, Some(USER), Some(USER))
-        {
-            warn!(%error, "{} cannot be given to the compositor", path.display());
+        if self.under.is_none() {
+            udev::give(path, USER, udev::Use::Write);
         }
         Some(path.to_owned())
     }
@@ -156,6 +160,7 @@ impl Jobs {
                     running.pid.as_raw_nonzero()
                 );
                 job.running = Some(running);
+                job.stops = 0;
                 if let Err(error) = listen(&self.handle, output, self.journal.clone()) {
                     warn!("the output of {} is lost: {error}", job.service.name);
                 }
@@ -165,6 +170,23 @@ impl Jobs {
                 self.again(index, std::time::Duration::ZERO);
             }
         }
+    }
+
+    /// A program that stands still is of no use to anybody: it goes on, or if it is stopped again and again, another starts.
+    pub(super) fn paused(&mut self, pid: Pid) {
+        let is = |job: &&mut Job| job.running.as_ref().is_some_and(|running| running.pid == pid);
+        let Some(job) = self.jobs.iter_mut().find(is) else {
+            return;
+        };
+        job.stops = job.stops.saturating_add(1);
+        let (what, signal) = if job.stops > STOPS {
+            ("is ended", Signal::KILL)
+        } else {
+            ("goes on", Signal::CONT)
+        };
+        warn!("{} was stopped by a signal; it {what}", job.service.name);
+        // One that is gone is seen at the next turn.
+        let _gone = kill_process(pid, signal);
     }
 
     /// Takes note of a process that has ended; most are orphans that nobody else waits for.
@@ -219,7 +241,10 @@ impl Jobs {
 fn runtime_folder(service: &Service) -> io::Result<()> {
     let path = services::runtime_dir(service);
     match std::fs::DirBuilder::new().mode(0o700).create(&path) {
-        Ok(()) => chown(&path, Some(service.user), Some(service.user)),
+        Ok(()) => {
+            let owner = services::owner(service);
+            chown(&path, Some(owner), Some(owner))
+        }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }

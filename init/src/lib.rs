@@ -13,6 +13,7 @@ mod cmdline;
 pub mod confine;
 mod devices;
 mod ending;
+pub mod filter;
 mod jobs;
 mod journal;
 mod modules;
@@ -114,7 +115,7 @@ fn run(journal: &Journal, failures: &[String]) -> Result<Ending, InitError> {
     let handle = event_loop.handle();
     // Before any thread starts, so that every thread leaves the signals to the loop.
     watch_signals(&handle)?;
-    let udev = Udev::open((USER, USER))?;
+    let udev = Udev::open(USER)?;
     let mut loader = Loader::new();
     loader.coldplug();
     udev.coldplug();
@@ -303,7 +304,13 @@ impl Init {
 
     fn reap(&mut self) {
         let jobs = &mut self.jobs;
-        ending::reap(|pid, status| jobs.ended(pid, status));
+        ending::reap(|pid, status| {
+            if status.stopped() {
+                jobs.paused(pid);
+            } else {
+                jobs.ended(pid, status);
+            }
+        });
         if self.ending.is_some() {
             self.finish_if_alone();
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The binary: which of its three tasks it is started for, and the exit status.
+//! The binary: which of its four tasks it is started for, and the exit status.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -14,6 +14,7 @@ const USAGE: &str = "heraldry-init is what the kernel starts as PID 1 of the com
                      read: its options are on the kernel's command line. What it starts by itself:\n\
                      \x20 heraldry-init confine USER PROGRAM ARGUMENTS...   become PROGRAM, as USER without rights\n\
                      \x20 heraldry-init supervise OPTIONS...                as `heraldry supervise`\n\
+                     \x20 heraldry-init supervise-as USER USER OPTIONS...   the same as one user, the compositor as the other\n\
                      Elsewhere use `heraldry run` or `heraldry supervise`";
 /// The system refused something.
 const EXIT_SYSTEM: u8 = 1;
@@ -39,7 +40,13 @@ fn perform(args: &[OsString]) -> ExitCode {
                 None => fail(EXIT_USAGE, &format!("{user:?} is no number of a user")),
             }
         }
-        [task, options @ ..] if task == "supervise" => supervise(options),
+        [task, options @ ..] if task == "supervise" => supervise(&[], options),
+        [task, supervisor, user, options @ ..] if task == "supervise-as" => {
+            match supervisor.to_str().and_then(|user| user.parse().ok()) {
+                Some(supervisor) => supervise_as(supervisor, user, options),
+                None => fail(EXIT_USAGE, &format!("{supervisor:?} is no number of a user")),
+            }
+        }
         _ => fail(EXIT_USAGE, USAGE),
     }
 }
@@ -59,7 +66,20 @@ fn confined(user: u32, program: &[OsString]) -> ExitCode {
     }
 }
 
-fn supervise(options: &[OsString]) -> ExitCode {
+/// Supervises as a user of its own, so that the compositor has no way to who watches it.
+fn supervise_as(supervisor: u32, user: &OsString, options: &[OsString]) -> ExitCode {
+    let this = match std::env::current_exe() {
+        Ok(this) => this,
+        Err(error) => return fail(EXIT_SYSTEM, &told(&error)),
+    };
+    match confine::become_supervisor(supervisor) {
+        Ok(()) => supervise(&[this.into(), "confine".into(), user.clone()], options),
+        Err(error) => fail(EXIT_BUG, &told(&error)),
+    }
+}
+
+/// `before` are the words before the compositor's own: a program that becomes the compositor.
+fn supervise(before: &[OsString], options: &[OsString]) -> ExitCode {
     let filter = match log(options).parse::<Targets>() {
         Ok(filter) => filter,
         Err(error) => return fail(EXIT_USAGE, &format!("--log: {error}")),
@@ -72,7 +92,10 @@ fn supervise(options: &[OsString]) -> ExitCode {
     let outcome = std::env::current_exe()
         .map(beside)
         .map_err(supervise::SuperviseError::from)
-        .and_then(|compositor| supervise::supervise(&compositor, options));
+        .and_then(|compositor| {
+            let command = [before, &[compositor.into()]].concat();
+            supervise::supervise(&command, options)
+        });
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(error) => fail(EXIT_SYSTEM, &told(&error)),

@@ -2,8 +2,9 @@
 //! The programs that init keeps running.
 //!
 //! One of them is the compositor. An image for a demonstration or for tests has more, in `/etc/heraldry/services`, one
-//! a line: `NAME UID PROGRAM ARGUMENTS...`. The line `compositor` there names a program that the compositor runs
-//! under, such as `heraldry-sim`; in a machine with a real virtio_wl device there is no such file.
+//! a line: `NAME UID PROGRAM ARGUMENTS...`. The line `compositor` there names a program that the compositor and its
+//! supervisor run under, such as `heraldry-sim`, as root whatever its number is; in a machine with a real virtio_wl device
+//! there is no such file.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -22,6 +23,8 @@ pub(super) const LIST: &str = "/etc/heraldry/services";
 pub(super) const COMPOSITOR: &str = "compositor";
 /// Its user and group.
 pub(super) const USER: u32 = 990;
+/// The user and group of who starts it anew, whom it must not reach.
+const SUPERVISOR: u32 = 989;
 /// A program that ran for this long begins anew with the shortest wait.
 const STABLE: Duration = Duration::from_secs(10);
 /// The shortest and the longest wait before a program is started again.
@@ -31,7 +34,7 @@ const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Service {
     pub(super) name: String,
-    /// Its user and group; 0 only for what tests need.
+    /// Its user and group; 0 only for what tests need, and for what makes itself another user.
     pub(super) user: u32,
     pub(super) command: Vec<OsString>,
 }
@@ -68,7 +71,9 @@ pub(super) fn compositor(
     command.push(exe.into());
     command.extend(
         [
-            "supervise",
+            "supervise-as",
+            &SUPERVISOR.to_string(),
+            &USER.to_string(),
             "--log",
             &options.log,
             "--backend",
@@ -140,6 +145,15 @@ pub(super) fn start(exe: &Path, service: &Service) -> io::Result<(Running, Owned
     Ok((Running { pid, since }, OwnedFd::from(reader)))
 }
 
+/// Who owns the folder of a service's sockets: who makes them.
+pub(super) fn owner(service: &Service) -> u32 {
+    if service.name == COMPOSITOR {
+        USER
+    } else {
+        service.user
+    }
+}
+
 /// The folder of a service's sockets.
 pub(super) fn runtime_dir(service: &Service) -> OsString {
     match service.name.as_str() {
@@ -179,7 +193,7 @@ mod tests {
         let exe = Path::new("/usr/bin/heraldry-init");
         assert_eq!(
             text(compositor(exe, &options, None, None)),
-            "/usr/bin/heraldry-init supervise --log info --backend kms --session direct --config \
+            "/usr/bin/heraldry-init supervise-as 989 990 --log info --backend kms --session direct --config \
              /etc/heraldry/heraldry.kdl --fallback-config --seccomp"
         );
         options.renderer = Some("gles".to_owned());
@@ -191,7 +205,7 @@ mod tests {
             Some(&under),
         ));
         assert!(
-            command.starts_with("heraldry-sim -- /usr/bin/heraldry-init supervise --log"),
+            command.starts_with("heraldry-sim -- /usr/bin/heraldry-init supervise-as 989 990 --log"),
             "{command}"
         );
         assert!(

@@ -4,19 +4,24 @@
 //! The compositor writes the VM that it is serving into a [`Record`], and which VMs are not to be served. A VM that was
 //! being served at two crashes in a row is paused: whatever it does must not keep everybody else from working. What is
 //! paused stays so at every later start, until the user resumes it.
+//!
+//! A compositor that was taken over must not get at its supervisor: not by its memory, which nobody may look at, and not by a
+//! signal. Where PID 1 is ours it is another user besides.
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use calloop::signals::{Signal, Signals};
 use calloop::{EventLoop, LoopSignal};
 use heraldry_config::VmName;
-use rustix::process::{Pid, Signal as Kill, kill_process};
+use rustix::process::{
+    DumpableBehavior, Pid, Signal as Kill, WaitId, WaitIdOptions, kill_process, set_dumpable_behavior, waitid,
+};
 use tracing::{error, info, warn};
 
+use crate::filter::{self, FilterError};
 use crate::record::{Pause, PauseReason, Record};
 
 /// Why the compositor cannot be supervised.
@@ -28,6 +33,12 @@ pub enum SuperviseError {
     /// The system refused something.
     #[error("a resource of the system is missing")]
     Io(#[from] std::io::Error),
+    /// It can't be put out of the compositor's reach.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// No program is named.
+    #[error("there is no program to supervise")]
+    NoProgram,
     /// Signals cannot be watched.
     #[error("cannot watch signals: {0}")]
     Watch(String),
@@ -119,6 +130,9 @@ impl Supervisor {
                     self.ended = status;
                     self.child = None;
                     self.signal.stop();
+                } else if self.is_stopped() {
+                    warn!("the compositor was stopped by a signal; it goes on");
+                    self.forward(Kill::CONT);
                 }
             }
             Signal::SIGHUP => self.forward(Kill::HUP),
@@ -130,20 +144,35 @@ impl Supervisor {
         }
     }
 
+    fn pid(&self) -> Option<Pid> {
+        let child = self.child.as_ref()?;
+        Pid::from_raw(i32::try_from(child.id()).ok()?)
+    }
+
+    fn is_stopped(&self) -> bool {
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
+        let stopped = |pid| matches!(waitid(WaitId::Pid(pid), options), Ok(Some(_)));
+        self.pid().is_some_and(stopped)
+    }
+
     fn forward(&self, signal: Kill) {
-        let pid = self
-            .child
-            .as_ref()
-            .and_then(|child| i32::try_from(child.id()).ok());
-        if let Some(pid) = pid.and_then(Pid::from_raw) {
+        if let Some(pid) = self.pid() {
             // A child that is already gone is seen at the next turn.
             let _gone = kill_process(pid, signal);
         }
     }
 }
 
-/// Runs `PROGRAM run` with `args` until it ends by itself. Returns its exit code.
-pub fn supervise(program: &Path, args: &[OsString]) -> Result<u8, SuperviseError> {
+/// Puts this process out of the reach of others of its user, the compositor above all.
+fn withdraw() -> Result<(), SuperviseError> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(std::io::Error::from)?;
+    Ok(filter::enter()?)
+}
+
+/// Runs `COMMAND run` with `args` until it ends by itself. Returns its exit code.
+pub fn supervise(command: &[OsString], args: &[OsString]) -> Result<u8, SuperviseError> {
+    let (program, before) = command.split_first().ok_or(SuperviseError::NoProgram)?;
+    withdraw()?;
     let mut event_loop: EventLoop<'_, Supervisor> = EventLoop::try_new()?;
     let watched = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
     event_loop
@@ -165,7 +194,7 @@ pub fn supervise(program: &Path, args: &[OsString]) -> Result<u8, SuperviseError
         let mut command = Command::new(program);
         // systemd asks for signs of life from whom it started; the compositor gives them.
         command.env_remove("WATCHDOG_PID");
-        command.arg("run").args(args).arg("--served-record");
+        command.args(before).arg("run").args(args).arg("--served-record");
         command.arg(format!("/proc/self/fd/{}", record.number()));
         let start = Instant::now();
         state.child = Some(command.spawn()?);

@@ -13,6 +13,7 @@
 
 pub mod client;
 pub mod colour;
+pub mod escape;
 pub mod fixture;
 pub mod path;
 pub mod stuck;

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `heraldry ctl`: what it asks, and how it shows the answer.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
 use super::{EXIT_BUG, EXIT_INPUT, chain, fail, print_bytes};
+use crate::control::ClientError;
 use crate::control::protocol::{
     InputRequest, KeyAction, PenAction, Reply, Request, ScreenInfo, TouchAction, VmStats,
 };
@@ -218,7 +219,7 @@ pub(super) fn ctl(args: CtlArgs) -> ExitCode {
             "XDG_RUNTIME_DIR is not set; name the compositor's socket with --control",
         );
     };
-    match crate::control::request(&path, &request) {
+    match ask(&path, request) {
         Ok(Reply::Error(error)) => fail(EXIT_INPUT, &error),
         Ok(reply) if args.json => match serde_json::to_string_pretty(&reply) {
             Ok(text) => print_bytes(format!("{}\n", plain_json(&text)).as_bytes()),
@@ -227,6 +228,26 @@ pub(super) fn ctl(args: CtlArgs) -> ExitCode {
         Ok(reply) => print_bytes(table(&reply).as_bytes()),
         Err(error) => fail(EXIT_INPUT, &chain(&error)),
     }
+}
+
+/// Asks, and puts a picture where it is wanted: the compositor itself may have no leave to write but beside its socket.
+fn ask(control: &Path, request: Request) -> Result<Reply, ClientError> {
+    let Request::Screenshot { path: wanted, screen } = request else {
+        return crate::control::request(control, &request);
+    };
+    let name = format!(".screenshot-{}.png", std::process::id());
+    let path = std::path::absolute(control)?.with_file_name(name);
+    let made = path.clone();
+    let reply = crate::control::request(control, &Request::Screenshot { path, screen });
+    if !matches!(reply, Ok(Reply::Ok)) {
+        return reply;
+    }
+    let moved = std::fs::copy(&made, &wanted);
+    let removed = std::fs::remove_file(&made);
+    Ok(match moved.and(removed) {
+        Ok(()) => Reply::Ok,
+        Err(error) => Reply::Error(format!("{}: {error}", wanted.display())),
+    })
 }
 
 /// JSON in ASCII alone: titles are the VMs' own texts, and must not talk to a terminal here either.

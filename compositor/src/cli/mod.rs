@@ -18,6 +18,7 @@ use self::ctl::{CtlArgs, ctl, default_control};
 use crate::backend::kms::{KmsOptions, RendererChoice, SessionChoice};
 use crate::init::supervise::{SuperviseError, supervise};
 use crate::run::{BackendChoice, Options};
+use crate::sandbox::Places;
 use crate::vm::dev_socket::DevSocket;
 
 /// The user's input is wrong.
@@ -113,7 +114,8 @@ struct RunArgs {
     /// Do not serve this VM until `heraldry ctl resume VM`. May be given several times.
     #[arg(long, value_name = "VM")]
     paused: Vec<VmName>,
-    /// Let the kernel refuse every system call that the compositor has no use for.
+    /// Let the kernel refuse every system call that the compositor has no use for, and every file but the configuration, its
+    /// devices, what libraries read, and what lies beside its sockets.
     #[arg(long)]
     seccomp: bool,
 }
@@ -150,7 +152,7 @@ pub fn main(cli: Cli) -> ExitCode {
             let args = given(std::env::args_os(), &cli.log);
             match std::env::current_exe()
                 .map_err(SuperviseError::from)
-                .and_then(|exe| supervise(&exe, &args))
+                .and_then(|exe| supervise(&[exe.into()], &args))
             {
                 Ok(code) => ExitCode::from(code),
                 Err(error) => fail(EXIT_INPUT, &chain(&error)),
@@ -263,14 +265,47 @@ fn default_config() -> Option<PathBuf> {
         .find(|path| path.exists())
 }
 
+/// What `run` may do with this command line and no more; `None` for another command.
+///
+/// For a program that stands in the compositor's place to try what it may.
+#[must_use]
+pub fn places(cli: &Cli) -> Option<Places> {
+    match &cli.command {
+        Command::Run(args) => Some(args.places()),
+        _ => None,
+    }
+}
+
+impl RunArgs {
+    fn config(&self) -> Option<PathBuf> {
+        self.config.clone().or_else(default_config)
+    }
+
+    fn control(&self) -> Option<PathBuf> {
+        self.control.clone().or_else(default_control)
+    }
+
+    fn places(&self) -> Places {
+        let sockets = self.dev_socket.iter().filter_map(|socket| socket.path().ok());
+        Places {
+            config: self.config(),
+            sockets: sockets.chain(self.control()).collect(),
+            scratch: Some(std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from)),
+            device: self.device.clone(),
+            nested: matches!(self.backend, BackendChoice::Auto | BackendChoice::Winit),
+        }
+    }
+}
+
 fn run(args: RunArgs) -> ExitCode {
     // Before any thread starts, so that every thread has it.
     if args.seccomp
-        && let Err(error) = crate::sandbox::enter()
+        && let Err(error) = crate::sandbox::enter(&args.places())
     {
         return fail(EXIT_INPUT, &chain(&error));
     }
-    let Some(path) = args.config.or_else(default_config) else {
+    let control = args.control();
+    let Some(path) = args.config() else {
         return fail(
             EXIT_INPUT,
             "no configuration found; name one with --config, or start from the commented default \
@@ -304,7 +339,7 @@ fn run(args: RunArgs) -> ExitCode {
         size: args.size,
         scale: args.scale,
         device: args.device,
-        control: args.control.or_else(default_control),
+        control,
         dev_sockets: args.dev_socket,
         exit_after: args.exit_after.map(Duration::from_secs),
         served_record: args.served_record,

@@ -2,8 +2,8 @@
 //! What udevd does for libinput and for hot-plug of outputs, and no more: entries under `/run/udev/data`, and the
 //! kernel's device events passed on in the form that libudev's listeners take.
 //!
-//! Device nodes themselves are made by the kernel (devtmpfs); those that the compositor needs are given to its user
-//! before anybody hears of the device.
+//! Device nodes themselves are made by the kernel (devtmpfs); those that the compositor needs may be opened by its group
+//! before anybody hears of the device. They belong to root, so that who may only read cannot give himself more.
 
 mod classify;
 mod monitor;
@@ -35,6 +35,19 @@ const BACKLOG: usize = 4 * 1024 * 1024;
 /// The folder of libudev's database; whoever looks for udevd looks for `control` beside it.
 const DATA: &str = "/run/udev/data";
 
+/// The kernel removes its folders when the last device in them goes, and the compositor may open what lies in those that were
+/// there when it started. So they are never empty.
+const KEPT: [&str; 2] = ["/dev/dri/by-path", "/dev/input/by-path"];
+
+/// What the compositor does with a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// It listens.
+    Read,
+    /// It has it do something.
+    Write,
+}
+
 /// What an event was about, for init.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
@@ -48,7 +61,7 @@ pub(super) enum Change {
 #[derive(Debug)]
 pub(super) struct Udev {
     socket: OwnedFd,
-    owner: (u32, u32),
+    group: u32,
 }
 
 /// One device under `/sys/class`.
@@ -65,9 +78,14 @@ impl AsFd for Udev {
 }
 
 impl Udev {
-    /// Listens from now on. `owner` is the user and group that device nodes are given to.
-    pub(super) fn open(owner: (u32, u32)) -> io::Result<Self> {
+    /// Listens from now on. `group` is the one that may open device nodes.
+    pub(super) fn open(group: u32) -> io::Result<Self> {
         fs::create_dir_all(DATA)?;
+        for folder in KEPT {
+            if let Err(error) = fs::create_dir_all(folder) {
+                warn!(%error, "{folder} cannot be made; devices that come back may not be used");
+            }
+        }
         fs::write("/run/udev/control", b"")?;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = rustix::net::socket_with(
@@ -79,7 +97,7 @@ impl Udev {
         // Without it a burst would be lost; what is lost is looked for again, so this may fail.
         let _default = rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, BACKLOG);
         rustix::net::bind(&socket, &SocketAddrNetlink::new(0, KERNEL_GROUP))?;
-        Ok(Self { socket, owner })
+        Ok(Self { socket, group })
     }
 
     /// Writes the entries of all devices that are there.
@@ -94,7 +112,7 @@ impl Udev {
                 }
             }
         }
-        self.give(Path::new(super::devices::WL));
+        give(Path::new(super::devices::WL), self.group, Use::Write);
     }
 
     /// Takes the events that wait. Returns each device that came, with its modalias.
@@ -131,7 +149,7 @@ impl Udev {
             Some("drm") => "drm",
             _ => {
                 if event.get("DEVNAME") == Some("wl0") && !removed {
-                    self.give(Path::new(super::devices::WL));
+                    give(Path::new(super::devices::WL), self.group, Use::Write);
                 }
                 let modalias = event.get("MODALIAS").map(ToOwned::to_owned);
                 return (!removed).then_some((Change::Other, modalias));
@@ -194,21 +212,30 @@ impl Udev {
             warn!(%error, "the entry {id} of a device cannot be written; it will not be used");
         }
         if let Some(name) = property(&device.path, "DEVNAME") {
-            self.give(&Path::new("/dev").join(name));
+            // An event that is written to an input device is seen by everybody else who reads it, and by the kernel.
+            let purpose = if device.subsystem == "input" {
+                Use::Read
+            } else {
+                Use::Write
+            };
+            give(&Path::new("/dev").join(name), self.group, purpose);
         }
         properties
     }
+}
 
-    /// Makes the compositor's user the owner of a node, and nobody else may open it.
-    fn give(&self, node: &Path) {
-        let (user, group) = self.owner;
-        let given = chown(node, Some(user), Some(group))
-            .and_then(|()| fs::set_permissions(node, fs::Permissions::from_mode(0o600)));
-        match given {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => warn!(%error, "{} cannot be given to the compositor", node.display()),
-        }
+/// Lets the compositor's group open a node, and nobody else but root.
+pub(super) fn give(node: &Path, group: u32, purpose: Use) {
+    let mode = match purpose {
+        Use::Read => 0o640,
+        Use::Write => 0o660,
+    };
+    let given = chown(node, Some(0), Some(group))
+        .and_then(|()| fs::set_permissions(node, fs::Permissions::from_mode(mode)));
+    match given {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => warn!(%error, "{} cannot be given to the compositor", node.display()),
     }
 }
 

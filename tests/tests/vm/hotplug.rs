@@ -55,8 +55,10 @@ fn devices_that_come_and_go_are_told_as_udevd_would() {
         });
         let node = "for e in /sys/class/input/event*; do grep -q 'USB Keyboard' $e/device/name && echo ${e##*/}; done";
         let node = machine.shell.run(node).trim().to_owned();
-        let owner = machine.shell.run(&format!("stat -c '%u %a' /dev/input/{node}"));
-        assert_eq!(owner.trim(), "990 600", "the compositor's alone");
+        let owner = machine
+            .shell
+            .run(&format!("stat -c '%u %g %a' /dev/input/{node}"));
+        assert_eq!(owner.trim(), "0 990 640", "the compositor's alone, to read");
         let entries = "ls /run/udev/data | wc -l";
         let with: u32 = machine.shell.run(entries).trim().parse().unwrap();
         machine.qmp.execute("device_del", &json!({"id": "kbd1"}));

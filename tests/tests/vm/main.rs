@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod boot;
+mod escape;
 mod evemu;
 mod gles;
 mod hotplug;

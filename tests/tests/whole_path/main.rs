@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod control;
+mod escape;
 mod faults;
 mod hand_over;
 mod isolation;

@@ -15,7 +15,7 @@ pub enum SessionChoice {
     /// Through a seat daemon if there is one, else directly.
     #[default]
     Auto,
-    /// Directly: as root, as PID 1, or where the device nodes belong to us.
+    /// Directly: as root, or where we may open the device nodes. Input devices are opened for reading alone.
     Direct,
     /// Through seatd or logind.
     Libseat,
@@ -77,13 +77,23 @@ impl Seat {
     }
 }
 
+/// The input library asks for leave to write, for the lights of keyboards, which we do not switch. Whoever may write could
+/// type for the user, to everybody who reads the device, the kernel included.
+fn as_needed(path: &Path, flags: OFlags) -> OFlags {
+    if path.starts_with("/dev/input") {
+        flags.difference(OFlags::RWMODE)
+    } else {
+        flags
+    }
+}
+
 impl Session for Seat {
     type Error = SessionError;
 
     fn open(&mut self, path: &Path, flags: OFlags) -> Result<OwnedFd, SessionError> {
         match self {
             Self::Direct => {
-                let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+                let flags = as_needed(path, flags) | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
                 Ok(rustix::fs::open(path, flags, Mode::empty())?)
             }
             Self::Libseat(session) => session.open(path, flags).map_err(|error| {
@@ -122,5 +132,17 @@ impl Session for Seat {
             Self::Direct => "seat0".to_owned(),
             Self::Libseat(session) => session.seat(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn input_devices_are_not_opened_for_writing() {
+        let asked = OFlags::RDWR | OFlags::NONBLOCK;
+        assert_eq!(as_needed(Path::new("/dev/input/event0"), asked), OFlags::NONBLOCK);
+        assert_eq!(as_needed(Path::new("/dev/dri/card0"), asked), asked);
     }
 }

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Which system calls the supervisor, and whatever it starts, will never make.
+//!
+//! A filter is inherited, so the supervisor's cannot forbid what the compositor needs or what it takes to become the
+//! compositor: that is left to the compositor's own. What is forbidden here is what makes one program another's master:
+//! tracing it, its memory, the kernel's modules, mounts, namespaces.
+
+use std::collections::BTreeMap;
+
+use libc::{self as c, c_long};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch, apply_filter,
+};
+
+/// What is answered with the end of the process.
+pub const NEVER: &[c_long] = &[
+    c::SYS_acct,
+    c::SYS_add_key,
+    c::SYS_bpf,
+    c::SYS_chroot,
+    c::SYS_delete_module,
+    c::SYS_finit_module,
+    c::SYS_fsmount,
+    c::SYS_fsopen,
+    c::SYS_init_module,
+    c::SYS_io_uring_setup,
+    c::SYS_kexec_file_load,
+    c::SYS_kexec_load,
+    c::SYS_keyctl,
+    c::SYS_mount,
+    c::SYS_move_mount,
+    c::SYS_open_by_handle_at,
+    c::SYS_open_tree,
+    c::SYS_perf_event_open,
+    c::SYS_pidfd_getfd,
+    c::SYS_pivot_root,
+    c::SYS_process_vm_readv,
+    c::SYS_process_vm_writev,
+    c::SYS_ptrace,
+    c::SYS_reboot,
+    c::SYS_request_key,
+    c::SYS_setns,
+    c::SYS_swapon,
+    c::SYS_umount2,
+    c::SYS_unshare,
+    c::SYS_userfaultfd,
+];
+/// Flags of clone(2) that make namespaces.
+const NAMESPACES: [i32; 7] = [
+    c::CLONE_NEWCGROUP,
+    c::CLONE_NEWIPC,
+    c::CLONE_NEWNET,
+    c::CLONE_NEWNS,
+    c::CLONE_NEWPID,
+    c::CLONE_NEWUSER,
+    c::CLONE_NEWUTS,
+];
+
+/// Why the supervisor has no filter: it does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum FilterError {
+    /// The rules make no filter.
+    #[error("the rules for system calls make no filter")]
+    Rules(#[from] seccompiler::BackendError),
+    /// The kernel does not take it.
+    #[error("the kernel does not take the filter for system calls (CONFIG_SECCOMP_FILTER)")]
+    Apply(#[from] seccompiler::Error),
+}
+
+fn filter(
+    rules: BTreeMap<c_long, Vec<SeccompRule>>,
+    then: SeccompAction,
+) -> Result<BpfProgram, seccompiler::BackendError> {
+    let arch = if cfg!(target_arch = "aarch64") {
+        TargetArch::aarch64
+    } else {
+        TargetArch::x86_64
+    };
+    SeccompFilter::new(rules, SeccompAction::Allow, then, arch)?.try_into()
+}
+
+/// A namespace of one's own, of users above all, is a way to everything that is forbidden elsewhere.
+fn namespaces() -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    let rule = |flag: i32| {
+        let flag = u64::from(flag.unsigned_abs());
+        SeccompRule::new(vec![SeccompCondition::new(
+            0,
+            Len::Dword,
+            Op::MaskedEq(flag),
+            flag,
+        )?])
+    };
+    NAMESPACES.into_iter().map(rule).collect()
+}
+
+/// Gives them up, for this thread and whatever it starts; also forbids new privileges.
+///
+/// # Errors
+///
+/// The kernel takes no filter.
+pub fn enter() -> Result<(), FilterError> {
+    let errno = |errno: i32| SeccompAction::Errno(errno.unsigned_abs());
+    let never = NEVER.iter().map(|call| (*call, Vec::new())).collect();
+    for program in [
+        filter(never, SeccompAction::KillProcess)?,
+        filter([(c::SYS_clone, namespaces()?)].into(), errno(c::EPERM))?,
+        // The kernel cannot look at the flags of this one; the C library then uses the other.
+        filter([(c::SYS_clone3, Vec::new())].into(), errno(c::ENOSYS))?,
+    ] {
+        apply_filter(&program)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Filters are a thread's, so this one can have some.
+    #[test]
+    fn whoever_has_the_filter_starts_programs_and_makes_no_namespaces() {
+        std::thread::spawn(|| {
+            enter().unwrap();
+            std::thread::spawn(|| 1).join().unwrap();
+            assert!(
+                std::process::Command::new("/bin/true")
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+            let sleeps = std::process::Command::new("/usr/bin/unshare")
+                .arg("-U")
+                .arg("/bin/true")
+                .status();
+            let ended = sleeps.unwrap();
+            assert_eq!(
+                std::os::unix::process::ExitStatusExt::signal(&ended),
+                Some(c::SIGSYS)
+            );
+        })
+        .join()
+        .unwrap();
+    }
+}
