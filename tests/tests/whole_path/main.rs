@@ -6,6 +6,7 @@ mod control;
 mod escape;
 mod faults;
 mod hand_over;
+mod hands;
 mod isolation;
 mod leaks;
 mod notify;
