@@ -232,13 +232,18 @@ pub(super) fn ctl(args: CtlArgs) -> ExitCode {
 
 /// Asks, and puts a picture where it is wanted: the compositor itself may have no leave to write but beside its socket.
 fn ask(control: &Path, request: Request) -> Result<Reply, ClientError> {
-    let Request::Screenshot { path: wanted, screen } = request else {
+    let Request::Screenshot {
+        path: wanted,
+        screen,
+        shown,
+    } = request
+    else {
         return crate::control::request(control, &request);
     };
     let name = format!(".screenshot-{}.png", std::process::id());
     let path = std::path::absolute(control)?.with_file_name(name);
     let made = path.clone();
-    let reply = crate::control::request(control, &Request::Screenshot { path, screen });
+    let reply = crate::control::request(control, &Request::Screenshot { path, screen, shown });
     if !matches!(reply, Ok(Reply::Ok)) {
         return reply;
     }
