@@ -182,6 +182,8 @@ fn tiles(a: &mut Attack<'_>) {
     let share = covered * 100 / (640 * 480);
     assert!(share <= 60, "popups cover {share} % of the screen");
     assert!(share > 10, "some may be shown");
+    // They were closed when the picture was drawn, at the latest.
+    a.raw.settle();
     assert!(
         !a.raw.told("xdg_popup.popup_done").is_empty(),
         "the others are dismissed"
