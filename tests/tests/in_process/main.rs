@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod answering;
+mod attack;
 mod clipboard;
 mod configures;
 mod drawing;

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Throw-away: other cases of the kinds that are called closed.
+
+use std::time::Duration;
+
+use heraldry_compositor::vm::pause::PauseReason;
+use heraldry_tests::client::{buffer, painted};
+use heraldry_tests::colour::Area;
+use heraldry_tests::colour::key::{CYAN, MAGENTA};
+use heraldry_tests::fixture::{CONFIG, ClientId, Fixture, LEFT, Setup, Window};
+use wayland_client::protocol::wl_shm::Format;
+
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap()
+}
+
+/// Processor time of five frames in which another window moves, beside so many silent subsurfaces that nobody sees.
+fn frames_beside(silent: i32) -> impl FnMut() -> Duration {
+    let mut fixture = Fixture::new(&Setup::default());
+    let (victim, idle) = (fixture.add_client("work"), fixture.add_client("untrusted"));
+    let window = fixture.toplevel(idle);
+    window.xdg.set_window_geometry(0, 0, 400, 300);
+    fixture.draw(&window, (400, 300), CYAN);
+    for at in 0..silent {
+        fixture.subsurface(&window, (500 + at % 40 * 10, at / 40 * 10), (8, 8), CYAN);
+    }
+    assert_eq!(fixture.content(&window).w, 400);
+    let moving = fixture.window(victim, (100, 80), MAGENTA);
+    for _ in 0..100 {
+        fixture.state.core.render.schedule();
+        fixture.frame();
+    }
+    let mut at = 0;
+    move || {
+        let start = processor_time();
+        for _ in 0..5 {
+            at = (at + 7) % 300;
+            let layout = &mut fixture.state.core.windows.layout;
+            layout.move_to(moving.id, (500 + at, 300).into());
+            fixture.state.core.render.schedule();
+            fixture.frame();
+        }
+        processor_time() - start
+    }
+}
+
+#[test]
+fn silent_surfaces_outside_their_window_cost_others_little() {
+    let (mut few, mut many) = (frames_beside(10), frames_beside(1000));
+    let (mut least_few, mut least_many) = (Duration::MAX, Duration::MAX);
+    for _ in 0..20 {
+        least_few = least_few.min(few());
+        least_many = least_many.min(many());
+    }
+    let each = least_many.saturating_sub(least_few) / 5 / 1000;
+    println!("{least_few:?} with ten, {least_many:?} with a thousand: {each:?} each");
+    assert!(least_many < least_few * 6, "{least_few:?} with ten, {least_many:?} with a thousand");
+}
+
+fn quota(quota: &str) -> String {
+    CONFIG.replace("schema 1", &format!("schema 1\ndefaults {{ quota {{ {quota} }}; }}"))
+}
+
+/// A scaled window.
+fn scaled(fixture: &mut Fixture, client: ClientId, size: (i32, i32)) -> Window {
+    let window = fixture.toplevel(client);
+    let this = fixture.client(client);
+    let handle = this.handle();
+    let small = buffer(&this.bound().shm, &handle, (10, 10), CYAN);
+    let viewport = this.bound().viewporter.get_viewport(&window.surface, &handle, ());
+    viewport.set_destination(size.0, size.1);
+    window.surface.attach(Some(&small), 0, 0);
+    window.surface.commit();
+    fixture.double_roundtrip(client);
+    window
+}
+
+#[test]
+fn a_silent_window_without_a_picture_draws_no_frames() {
+    for paused in [false, true] {
+        let mut fixture = Fixture::new(&Setup {
+            config: quota("picture-mib 8"),
+            ..Setup::default()
+        });
+        let client = fixture.add_gated_client("untrusted");
+        scaled(&mut fixture, client, (1800, 1400));
+        for _ in 0..100 {
+            fixture.frame();
+        }
+        if paused {
+            fixture.state.pause(&"untrusted".parse().unwrap(), PauseReason::User, false);
+        }
+        for _ in 0..20 {
+            fixture.advance(Duration::from_millis(17));
+        }
+        let before = fixture.frames();
+        for _ in 0..60 {
+            fixture.advance(Duration::from_millis(17));
+        }
+        let drawn = fixture.frames() - before;
+        assert!(drawn < 5, "{drawn} frames of nothing, paused: {paused}");
+    }
+}
+
+#[test]
+fn popups_that_are_closed_do_not_tell_where_their_window_is() {
+    let told = |x: i32| {
+        let mut fixture = Fixture::default();
+        let client = fixture.add_client("untrusted");
+        let window = fixture.window(client, (100, 80), CYAN);
+        fixture.state.core.windows.layout.move_to(window.id, (x, 60).into());
+        fixture.state.core.render.schedule();
+        fixture.advance(Duration::from_secs(1));
+        fixture.log(client);
+        let anchor = Area { x: 0, y: 0, w: 1, h: 1 };
+        fixture.popup_anywhere(&window, anchor, (1200, 740), MAGENTA);
+        fixture.frame();
+        fixture.log(client)
+    };
+    assert_eq!(told(20), told(900));
+}
+
+/// An attacker's window that grows while its edge is dragged, or it is moved, and what is done next to it at once.
+#[test]
+fn a_window_that_grows_while_it_is_dragged_is_seen_where_the_user_put_it_only() {
+    for drag in ["edge", "label"] {
+        let mut fixture = Fixture::new(&Setup { pixels: false, ..Setup::default() });
+        let (work, untrusted) = (fixture.add_client("work"), fixture.add_client("untrusted"));
+        let lower = fixture.window(work, (400, 300), MAGENTA);
+        let upper = fixture.window(untrusted, (300, 100), CYAN);
+        let layout = &mut fixture.state.core.windows.layout;
+        layout.move_to(lower.id, (500, 200).into());
+        layout.move_to(upper.id, (20, 40).into());
+        fixture.state.core.render.schedule();
+        fixture.advance(Duration::from_secs(10));
+        let content = fixture.content(&upper);
+        let at = match drag {
+            "edge" => (content.x + content.w + 1, content.y + 50),
+            _ => (content.x + content.w / 2, content.y - 8),
+        };
+        fixture.motion(f64::from(at.0), f64::from(at.1));
+        fixture.button(LEFT, true);
+        fixture.motion(f64::from(at.0 + 3), f64::from(at.1));
+        fixture.frame();
+        fixture.draw(&upper, (1200, 700), CYAN);
+        fixture.frame();
+        fixture.button(LEFT, false);
+        fixture.draw(&upper, (1200, 700), CYAN);
+        fixture.advance(Duration::from_millis(40));
+        assert!(fixture.content(&upper).w > 1000);
+        fixture.log(untrusted);
+        fixture.click(700.0, 350.0);
+        let log = fixture.log(untrusted);
+        assert!(!log.contains("button"), "{drag}: {log}");
+    }
+}
+
+/// The time of a frame of a window with layers that are blended.
+#[test]
+fn probe_of_direct_drawing() {
+    for (size, layers) in [((1920, 1080), 1), ((1920, 1080), 2), ((1920, 1080), 3), ((3840, 2160), 1), ((3840, 2160), 3)] {
+        let mut fixture = Fixture::new(&Setup { size, ..Setup::default() });
+        let client = fixture.add_client("untrusted");
+        let window = fixture.window(client, size, CYAN);
+        let this = fixture.client(client);
+        let half = painted(&this.bound().shm, &this.handle(), size, Format::Argb8888, |_, _| [60, 0, 0, 128]);
+        let mut inners = Vec::new();
+        for _ in 0..layers {
+            let inner = fixture.subsurface(&window, (0, 0), (4, 4), CYAN);
+            inner.surface.attach(Some(&half), 0, 0);
+            inner.surface.damage_buffer(0, 0, i32::MAX, i32::MAX);
+            inner.surface.commit();
+            inners.push(inner);
+        }
+        fixture.double_roundtrip(client);
+        fixture.frame();
+        fixture.frame();
+        let mut least = Duration::MAX;
+        for _ in 0..6 {
+            let top = inners.last().unwrap();
+            top.surface.attach(Some(&half), 0, 0);
+            top.surface.damage_buffer(0, 0, i32::MAX, i32::MAX);
+            top.surface.commit();
+            fixture.double_roundtrip(client);
+            let start = processor_time();
+            fixture.advance(Duration::from_millis(17));
+            least = least.min(processor_time() - start);
+        }
+        println!("{size:?}, {layers} layers: {least:?} a frame");
+    }
+}
+
+#[test]
+fn a_new_window_does_not_tell_on_which_screen_the_pointer_is() {
+    let told = |x: f64| {
+        let mut fixture = Fixture::new(&Setup { pixels: false, ..Setup::default() });
+        let (work, spy) = (fixture.add_client("work"), fixture.add_client("untrusted"));
+        let other = heraldry_compositor::outputs::Setup::plain((1600, 1200).into(), 2.0);
+        fixture.state.plug(other);
+        fixture.settle();
+        let used = fixture.window(work, (300, 200), MAGENTA);
+        fixture.focus(&used);
+        fixture.motion(x, 300.0);
+        fixture.advance(Duration::from_secs(1));
+        let window = fixture.window(spy, (100, 80), CYAN);
+        fixture.state.core.screen_of_window(window.id) == fixture.state.core.outputs.first().id()
+    };
+    assert_eq!(told(400.0), told(1900.0));
+}
