@@ -182,8 +182,8 @@ fn probe_of_direct_drawing() {
             top.surface.attach(Some(&half), 0, 0);
             top.surface.damage_buffer(0, 0, i32::MAX, i32::MAX);
             top.surface.commit();
-            fixture.double_roundtrip(client);
             let start = processor_time();
+            fixture.double_roundtrip(client);
             fixture.advance(Duration::from_millis(17));
             least = least.min(processor_time() - start);
         }
@@ -207,4 +207,139 @@ fn a_new_window_does_not_tell_on_which_screen_the_pointer_is() {
         fixture.state.core.screen_of_window(window.id) == fixture.state.core.outputs.first().id()
     };
     assert_eq!(told(400.0), told(1900.0));
+}
+
+/// Processor time of a frame of others beside as many silent surfaces in windows and popups that need no pictures.
+fn frames_beside_windows(windows: i32, inner: i32) -> impl FnMut() -> Duration {
+    let mut fixture = Fixture::new(&Setup { config: quota("maps-per-second 1000"), ..Setup::default() });
+    let (victim, idle) = (fixture.add_client("work"), fixture.add_client("untrusted"));
+    for at in 0..windows {
+        let window = fixture.toplevel(idle);
+        fixture.draw(&window, (100, 24), CYAN);
+        for at in 0..inner {
+            fixture.subsurface(&window, (at * 10, 0), (8, 8), CYAN);
+        }
+        let layout = &mut fixture.state.core.windows.layout;
+        layout.move_to(window.id, (20 + at % 8 * 120, 40 + at / 8 * 60).into());
+    }
+    let moving = fixture.window(victim, (100, 80), MAGENTA);
+    for _ in 0..100 {
+        fixture.state.core.render.schedule();
+        fixture.frame();
+    }
+    let mut at = 0;
+    move || {
+        let start = processor_time();
+        for _ in 0..5 {
+            at = (at + 7) % 200;
+            let layout = &mut fixture.state.core.windows.layout;
+            layout.move_to(moving.id, (1000 + at, 600).into());
+            fixture.state.core.render.schedule();
+            fixture.frame();
+        }
+        processor_time() - start
+    }
+}
+
+#[test]
+fn probe_of_silent_windows() {
+    for (windows, inner) in [(1, 0), (64, 0), (64, 7)] {
+        let mut frames = frames_beside_windows(windows, inner);
+        let least = (0..20).map(|_| frames()).min().unwrap();
+        println!("{windows} windows of {inner}: {:?} a frame", least / 5);
+    }
+}
+
+/// The longest turn while layers are composed whose memory nobody has touched.
+#[test]
+fn probe_of_memory_that_is_fetched_anew() {
+    use heraldry_compositor::clock::Clock;
+    use heraldry_tests::client::clear;
+    use wayland_client::protocol::wl_output::Transform;
+    for (layers, buffer, at, turned) in [
+        (250, (31_900, 64), (64, 64), true),
+        (250, (31_900, 64), (64, 64), false),
+        (60, (31_900, 250), (128, 128), true),
+        (12, (31_900, 1300), (256, 128), false),
+        (3, (31_900, 5000), (256, 256), false),
+        (1, (31_900, 16_000), (256, 256), true),
+    ] {
+        let mut fixture = Fixture::new(&Setup::default());
+        let client = fixture.add_client("untrusted");
+        let window = fixture.window(client, at, CYAN);
+        let this = fixture.client(client);
+        let handle = this.handle();
+        let mut inners = Vec::new();
+        for _ in 0..layers {
+            let memory = clear(&fixture.client(client).bound().shm, &handle, buffer);
+            let inner = fixture.subsurface(&window, (0, 0), (4, 4), CYAN);
+            inner.role.set_sync();
+            let viewport = fixture.client(client).bound().viewporter.get_viewport(&inner.surface, &handle, ());
+            viewport.set_destination(at.0, at.1);
+            if turned {
+                inner.surface.set_buffer_transform(Transform::_90);
+            }
+            inner.surface.attach(Some(&memory), 0, 0);
+            inner.surface.damage_buffer(0, 0, i32::MAX, i32::MAX);
+            inner.surface.commit();
+            inners.push(inner);
+        }
+        fixture.frame();
+        fixture.frame();
+        window.surface.commit();
+        fixture.state.core.clock = Clock::system();
+        let mut longest = Vec::new();
+        for _ in 0..200 {
+            let start = processor_time();
+            fixture.turn();
+            longest.push(processor_time() - start);
+            std::thread::sleep(Duration::from_millis(4));
+        }
+        longest.sort();
+        println!("{layers} layers of {buffer:?}, turned {turned}: {:?}", &longest[195..]);
+    }
+}
+
+/// Narrow windows whose rows are each in a page of their own that nobody has touched; all change in one turn.
+#[test]
+fn probe_of_rows_that_are_fetched_anew() {
+    use heraldry_compositor::clock::Clock;
+    use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+    use std::os::fd::AsFd as _;
+    let mut fixture = Fixture::new(&Setup { size: (1920, 1080), config: quota("maps-per-second 1000"), ..Setup::default() });
+    let client = fixture.add_client("untrusted");
+    let (w, h, stride) = (64, 1000, 4096);
+    let memory = |fixture: &Fixture| {
+        let this = fixture.client(client);
+        let fd = memfd_create("pixels", MemfdFlags::CLOEXEC).unwrap();
+        ftruncate(&fd, u64::try_from(stride * h).unwrap()).unwrap();
+        let pool = this.bound().shm.create_pool(fd.as_fd(), stride * h, &this.handle(), ());
+        let buffer = pool.create_buffer(0, w, h, stride, Format::Argb8888, &this.handle(), ());
+        pool.destroy();
+        buffer
+    };
+    let mut surfaces = Vec::new();
+    for at in 0..24 {
+        let window = fixture.toplevel(client);
+        fixture.draw(&window, (w, h), CYAN);
+        let inner = fixture.subsurface(&window, (0, 0), (4, 4), CYAN);
+        let layout = &mut fixture.state.core.windows.layout;
+        layout.move_to(window.id, (10 + at * 78, 40).into());
+        surfaces.extend([inner.surface, window.surface]);
+    }
+    fixture.frame();
+    for round in 0..3 {
+        for surface in &surfaces {
+            surface.attach(Some(&memory(&fixture)), 0, 0);
+            surface.damage_buffer(0, 0, i32::MAX, i32::MAX);
+            surface.commit();
+        }
+        let start = processor_time();
+        fixture.double_roundtrip(client);
+        let served = processor_time() - start;
+        let start = processor_time();
+        fixture.frame();
+        println!("{round}: {served:?} served, then {:?} a frame", processor_time() - start);
+    }
+    let _clock = Clock::system();
 }
