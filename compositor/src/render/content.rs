@@ -13,7 +13,7 @@ use smithay::utils::{Physical, Rectangle, Size, Transform};
 use super::damage::{Damage, push};
 use super::painter::Painter;
 use super::picture::Picture;
-use super::piece::{Ground, Look, Piece, paint};
+use super::piece::{Gathered, Ground, Look, Piece, paint};
 use super::purse::Purse;
 use crate::booking::{Booking, Work};
 
@@ -23,12 +23,14 @@ const DIRECT: usize = 8;
 /// So is one whose pixels cost more than this many copies: three layers that are blended.
 const SHALLOW: u64 = 12;
 
-/// Whether pieces are drawn where the screen is, without a picture in between.
-fn is_simple<R: Painter>(pieces: &[Piece<R>], size: Size<i32, Physical>) -> bool {
+/// Whether pieces are drawn where the screen is, without a picture in between. What is not seen of a tree counts too: it
+/// is looked at in each frame.
+fn is_simple<R: Painter>(gathered: &Gathered<R>, size: Size<i32, Physical>) -> bool {
+    let pieces = &gathered.pieces;
     let side = |value: i32| u64::try_from(value).unwrap_or(0);
     let most = side(size.w).saturating_mul(side(size.h)).saturating_mul(SHALLOW);
     let cost = || pieces.iter().map(Piece::cost_of_all).fold(0, u64::saturating_add);
-    pieces.len() <= DIRECT && pieces.iter().all(Piece::is_plain) && cost() <= most
+    gathered.surfaces <= DIRECT && pieces.iter().all(Piece::is_plain) && cost() <= most
 }
 
 /// What is remembered of a content from frame to frame.
@@ -41,6 +43,8 @@ pub(super) struct ContentCache {
     deep: bool,
     /// The fingerprint of the tree that the whole picture shows.
     shows: Option<u64>,
+    /// It is the plate, of this size, for want of a picture.
+    plate: Option<Size<i32, Physical>>,
 }
 
 impl ContentCache {
@@ -50,7 +54,7 @@ impl ContentCache {
     }
 
     /// What there is without looking at the tree again: the picture, if all of it shows the tree of this fingerprint; and the
-    /// picture or the plate if the VM has no time for more.
+    /// picture or the plate if the VM has no time for more, or no memory.
     pub(super) fn unchanged<R: Painter>(
         &mut self,
         renderer: &R,
@@ -66,17 +70,26 @@ impl ContentCache {
         let picture = picture.filter(|picture| picture.is_for::<R>(renderer, size));
         match picture {
             Some(picture) if shown || purse.must_wait() => {
+                self.plate = None;
                 picture.draw_again(purse);
                 let texture = picture.texture::<R>()?;
                 Some((Content::Picture(texture), Vec::new()))
             }
-            None if purse.must_wait() => {
-                self.size = Size::default();
-                let plate = Content::Pieces(Vec::new());
-                Some((plate, vec![Rectangle::from_size(size)]))
-            }
+            None if !purse.has_memory(size) || purse.must_wait() => Some(self.plate(size)),
             _ => None,
         }
+    }
+
+    /// The plate, which is drawn once.
+    fn plate<R: Painter>(&mut self, size: Size<i32, Physical>) -> (Content<R>, Damage) {
+        self.size = Size::default();
+        let same = self.plate.replace(size) == Some(size);
+        let damage = if same {
+            Vec::new()
+        } else {
+            vec![Rectangle::from_size(size)]
+        };
+        (Content::Pieces(Vec::new()), damage)
     }
 
     /// The content that was just brought up to date is that of the tree of this fingerprint, and nothing of it is missing.
@@ -89,14 +102,16 @@ impl ContentCache {
     pub(super) fn update<R: Painter>(
         &mut self,
         renderer: &mut R,
-        pieces: Vec<Piece<R>>,
+        gathered: Gathered<R>,
         (size, scale): (Size<i32, Physical>, f64),
         account: Account<'_>,
     ) -> (Content<R>, Damage) {
         self.shows = None;
+        self.deep = !is_simple(&gathered, size);
+        let pieces = gathered.pieces;
         let mut damage = self.changes(&pieces, size, scale);
-        self.deep = !is_simple(&pieces, size);
         if !self.deep {
+            self.plate = None;
             if self.picture.take().is_some() {
                 damage = vec![Rectangle::from_size(size)];
             }
@@ -134,8 +149,11 @@ impl ContentCache {
         });
         // Without memory for a picture there is the plate: this VM has more of them than it may.
         let Some(mut picture) = picture else {
-            return Content::Pieces(Vec::new());
+            let (plate, changed) = self.plate(size);
+            *damage = changed;
+            return plate;
         };
+        self.plate = None;
         purse.keep(size);
         picture.soil(pieces, damage);
         let composed = picture.compose(renderer, pieces, purse);

@@ -176,17 +176,28 @@ fn checked(
     (reach < FIXED && scale < FIXED).then_some((scale.max(1.0), false))
 }
 
-/// The surfaces of a tree, topmost first, as far as they can be seen in a content rectangle of `size`, at a scale. `origin`
-/// is where the root's own corner is. `may_import` is asked before a client's buffer of so many bytes takes that memory of
-/// the renderer's, once or twice. Also says whether nothing is missing that may be there another time.
+/// What a tree of surfaces shows.
+pub(super) struct Gathered<R: Renderer> {
+    /// What can be seen of it, topmost first.
+    pub(super) pieces: Vec<Piece<R>>,
+    /// Nothing is missing that may be there another time.
+    pub(super) complete: bool,
+    /// Surfaces that were looked at, seen or not.
+    pub(super) surfaces: usize,
+}
+
+/// The surfaces of a tree, as far as they can be seen in a content rectangle of `size`, at a scale. `origin` is where the
+/// root's own corner is. `may_import` is asked before a client's buffer of so many bytes takes that memory of the
+/// renderer's, once or twice.
 pub(super) fn gather<R: Painter>(
     renderer: &mut R,
     root: &WlSurface,
     (origin, scale, size): (Point<i32, Physical>, f64, Size<i32, Physical>),
     mut may_import: impl FnMut(&WlSurface, u64, u64) -> bool,
-) -> (Vec<Piece<R>>, bool) {
+) -> Gathered<R> {
     let mut pieces = Vec::new();
     let mut complete = true;
+    let mut surfaces: usize = 0;
     let clip = Rectangle::from_size(size);
     let offset = |states: &SurfaceData| {
         let state = states
@@ -205,6 +216,7 @@ pub(super) fn gather<R: Painter>(
         },
         |surface, states, at| {
             let Some(offset) = offset(states) else { return };
+            surfaces = surfaces.saturating_add(1);
             // One texture of the library's, and where that would not do, one of ours.
             let textures = if uploads::is_anew(states) { 2 } else { 1 };
             if R::COPIES && !may_import(surface, buffer_bytes(states), textures) {
@@ -230,7 +242,11 @@ pub(super) fn gather<R: Painter>(
         },
         |_, _, _| true,
     );
-    (pieces, complete)
+    Gathered {
+        pieces,
+        complete,
+        surfaces,
+    }
 }
 
 /// Bytes of a surface's buffer as a texture; none for a colour, for which no texture is made or freed.

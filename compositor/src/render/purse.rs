@@ -126,11 +126,15 @@ impl Purse {
         self.time > 0 && !self.all.time.get().is_zero()
     }
 
+    /// Whether there is memory for one more picture. If not, there is none in the next frame either, unless something
+    /// changes: so the VM waits for none.
+    pub(super) fn has_memory(&self, size: Size<i32, Physical>) -> bool {
+        bytes(size) <= self.bytes
+    }
+
     /// Whether there is memory for one more picture, and takes what it costs to make one.
     pub(super) fn room_for(&mut self, size: Size<i32, Physical>) -> bool {
-        let room = bytes(size) <= self.bytes;
-        self.empty |= !room;
-        room && self.pay((bytes(size) / 4).saturating_mul(FRESH))
+        self.has_memory(size) && self.pay((bytes(size) / 4).saturating_mul(FRESH))
     }
 
     /// A picture is kept.
@@ -195,7 +199,7 @@ mod tests {
         let mut purse = Purse::new(10, 1, 1, 0, &still(1));
         assert!(purse.room_for((512, 512).into()));
         purse.keep((512, 512).into());
-        assert!(!purse.room_for((1, 1).into()) && purse.is_empty());
+        assert!(!purse.room_for((1, 1).into()) && !purse.is_empty());
         let mut shared = Purse::new(100, 1, 48, 0, &still(1));
         assert!(
             shared.pay(500_000) && !shared.pay(1),

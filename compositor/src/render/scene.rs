@@ -467,8 +467,9 @@ impl<R: Painter> Builder<'_, R> {
         let place = (origin, scale, inner.size);
         let in_time = budget.purse.has_time();
         let collect = || gather(&mut **renderer, shown.surface, place, may_have);
-        let (pieces, complete) = books.book(shown.vm, Work::Drawing, || budget.purse.spend(collect));
+        let gathered = books.book(shown.vm, Work::Drawing, || budget.purse.spend(collect));
         budget.purse.grant(in_time);
+        let complete = gathered.complete;
         let account = Account {
             vm: shown.vm,
             books,
@@ -476,7 +477,7 @@ impl<R: Painter> Builder<'_, R> {
         };
         let updated = cache
             .content
-            .update(&mut **renderer, pieces, (inner.size, scale), account);
+            .update(&mut **renderer, gathered, (inner.size, scale), account);
         if complete && cache.content.picture().is_some() {
             cache.content.remember(before.unwrap_or_else(fingerprint));
         }
