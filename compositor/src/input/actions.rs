@@ -365,7 +365,7 @@ impl State {
         }
         let at = self.core.input.pointer;
         self.core.input.drag = match edges {
-            None => Drag::Move(id, at - content.loc.to_f64()),
+            None => Drag::Move(id, at - content.loc.to_f64(), content.size),
             Some(edges) => {
                 self.core.windows.layout.start_resize(id);
                 if let Some(window) = self.core.windows.get_mut(id) {

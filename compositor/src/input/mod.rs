@@ -22,7 +22,7 @@ use heraldry_config::VmName;
 use smithay::backend::input::{Axis, AxisSource, ButtonState, KeyState, Keycode};
 use smithay::input::Seat;
 use smithay::input::keyboard::XkbConfig;
-use smithay::utils::{Logical, Point, Rectangle};
+use smithay::utils::{Logical, Point, Rectangle, Size};
 use wayland_server::protocol::wl_surface::WlSurface;
 
 pub use actions::Effect;
@@ -76,8 +76,8 @@ enum Drag {
     /// Nothing of ours: events go to clients.
     #[default]
     None,
-    /// Moving a window: pointer offset from the content's corner.
-    Move(WindowId, Point<f64, Logical>),
+    /// Moving a window: pointer offset from the content's corner, the content's size then.
+    Move(WindowId, Point<f64, Logical>, Size<i32, Logical>),
     /// Resizing a window: edges, where the pointer started, the content then.
     Resize(WindowId, Edges, Point<f64, Logical>, Rectangle<i32, Logical>),
     /// A button of a frame is held.

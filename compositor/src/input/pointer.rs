@@ -27,7 +27,7 @@ impl State {
         let to = self.core.outputs.nearest(to);
         self.pointer_is_at(to);
         match self.core.input.drag {
-            Drag::Move(id, offset) => {
+            Drag::Move(id, offset, _) => {
                 self.core.windows.layout.move_to(id, (to - offset).to_i32_round());
             }
             Drag::Resize(id, edges, from, content) => {

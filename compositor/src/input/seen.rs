@@ -13,7 +13,7 @@ use smithay::utils::{Logical, Physical, Point, Rectangle};
 
 use super::Drag;
 use super::hit::Hit;
-use crate::layout::WindowId;
+use crate::layout::{Edges, WindowId};
 use crate::outputs::{Screen, ScreenId};
 use crate::state::{Core, State};
 
@@ -140,9 +140,7 @@ impl Seen {
 impl Core {
     /// Remembers what is drawn where on a screen.
     pub(crate) fn note_view(&mut self, screen: ScreenId) {
-        if let Drag::Move(id, _) | Drag::Resize(id, ..) = self.input.drag {
-            self.put_by_user(id);
-        }
+        self.put_by_drag();
         let Some(patches) = self.outputs.get(screen).map(|screen| self.view(screen)) else {
             return;
         };
@@ -162,6 +160,36 @@ impl Core {
     pub(super) fn put_by_user(&mut self, id: WindowId) {
         self.invite(id);
         if let Some(rect) = self.windows.layout.outer(id) {
+            let now = self.clock.now();
+            self.input.seen.put(id, rect, now);
+        }
+    }
+
+    /// The user drags a window: where it is now, it was put, as far as it has the size that the user gave it. It may have
+    /// another of its own accord.
+    fn put_by_drag(&mut self) {
+        let layout = &self.windows.layout;
+        let (id, size) = match self.input.drag {
+            Drag::Move(id, _, size) => (id, Some(size)),
+            Drag::Resize(id, ..) => (id, layout.wanted_size(id)),
+            Drag::None | Drag::Press(..) | Drag::Swallow => return,
+        };
+        let (Some(content), Some(insets)) = (layout.content(id), layout.insets(id)) else {
+            return;
+        };
+        let mut given = Rectangle::new(content.loc, size.unwrap_or(content.size));
+        if let Drag::Resize(_, edges, ..) = self.input.drag {
+            // The edges across stay where they are.
+            let beyond = content.size - given.size;
+            if edges.contains(Edges::LEFT) {
+                given.loc.x += beyond.w;
+            }
+            if edges.contains(Edges::TOP) {
+                given.loc.y += beyond.h;
+            }
+        }
+        self.invite(id);
+        if let Some(rect) = insets.outer(content).intersection(insets.outer(given)) {
             let now = self.clock.now();
             self.input.seen.put(id, rect, now);
         }
