@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use heraldry_config::VmName;
+use smithay::backend::renderer::utils::with_renderer_surface_state;
 use smithay::desktop::PopupKind;
 use smithay::desktop::{PopupManager, find_popup_root_surface, get_popup_toplevel_coords};
 use smithay::utils::{Logical, Rectangle, Size};
@@ -13,25 +14,42 @@ use wayland_server::protocol::wl_surface::WlSurface;
 
 use crate::render::geometry;
 use crate::state::Core;
+use crate::trees::effective_geometry;
 
 /// Shares of a screen are counted in millionths.
 const WHOLE: u64 = 1_000_000;
 
 impl Core {
     /// Every popup of every VM with its share of the screen that it is on.
+    ///
+    /// Of a VM that the user has nothing to do with, what lies beyond the edge counts as if it were seen: where its popups
+    /// are closed would tell it where its windows are.
     fn shares(&self) -> BTreeMap<VmName, Vec<(WlSurface, u64)>> {
         let mut shares: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for window in self.windows.iter() {
-            let popups = geometry::popups(self, window.id);
+            let told = self.has_keyboard(&window.vm) || self.input.is_with(&window.vm);
+            let popups: Vec<_> = if told {
+                let popups = geometry::popups(self, window.id).into_iter();
+                popups.map(|popup| (popup.surface, popup.rect.size)).collect()
+            } else {
+                let popups = PopupManager::popups_for_surface(window.toplevel.wl_surface());
+                let popups = popups.map(|(popup, _)| popup.wl_surface().clone());
+                let shown = popups.filter(|popup| {
+                    with_renderer_surface_state(popup, |state| state.buffer().is_some()) == Some(true)
+                });
+                shown
+                    .map(|popup| (popup.clone(), effective_geometry(&popup).size))
+                    .collect()
+            };
             if popups.is_empty() {
                 continue;
             }
             let screen = self.windows.layout.outer(window.id);
             let screen = screen.map(|outer| self.windows.layout.area_of(outer).size);
             let screen = area(screen.unwrap_or_default()).max(1);
-            let popups = popups.into_iter().map(|popup| {
-                let share = area(popup.rect.size).saturating_mul(WHOLE) / screen;
-                (popup.surface, share)
+            let popups = popups.into_iter().map(|(popup, size)| {
+                let share = area(size).saturating_mul(WHOLE) / screen;
+                (popup, share.min(WHOLE))
             });
             shares.entry(window.vm.clone()).or_default().extend(popups);
         }
