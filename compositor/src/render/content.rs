@@ -30,7 +30,9 @@ fn is_simple<R: Painter>(gathered: &Gathered<R>, size: Size<i32, Physical>) -> b
     let side = |value: i32| u64::try_from(value).unwrap_or(0);
     let most = side(size.w).saturating_mul(side(size.h)).saturating_mul(SHALLOW);
     let cost = || pieces.iter().map(Piece::cost_of_all).fold(0, u64::saturating_add);
-    gathered.surfaces <= DIRECT && pieces.iter().all(Piece::is_plain) && cost() <= most
+    gathered.surfaces <= DIRECT
+        && pieces.iter().all(|piece| piece.is_plain() && !piece.is_sparse())
+        && cost() <= most
 }
 
 /// What is remembered of a content from frame to frame.

@@ -11,6 +11,7 @@ mod fingerprint;
 pub mod framed;
 pub mod frames;
 pub mod geometry;
+mod pages;
 pub mod painter;
 pub mod per_scale;
 mod picture;

@@ -30,6 +30,8 @@ struct Tiles {
     dirty: Vec<bool>,
     /// Where the last frame stopped.
     next: usize,
+    /// A tile that is composed in parts of a size, and how many of them are.
+    begun: Option<(usize, Size<i32, Physical>, usize)>,
 }
 
 impl Tiles {
@@ -42,6 +44,7 @@ impl Tiles {
             columns,
             dirty: vec![true; columns.saturating_mul(count(size.h, tile.1))],
             next: 0,
+            begun: None,
         }
     }
 
@@ -62,9 +65,11 @@ impl Tiles {
         let end = rect.loc + rect.size;
         for row in index(rect.loc.y, self.tile.1)..=index((end.y - 1).max(0), self.tile.1) {
             for column in index(rect.loc.x, self.tile.0)..=index((end.x - 1).max(0), self.tile.0) {
-                if let Some(dirty) = self.dirty.get_mut(row * self.columns + column) {
+                let tile = row * self.columns + column;
+                if let Some(dirty) = self.dirty.get_mut(tile) {
                     *dirty = true;
                 }
+                self.begun.take_if(|(begun, ..)| *begun == tile);
             }
         }
     }
@@ -82,7 +87,51 @@ impl Tiles {
             *dirty = false;
         }
         self.next = (index + 1) % self.dirty.len().max(1);
+        self.begun = None;
     }
+
+    /// Parts of a tile that are composed already.
+    fn done(&self, index: usize, size: Size<i32, Physical>) -> usize {
+        let begun = self.begun.filter(|(tile, of, _)| (*tile, *of) == (index, size));
+        begun.map_or(0, |(_, _, done)| done)
+    }
+
+    /// So many parts of a tile are composed, and the rest waits.
+    fn begin(&mut self, index: usize, size: Size<i32, Physical>, done: usize) {
+        self.next = index;
+        self.begun = Some((index, size, done));
+    }
+}
+
+/// Pages of memory that may be fetched in one go: a few milliseconds where nobody has touched them before.
+const FETCHED: u64 = 512;
+
+/// Parts of a tile get no smaller than this.
+const LEAST: (i32, i32) = (4, 2);
+
+/// The size of parts of a tile that each take no longer than a VM may have everybody wait.
+fn part_size<R: Painter>(pieces: &[Piece<R>], tile: Rectangle<i32, Physical>) -> Size<i32, Physical> {
+    let mut size = tile.size;
+    let fetched = |size| {
+        let pages = pieces.iter().map(|piece| piece.pages(tile, size));
+        pages.fold(0, u64::saturating_add)
+    };
+    while fetched(size) > FETCHED && (size.w > LEAST.0 || size.h > LEAST.1) {
+        size = ((size.w / 2).max(LEAST.0), (size.h / 2).max(LEAST.1)).into();
+    }
+    size
+}
+
+/// A tile in parts, row by row.
+fn parts(
+    tile: Rectangle<i32, Physical>,
+    size: Size<i32, Physical>,
+) -> impl Iterator<Item = Rectangle<i32, Physical>> {
+    let starts = |whole: i32, part: i32| (0..whole).step_by(usize::try_from(part).unwrap_or(1).max(1));
+    starts(tile.size.h, size.h).flat_map(move |y| {
+        starts(tile.size.w, size.w)
+            .filter_map(move |x| Rectangle::new(tile.loc + Point::from((x, y)), size).intersection(tile))
+    })
 }
 
 /// A composed content.
@@ -189,27 +238,39 @@ impl Picture {
         }
         while let Some(index) = self.tiles.turn() {
             let tile = self.tiles.rect(index);
-            let cost = pieces
-                .iter()
-                .map(|piece| piece.cost(tile))
-                .fold(bytes(tile.size) / 4, u64::saturating_add);
+            let size = part_size(pieces, tile);
+            let mut done = self.tiles.done(index, size);
+            let cost = pieces.iter().map(|piece| piece.cost(tile));
+            // What was begun is paid for.
+            let cost = match done {
+                0 => cost.fold(bytes(tile.size) / 4, u64::saturating_add),
+                _ => 0,
+            };
             if !purse.pay(cost) {
                 break;
             }
-            let composed = purse.spend(|| match &mut scratch {
-                None => renderer.paint(inner, pieces, Point::default(), tile),
-                Some(scratch) => {
-                    let corner = Point::default() - tile.loc;
-                    renderer
-                        .paint(scratch, pieces, corner, Rectangle::from_size(tile.size))
-                        .and_then(|()| renderer.copy(scratch, inner, tile))
+            let mut parts = parts(tile, size).skip(done).peekable();
+            while let Some(part) = parts.next() {
+                let composed = purse.spend(|| match &mut scratch {
+                    None => renderer.paint(inner, pieces, Point::default(), part),
+                    Some(scratch) => {
+                        let corner = Point::default() - part.loc;
+                        renderer
+                            .paint(scratch, pieces, corner, Rectangle::from_size(part.size))
+                            .and_then(|()| renderer.copy(scratch, inner, part))
+                    }
+                });
+                if let Err(error) = composed {
+                    debug!(%error, "a part of a tile is not composed");
                 }
-            });
-            if let Err(error) = composed {
-                debug!(%error, "a tile is not composed");
+                super::damage::push(&mut changed, part);
+                done += 1;
+                if parts.peek().is_some() && purse.must_wait() {
+                    self.tiles.begin(index, size, done);
+                    return changed;
+                }
             }
             self.tiles.clean(index);
-            super::damage::push(&mut changed, tile);
         }
         changed
     }

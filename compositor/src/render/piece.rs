@@ -17,8 +17,10 @@ use smithay::backend::renderer::{
 };
 use smithay::utils::{Buffer, Physical, Point, Rectangle, Size, Transform};
 use smithay::wayland::compositor::{SurfaceData, TraversalAction, with_surface_tree_downward};
+use smithay::wayland::shm::with_buffer_contents;
 use wayland_server::protocol::wl_surface::WlSurface;
 
+use super::pages::{PAGE_BYTES, pages};
 use super::painter::Painter;
 use super::uploads;
 
@@ -54,6 +56,8 @@ pub struct Piece<R: Renderer> {
     opaque: bool,
     /// Neither scaled nor turned: a copy.
     plain: bool,
+    /// Bytes of a line of the buffer, if it is read where it is.
+    stride: Option<i32>,
 }
 
 impl<R: Painter> std::fmt::Debug for Piece<R> {
@@ -98,6 +102,30 @@ impl<R: Painter> Piece<R> {
     /// Whether it can be drawn where the screen is, without a picture in between.
     pub(super) fn is_plain(&self) -> bool {
         self.plain
+    }
+
+    /// Pages of memory that are touched where it is drawn on no more than `most` within `part`: each may have to be fetched,
+    /// whatever was fetched before.
+    pub(super) fn pages(&self, part: Rectangle<i32, Physical>, most: Size<i32, Physical>) -> u64 {
+        let (Some(stride), Some(part)) = (self.stride, self.visible.intersection(part)) else {
+            return 0;
+        };
+        let size = (part.size.w.min(most.w), part.size.h.min(most.h)).into();
+        pages(
+            self.src.size,
+            self.dst.size,
+            self.element.transform(),
+            stride,
+            size,
+        )
+    }
+
+    /// Whether it is spread over more memory than its pixels take.
+    pub(super) fn is_sparse(&self) -> bool {
+        let side = |value: i32| u64::try_from(value).unwrap_or(0);
+        let size = self.visible.size;
+        let dense = side(size.w).saturating_mul(side(size.h)).saturating_mul(4) / PAGE_BYTES;
+        self.pages(self.visible, size) > dense + dense / 2 + 16
     }
 
     /// Whether Pixman can place it on a picture of the whole content.
@@ -287,6 +315,12 @@ fn piece<R: Painter>(
         (None, Some(UnderlyingStorage::Wayland(buffer))) => buffer_has_alpha(buffer).unwrap_or(true),
         (None, _) => true,
     };
+    let stride = match element.underlying_storage(renderer) {
+        Some(UnderlyingStorage::Wayland(buffer)) if !R::COPIES && colour.is_none() => {
+            with_buffer_contents(buffer, |_, _, data| data.stride).ok()
+        }
+        _ => None,
+    };
     let mut texture = None;
     let anew = texture_alpha.is_some_and(|alpha| alpha != has_alpha);
     uploads::set_anew(states, anew);
@@ -305,6 +339,7 @@ fn piece<R: Painter>(
         colour,
         scale: reduction,
         plain,
+        stride,
     })
 }
 
