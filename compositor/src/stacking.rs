@@ -106,6 +106,36 @@ impl Core {
         }
     }
 
+    /// Visible windows from below, each with its place.
+    pub(crate) fn places(&self) -> Vec<(WindowId, Rectangle<i32, Logical>)> {
+        let layout = &self.windows.layout;
+        let mut places: Vec<_> = layout
+            .visible()
+            .filter_map(|id| Some((id, layout.outer(id)?)))
+            .collect();
+        places.reverse();
+        places
+    }
+
+    /// Screens have come, gone or changed: what moved for that comes up over nothing that the user looks at.
+    pub(crate) fn stand_again(&mut self, before: &[(WindowId, Rectangle<i32, Logical>)]) {
+        for (id, before) in before {
+            if self
+                .windows
+                .layout
+                .outer(*id)
+                .is_none_or(|outer| outer == *before)
+            {
+                continue;
+            }
+            let invited = self.windows.get(*id).is_some_and(|window| !window.uninvited);
+            self.stand(*id, Some(*before));
+            if invited {
+                self.invite(*id);
+            }
+        }
+    }
+
     /// The user gave a window the keyboard, or put it somewhere.
     pub(crate) fn invite(&mut self, id: WindowId) {
         if let Some(window) = self.windows.get_mut(id) {

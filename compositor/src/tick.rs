@@ -141,7 +141,9 @@ impl State {
     pub fn output_changed(&mut self) {
         let areas = self.core.outputs.areas();
         let (frame, thin) = crate::run::insets(&self.core.render.style(1.0));
+        let places = self.core.places();
         self.core.windows.layout.set_areas(areas, frame, thin);
+        self.core.stand_again(&places);
         self.core.input.pointer = self.core.outputs.nearest(self.core.input.pointer);
         self.core.input.refresh_pointer = true;
         self.core.render.schedule();

@@ -3,7 +3,7 @@
 #![cfg(test)]
 
 mod answering;
-mod attack;
+
 mod clipboard;
 mod configures;
 mod drawing;
@@ -21,4 +21,5 @@ mod registry;
 mod screens;
 mod stacking;
 mod touch;
+mod unseen;
 mod walk;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use heraldry_compositor::input::Event;
 use heraldry_compositor::layout::{Mode, WindowId};
+use heraldry_compositor::outputs::Setup;
 use heraldry_tests::colour::key::{CYAN, MAGENTA, YELLOW};
 use heraldry_tests::fixture::{Fixture, Window};
 use smithay::backend::input::{KeyState, Keycode};
@@ -39,6 +40,32 @@ fn chord(fixture: &mut Fixture, keys: &[u32]) {
         fixture.state.input(Event::Key(Keycode::new(key + 8), state));
     }
     fixture.advance(Duration::from_millis(17));
+}
+
+#[test]
+fn a_window_whose_screen_goes_comes_up_over_no_fullscreen_one() {
+    let mut fixture = Fixture::default();
+    let [work, personal, untrusted] = ["work", "personal", "untrusted"].map(|vm| fixture.add_client(vm));
+    let beside = fixture.state.plug(Setup::plain((1280, 800).into(), 1.0));
+    let full = fixture.window(work, (300, 200), MAGENTA);
+    fixture
+        .state
+        .core
+        .windows
+        .layout
+        .set_mode(full.id, Mode::Fullscreen);
+    let upper = fixture.window(untrusted, (300, 200), CYAN);
+    let focused = fixture.window(personal, (300, 200), YELLOW);
+    let layout = &mut fixture.state.core.windows.layout;
+    layout.move_to(upper.id, (1400, 100).into());
+    layout.raise(upper.id);
+    layout.move_to(focused.id, (1800, 400).into());
+    fixture.focus(&focused);
+    assert!(fixture.state.unplug(beside));
+    let order = order(&fixture);
+    let place = |window: &Window| order.iter().position(|id| *id == window.id).unwrap();
+    assert!(place(&focused) < place(&full), "the user works in it: {order:?}");
+    assert!(place(&full) < place(&upper), "{order:?}");
 }
 
 #[test]
