@@ -103,6 +103,12 @@ fn dear(rig: &Rig) -> Raw {
     raw
 }
 
+fn parent_of(pid: u32) -> i32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields = stat.rsplit(") ").next().unwrap();
+    fields.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
 #[test]
 fn a_vm_that_was_drawn_at_two_crashes_is_paused() {
     let rig = Rig::start(Options {
@@ -114,7 +120,10 @@ fn a_vm_that_was_drawn_at_two_crashes_is_paused() {
         let pid = Pid::from_raw(i32::try_from(before).unwrap()).unwrap();
         let record = rig.served_record();
         let _client = dear(&rig);
-        // Its window is composed in many frames. The crash comes in the middle of one of them, for whoever looks.
+        // Its window is composed in many frames. The crash comes in the middle of one of them, for whoever looks. Its
+        // supervisor would let it go on at once.
+        let supervisor = Pid::from_raw(parent_of(before)).unwrap();
+        kill_process(supervisor, Signal::STOP).unwrap();
         until("its window is being drawn", || {
             kill_process(pid, Signal::STOP).unwrap();
             until("it stands still", || {
@@ -129,6 +138,7 @@ fn a_vm_that_was_drawn_at_two_crashes_is_paused() {
             kill_process(pid, Signal::CONT).unwrap();
             drawn
         });
+        kill_process(supervisor, Signal::CONT).unwrap();
         until("another compositor runs", || {
             rig.running_compositor().is_some_and(|pid| pid != before)
         });
