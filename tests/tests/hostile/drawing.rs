@@ -107,7 +107,7 @@ const LARGE: (i32, i32) = (600, 440);
 const LONG: Duration = Duration::from_millis(1500);
 
 /// However busy the machine is, no turn is longer than this.
-const STUCK: Duration = Duration::from_millis(500);
+const STUCK: Duration = Duration::from_millis(150);
 
 /// What is seen where a client shows nothing.
 const PLATE: [u8; 3] = [0x19, 0x1c, 0x1e];

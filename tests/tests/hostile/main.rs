@@ -44,7 +44,7 @@ mod spoofing;
 mod system;
 mod transport;
 
-use stage::{ORDINARY, run};
+use stage::{ORDINARY, run, run_timed};
 
 macro_rules! themes {
     ($($theme:ident,)+) => {
@@ -58,7 +58,7 @@ macro_rules! themes {
         #[test]
         fn ids_are_unique() {
             let mut ids = std::collections::BTreeSet::new();
-            for row in [$($theme::ROWS,)+ quotas::ROWS].concat() {
+            for row in [$($theme::ROWS,)+ drawing::ROWS, quotas::ROWS].concat() {
                 assert!(ids.insert(row.id()), "{} twice", row.id());
             }
             assert!(ids.len() >= 70, "{} rows", ids.len());
@@ -69,7 +69,6 @@ macro_rules! themes {
 themes! {
     clipboard,
     descriptors,
-    drawing,
     errors,
     input,
     labels,
@@ -84,6 +83,11 @@ themes! {
     spoofing,
     system,
     transport,
+}
+
+#[test]
+fn drawing() {
+    run_timed("drawing", drawing::ROWS, ORDINARY);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
+use super::idle::processor_time;
 use heraldry_compositor::clock::Clock;
 use heraldry_compositor::vm::pause::PauseReason;
 use heraldry_tests::client::buffer;
@@ -14,57 +15,6 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use wayland_client::protocol::wl_buffer::WlBuffer;
 use wayland_client::protocol::wl_output::Transform;
 use wayland_client::protocol::wl_shm::Format;
-
-fn processor_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap()
-}
-
-/// Processor time of five frames in which another window moves, beside so many silent subsurfaces that nobody sees.
-fn frames_beside(silent: i32) -> impl FnMut() -> Duration {
-    let mut fixture = Fixture::new(&Setup::default());
-    let (victim, idle) = (fixture.add_client("work"), fixture.add_client("untrusted"));
-    let window = fixture.toplevel(idle);
-    window.xdg.set_window_geometry(0, 0, 400, 300);
-    fixture.draw(&window, (400, 300), CYAN);
-    for at in 0..silent {
-        fixture.subsurface(&window, (500 + at % 40 * 10, at / 40 * 10), (8, 8), CYAN);
-    }
-    assert_eq!(fixture.content(&window).w, 400);
-    let moving = fixture.window(victim, (100, 80), MAGENTA);
-    for _ in 0..100 {
-        fixture.state.core.render.schedule();
-        fixture.frame();
-    }
-    let mut at = 0;
-    move || {
-        let start = processor_time();
-        for _ in 0..5 {
-            at = (at + 7) % 300;
-            let layout = &mut fixture.state.core.windows.layout;
-            layout.move_to(moving.id, (500 + at, 300).into());
-            fixture.state.core.render.schedule();
-            fixture.frame();
-        }
-        processor_time() - start
-    }
-}
-
-#[test]
-fn silent_surfaces_outside_their_window_cost_others_little() {
-    let (mut few, mut many) = (frames_beside(10), frames_beside(1000));
-    let (mut least_few, mut least_many) = (Duration::MAX, Duration::MAX);
-    for _ in 0..20 {
-        least_few = least_few.min(few());
-        least_many = least_many.min(many());
-    }
-    let each = least_many.saturating_sub(least_few) / 5 / 1000;
-    println!("{least_few:?} with ten, {least_many:?} with a thousand: {each:?} each");
-    assert!(
-        least_many < least_few * 6,
-        "{least_few:?} with ten, {least_many:?} with a thousand"
-    );
-}
 
 fn quota(quota: &str) -> String {
     CONFIG.replace(
