@@ -25,7 +25,7 @@ test: setup ## run all tests
 check: setup ## format, lints, licences, documents
 	@scripts/check
 
-bench: setup ## measure against weston, as ratios
+bench: setup ## measure against weston, as ratios (BEFORE=REVISION: and against that commit)
 	@scripts/bench
 
 image: setup ## build what the compositor's VM boots: target/vm/image

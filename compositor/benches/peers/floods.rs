@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use crate::client::{Client, Window, connect};
-use crate::subjects::{Subject, direct, sway, weston, whole_path};
+use crate::subjects::{DIRECT, Subject, WHOLE_PATH, direct, sway, weston, whole_path};
 use wayland_client::EventQueue;
 
 const SPAN: Duration = Duration::from_secs(3);
@@ -64,7 +64,10 @@ pub(crate) fn run(bin: &Path) {
     let dir = tempfile::tempdir().unwrap();
     let mut subjects = vec![weston(dir.path())];
     subjects.extend(sway(dir.path()));
-    subjects.extend([direct(bin, dir.path()), whole_path(bin, dir.path())]);
+    subjects.extend([
+        direct(DIRECT, bin, dir.path()),
+        whole_path(WHOLE_PATH, bin, dir.path()),
+    ]);
     println!(
         "a client beside one of another VM that floods: round trips in us, frames as a share of those without"
     );

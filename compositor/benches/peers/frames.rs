@@ -8,21 +8,28 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::client::{Window, connect};
-use crate::subjects::{Subject, cpu, direct, pin, weston, whole_path};
+use crate::subjects::{DIRECT, Subject, WHOLE_PATH, cpu, direct, pin, weston, whole_path};
 
 const SIZE: (i32, i32) = (1200, 680);
 const SYNCS: usize = 3000;
 const FRAMES: Duration = Duration::from_secs(3);
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
+const DIRECT_BEFORE: &str = "before, development socket";
+const WHOLE_BEFORE: &str = "before, whole path";
 
-pub(crate) fn run(bin: &Path) {
+/// Measures the programs in `bin`, and beside them those of another build in `before`.
+pub(crate) fn run(bin: &Path, before: Option<&Path>) {
     let dir = tempfile::tempdir().unwrap();
     pin();
     let mut subjects = vec![
         weston(dir.path()),
-        direct(bin, dir.path()),
-        whole_path(bin, dir.path()),
+        direct(DIRECT, bin, dir.path()),
+        whole_path(WHOLE_PATH, bin, dir.path()),
     ];
+    if let Some(before) = before {
+        subjects.push(direct(DIRECT_BEFORE, before, dir.path()));
+        subjects.push(whole_path(WHOLE_BEFORE, before, dir.path()));
+    }
     let mut results: Vec<Vec<Round>> = subjects.iter().map(|_| Vec::new()).collect();
     for _ in 0..ROUNDS {
         for (subject, rounds) in subjects.iter().zip(&mut results) {
@@ -48,6 +55,18 @@ pub(crate) fn run(bin: &Path) {
         );
         for (name, cpu) in subject.names.iter().zip(&m.parts) {
             println!("    of which {name:<21} {:>12} {:>8} {cpu:>14.0}", "", "");
+        }
+    }
+    let cpu_of = |name: &str| {
+        let mut with_name = subjects
+            .iter()
+            .zip(&results)
+            .filter(|(subject, _)| subject.name == name);
+        with_name.next().map(|(_, rounds)| median(rounds).cpu)
+    };
+    for (now, before) in [(DIRECT, DIRECT_BEFORE), (WHOLE_PATH, WHOLE_BEFORE)] {
+        if let (Some(now_cpu), Some(before_cpu)) = (cpu_of(now), cpu_of(before)) {
+            println!("{now}: {:.3} of the CPU per frame before", now_cpu / before_cpu);
         }
     }
     subjects.clear();

@@ -2,7 +2,8 @@
 //! Heraldry against weston and sway, run side by side on this machine: `make bench`.
 //!
 //! weston, sway, heraldry on development sockets, and the whole path (host daemon, emulated device, gate, compositor). Read
-//! the ratios; absolute numbers belong to the machine.
+//! the ratios; absolute numbers belong to the machine. `HERALDRY_BEFORE` names a folder with the programs of another commit,
+//! whose cost of a frame is measured in the same rounds: `make bench BEFORE=REVISION` builds it.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -32,6 +33,7 @@ fn main() {
     }
     // Last, because it keeps this process on one core.
     if is_wanted("frames") {
-        frames::run(&bin);
+        let before = std::env::var_os("HERALDRY_BEFORE").map(PathBuf::from);
+        frames::run(&bin, before.as_deref());
     }
 }

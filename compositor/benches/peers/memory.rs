@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::client::{Window, connect};
-use crate::subjects::{Subject, direct, private_memory, weston};
+use crate::subjects::{DIRECT, Subject, direct, private_memory, weston};
 
 const SIZE: (i32, i32) = (600, 400);
 const FEW: usize = 2;
@@ -16,7 +16,7 @@ pub(crate) fn run(bin: &Path) {
         "{:<34} {:>14} {:>14} {:>14}",
         "private memory, KiB", "2 windows", "34 windows", "per window"
     );
-    for subject in [weston(dir.path()), direct(bin, dir.path())] {
+    for subject in [weston(dir.path()), direct(DIRECT, bin, dir.path())] {
         let (few, many) = measure(&subject);
         let each = many.saturating_sub(few) as f64 / (MANY - FEW) as f64;
         println!("{:<34} {few:>14} {many:>14} {each:>14.1}", subject.name);

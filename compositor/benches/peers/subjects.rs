@@ -14,6 +14,9 @@ pub(crate) fn pin() {
     rustix::thread::sched_setaffinity(None, &set).unwrap();
 }
 
+pub(crate) const DIRECT: &str = "heraldry, development socket";
+pub(crate) const WHOLE_PATH: &str = "heraldry, whole path";
+
 /// A compositor to measure.
 pub(crate) struct Subject {
     pub(crate) name: &'static str,
@@ -56,7 +59,7 @@ fn wait_for(path: &Path) {
 
 fn private(dir: &Path, name: &str) -> PathBuf {
     use std::os::unix::fs::DirBuilderExt;
-    let path = dir.join(name);
+    let path = dir.join(name.replace([' ', ',', '='], "-"));
     std::fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
     path
 }
@@ -129,8 +132,8 @@ pub(crate) fn sway(dir: &Path) -> Option<Subject> {
     })
 }
 
-pub(crate) fn direct(bin: &Path, dir: &Path) -> Subject {
-    let dir = private(dir, "direct");
+pub(crate) fn direct(name: &'static str, bin: &Path, dir: &Path) -> Subject {
+    let dir = private(dir, name);
     let (socket, other) = (dir.join("work"), dir.join("other"));
     let config = config(&dir);
     let args = [
@@ -147,7 +150,7 @@ pub(crate) fn direct(bin: &Path, dir: &Path) -> Subject {
     let child = start(&bin.join("heraldry"), &dir, &args);
     wait_for(&socket);
     Subject {
-        name: "heraldry, development socket",
+        name,
         socket,
         other,
         names: vec![],
@@ -155,8 +158,8 @@ pub(crate) fn direct(bin: &Path, dir: &Path) -> Subject {
     }
 }
 
-pub(crate) fn whole_path(bin: &Path, dir: &Path) -> Subject {
-    let dir = private(dir, "whole");
+pub(crate) fn whole_path(name: &'static str, bin: &Path, dir: &Path) -> Subject {
+    let dir = private(dir, name);
     let config = config(&dir);
     let host_dir = dir.join("host");
     let host = start(
@@ -202,7 +205,7 @@ pub(crate) fn whole_path(bin: &Path, dir: &Path) -> Subject {
         .concat(),
     );
     Subject {
-        name: "heraldry, whole path",
+        name,
         socket,
         other: host_dir.join("vm/other/wayland-0"),
         names: vec!["heraldry-host", "heraldry-sim + heraldry"],
