@@ -25,6 +25,7 @@ mod textures;
 pub(crate) mod uploads;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use heraldry_config::Appearance;
 use heraldry_decorations::Style;
@@ -76,6 +77,8 @@ pub struct Render {
     number: u64,
     /// What lies under clients' content.
     ground: Ground,
+    /// What composing may take in a frame, if a test says so.
+    tests_time: Option<Duration>,
     dirty: bool,
     /// Something may be on another screen, or cover more, than when the last scene was built.
     moved: bool,
@@ -104,6 +107,7 @@ impl Render {
             fingerprints: Fingerprints::default(),
             number: 0,
             ground: Ground::Plate,
+            tests_time: None,
             dirty: true,
             moved: true,
         };
@@ -115,6 +119,19 @@ impl Render {
     /// such a screen is found out.
     pub fn believe_clients(&mut self) {
         self.ground = Ground::Nothing;
+    }
+
+    /// Composing may take so long in a frame, or as long as it usually may. Only for tests, whose clock stands still: there
+    /// it usually takes no time.
+    pub fn limit_composing(&mut self, time: Option<Duration>) {
+        self.tests_time = time;
+        self.dirty = true;
+    }
+
+    /// What composing may take in a frame. Where time stands still it takes none.
+    fn composing_time(&self, time_runs: bool) -> Duration {
+        let usual = if time_runs { purse::TIME } else { Duration::MAX };
+        self.tests_time.unwrap_or(usual)
     }
 
     /// Takes over changed settings.

@@ -19,7 +19,7 @@ use crate::clock::processor_time;
 const PIXELS: u64 = 16_000_000;
 
 /// What composing and writing titles may take in a frame, of this thread's processor time.
-const TIME: Duration = Duration::from_millis(5);
+pub(super) const TIME: Duration = Duration::from_millis(5);
 
 /// The most that a VM pays back, so that one that was slow once is not still for long; and the most that it saves.
 const CARRIED: std::ops::RangeInclusive<i64> = -100_000_000..=20_000_000;
@@ -50,11 +50,9 @@ pub(super) struct Till {
 }
 
 impl Till {
-    /// For the frame of this number, on one of `screens`, whose frames may all be due in the same turn. Where time stands
-    /// still, as in tests, composing takes none of it.
-    pub(super) fn new(frame: u64, screens: usize, time_runs: bool) -> Self {
+    /// For the frame of this number, on one of `screens`, whose frames may all be due in the same turn and share `time`.
+    pub(super) fn new(frame: u64, screens: usize, time: Duration) -> Self {
         let screens = u32::try_from(screens).unwrap_or(u32::MAX).max(1);
-        let time = if time_runs { TIME } else { Duration::MAX };
         Self {
             pixels: Rc::new(Cell::new(PIXELS / u64::from(screens))),
             time: Rc::new(Cell::new(time / screens)),
@@ -188,7 +186,7 @@ mod tests {
     use super::*;
 
     fn still(screens: usize) -> Till {
-        Till::new(0, screens, false)
+        Till::new(0, screens, Duration::MAX)
     }
 
     #[test]
@@ -231,7 +229,7 @@ mod tests {
         let mut balances = [0; 8];
         let mut composed = vec![0; 8];
         for _ in 0..count {
-            let till = Till::new(0, 1, true);
+            let till = Till::new(0, 1, TIME);
             let mut purses = balances.map(|balance| Purse::new(20, 1, 8, balance, &till));
             for (purse, composed) in purses.iter_mut().zip(&mut composed) {
                 while purse.pay(1) {
@@ -258,16 +256,16 @@ mod tests {
 
     #[test]
     fn a_step_that_took_long_is_paid_back() {
-        let till = Till::new(0, 1, true);
+        let till = Till::new(0, 1, TIME);
         let mut purse = Purse::new(20, 1, 1, 0, &till);
         assert!(purse.pay(1));
         purse.took(3 * TIME);
         assert!(!purse.pay(1) && purse.is_empty() && !purse.has_time());
         assert_eq!(purse.carried(), -2 * nanos(TIME));
-        let later = Purse::new(20, 1, 1, purse.carried(), &Till::new(1, 1, true));
+        let later = Purse::new(20, 1, 1, purse.carried(), &Till::new(1, 1, TIME));
         assert!(!later.has_time());
         assert_eq!(later.carried(), -nanos(TIME), "also by who does nothing");
-        let mut free = Purse::new(20, 1, 1, later.carried() / 2, &Till::new(2, 1, true));
+        let mut free = Purse::new(20, 1, 1, later.carried() / 2, &Till::new(2, 1, TIME));
         assert!(free.pay(1));
         assert_eq!(free.carried(), 0, "who wanted nothing more saves nothing");
         free.took(1000 * TIME);

@@ -58,7 +58,11 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
     let mut shelves = std::mem::take(&mut core.render.shelves);
     shelves.sweep(renderer, |vm| core.vms.iter().any(|known| known.name == *vm));
     core.render.number = core.render.number.saturating_add(1);
-    let till = Till::new(core.render.number, core.outputs.iter().count(), core.clock.runs());
+    let till = Till::new(
+        core.render.number,
+        core.outputs.iter().count(),
+        core.render.composing_time(core.clock.runs()),
+    );
     let mut builder = Builder {
         renderer,
         screen: rect,

@@ -4,10 +4,12 @@
 //!
 //! `HERALDRY_WALK_SEED` and `HERALDRY_WALK_STEPS` choose another walk; a failure prints what to set.
 
+use std::time::Duration;
+
 use heraldry_compositor::backend::kms::RendererChoice;
 use heraldry_tests::client::raw::random::Dice;
 use heraldry_tests::fixture::walk::Walk;
-use heraldry_tests::fixture::{Fixture, Setup};
+use heraldry_tests::fixture::{Fixture, Setup, truth};
 
 /// Steps of each walk; there are [`SEEDS`] of them.
 const STEPS: usize = 2500;
@@ -55,6 +57,40 @@ fn after_every_step_of_a_walk_the_screen_tells_the_truth() {
 #[test]
 fn after_every_step_of_a_walk_gls_screen_tells_the_truth() {
     walks(RendererChoice::Gles);
+}
+
+/// Time for composing in a frame in which hardly anything gets done.
+const SHORT: Duration = Duration::from_micros(30);
+/// Steps in want of time, before there is enough of it again.
+const IN_A_HURRY: usize = 7;
+
+/// What waits for time is seen as it was, or as nothing, but never as another VM's; and it comes when there is time.
+#[test]
+fn a_walk_in_want_of_time_tells_the_truth_too() {
+    let mut fixture = small(RendererChoice::Pixman);
+    let seed = setting("HERALDRY_WALK_SEED").unwrap_or(5);
+    let mut walk = Walk::new(&mut fixture, Dice::new(seed));
+    let mut waited = 0;
+    for round in 0..STEPS / IN_A_HURRY / 3 {
+        fixture.state.core.render.limit_composing(Some(SHORT));
+        for step in 0..IN_A_HURRY {
+            let what = walk.step(&mut fixture);
+            let shown = fixture.shown();
+            if let Some(lie) = truth::lie(&fixture.state.core, &shown) {
+                panic!("HERALDRY_WALK_SEED={seed} round {round} step {step} ({what}): {lie}");
+            }
+        }
+        let in_haste = fixture.shown();
+        fixture.state.core.render.limit_composing(None);
+        // Balances are paid back in some frames.
+        for _ in 0..3 {
+            fixture.frame();
+        }
+        let fault = fixture.fault();
+        assert_eq!(fault, None, "HERALDRY_WALK_SEED={seed} round {round}");
+        waited += usize::from(in_haste.first_difference(&fixture.shown()).is_some());
+    }
+    assert!(waited > 10, "only {waited} times something had to wait");
 }
 
 #[test]

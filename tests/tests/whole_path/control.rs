@@ -33,6 +33,13 @@ fn titled(visitor: &mut Visitor, number: usize) -> Vec<XdgToplevel> {
         .collect()
 }
 
+const FOUR_MORE: &str = r##"
+vm "mail" { display-name "Mail"; color "#d08a00"; pattern "dots"; glyph "M"; }
+vm "bank" { display-name "Bank"; color "#0f7a7a"; pattern "anti-diagonal"; glyph "B"; }
+vm "games" { display-name "Games"; color "#a0407a"; pattern "solid"; glyph "G"; }
+vm "build" { display-name "Build"; color "#5a5a5a"; pattern "horizontal"; glyph "C"; }
+"##;
+
 fn many_windows() -> Options {
     Options {
         config: CONFIG.replace("defaults {", "defaults { quota { toplevels 1001; };"),
@@ -70,10 +77,14 @@ fn windows_with_long_titles_are_listed_and_closed() {
 
 #[test]
 fn windows_are_listed_while_every_vm_does_its_worst_with_titles() {
-    let rig = Rig::start(many_windows());
+    let rig = Rig::start(Options {
+        config: format!("{}{FOUR_MORE}", many_windows().config),
+        transport: Transport::Virtio,
+        ..Options::default()
+    });
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        for vm in VMS.iter().chain(&VMS) {
+        for vm in VMS.into_iter().chain(["mail", "bank", "games", "build"]) {
             let mut visitor = rig.visitor(vm);
             let windows = titled(&mut visitor, 125);
             let over = &over;
@@ -101,6 +112,8 @@ fn windows_are_listed_while_every_vm_does_its_worst_with_titles() {
             took[10], took[20]
         );
         assert!(took[20] < Duration::from_secs(5), "{took:?}");
+        // Other tests may have the processors meanwhile, so the quickest answer shows what listing costs.
+        assert!(took[0] < Duration::from_millis(50), "{took:?}");
     });
 }
 
