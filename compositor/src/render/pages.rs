@@ -10,6 +10,14 @@ use smithay::utils::{Buffer, Physical, Size, Transform};
 /// Bytes of a page of memory.
 pub(super) const PAGE_BYTES: u64 = 4096;
 
+/// Whether the columns of a buffer are lines on the screen.
+pub(super) fn lies(transform: Transform) -> bool {
+    matches!(
+        transform,
+        Transform::_90 | Transform::_270 | Transform::Flipped90 | Transform::Flipped270
+    )
+}
+
 /// Pages of a buffer that are touched where it is drawn on a part of `size`.
 pub(super) fn pages(
     src: Size<f64, Buffer>,
@@ -18,12 +26,8 @@ pub(super) fn pages(
     stride: i32,
     size: Size<i32, Physical>,
 ) -> u64 {
-    let lies = matches!(
-        transform,
-        Transform::_90 | Transform::_270 | Transform::Flipped90 | Transform::Flipped270
-    );
     let along = |whole: i32, part: i32, src: f64| (src / f64::from(whole.max(1)), f64::from(part));
-    let ((step, columns), (steps, rows)) = if lies {
+    let ((step, columns), (steps, rows)) = if lies(transform) {
         (along(dst.h, size.h, src.w), along(dst.w, size.w, src.h))
     } else {
         (along(dst.w, size.w, src.w), along(dst.h, size.h, src.h))
@@ -39,6 +43,18 @@ pub(super) fn pages(
     )]
     let touched = touched.clamp(0.0, f64::from(i32::MAX)).ceil() as u64;
     touched
+}
+
+/// Bytes that are fetched to upload so many columns of so many lines: of a line at least what shares a page with the next
+/// one, because nobody may have touched that page before.
+pub(super) fn fetched_bytes(columns: u64, lines: u64, stride: i32) -> u64 {
+    let apart = u64::try_from(stride).unwrap_or(0).min(PAGE_BYTES);
+    let line = if columns == 0 {
+        0
+    } else {
+        columns.saturating_mul(4).max(apart)
+    };
+    lines.saturating_mul(line)
 }
 
 #[cfg(test)]
@@ -62,5 +78,18 @@ mod tests {
         assert_eq!(far, 9 * 32, "a page each pixel");
         let turned = of((32_768.0, 64.0), (64, 32), Transform::_90, 131_072, (8, 32));
         assert_eq!(turned, far);
+    }
+
+    #[test]
+    fn a_line_of_an_upload_takes_its_page() {
+        assert_eq!(fetched_bytes(1920, 1080, 7680), 1920 * 1080 * 4);
+        assert_eq!(fetched_bytes(1, 1080, 131_072), 1080 * PAGE_BYTES);
+        assert_eq!(
+            fetched_bytes(16, 1000, 64),
+            64_000,
+            "lines that lie close share pages"
+        );
+        assert_eq!(fetched_bytes(0, 1000, 4096), 0);
+        assert_eq!(fetched_bytes(u64::MAX, u64::MAX, i32::MIN), u64::MAX);
     }
 }

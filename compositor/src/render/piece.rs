@@ -20,7 +20,7 @@ use smithay::wayland::compositor::{SurfaceData, TraversalAction, with_surface_tr
 use smithay::wayland::shm::with_buffer_contents;
 use wayland_server::protocol::wl_surface::WlSurface;
 
-use super::pages::{PAGE_BYTES, pages};
+use super::pages::{PAGE_BYTES, fetched_bytes, pages};
 use super::painter::Painter;
 use super::uploads;
 
@@ -221,7 +221,7 @@ pub(super) fn gather<R: Painter>(
     renderer: &mut R,
     root: &WlSurface,
     (origin, scale, size): (Point<i32, Physical>, f64, Size<i32, Physical>),
-    mut may_import: impl FnMut(&WlSurface, u64, u64) -> bool,
+    mut may_import: impl FnMut(&WlSurface, Weight, u64) -> bool,
 ) -> Gathered<R> {
     let mut pieces = Vec::new();
     let mut complete = true;
@@ -247,7 +247,7 @@ pub(super) fn gather<R: Painter>(
             surfaces = surfaces.saturating_add(1);
             // One texture of the library's, and where that would not do, one of ours.
             let textures = if uploads::is_anew(states) { 2 } else { 1 };
-            if R::COPIES && !may_import(surface, buffer_bytes(states), textures) {
+            if R::COPIES && !may_import(surface, weigh(states), textures) {
                 complete = false;
                 return;
             }
@@ -277,20 +277,37 @@ pub(super) fn gather<R: Painter>(
     }
 }
 
-/// Bytes of a surface's buffer as a texture; none for a colour, for which no texture is made or freed.
-fn buffer_bytes(states: &SurfaceData) -> u64 {
+/// What a surface's buffer takes, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Weight {
+    /// As a texture.
+    pub(super) texture: u64,
+    /// To read all of it.
+    pub(super) fetched: u64,
+}
+
+/// What a surface's buffer takes; nothing for a colour, for which no texture is made or freed.
+fn weigh(states: &SurfaceData) -> Weight {
     let Some(state) = states.data_map.get::<RendererSurfaceStateUserData>() else {
-        return 0;
+        return Weight::default();
     };
-    let Ok(state) = state.lock() else { return 0 };
+    let Ok(state) = state.lock() else {
+        return Weight::default();
+    };
     let buffer = state
         .buffer()
         .filter(|buffer| !matches!(buffer_type(buffer), Some(BufferType::SinglePixel)));
-    let size = buffer.and_then(|buffer| buffer_dimensions(buffer));
+    let Some(buffer) = buffer else {
+        return Weight::default();
+    };
+    let size = buffer_dimensions(buffer).unwrap_or_default();
+    let stride = with_buffer_contents(buffer, |_, _, data| data.stride).unwrap_or(0);
     let side = |value: i32| u64::try_from(value).unwrap_or(0);
-    size.map_or(0, |size| {
-        side(size.w).saturating_mul(side(size.h)).saturating_mul(4)
-    })
+    let (columns, lines) = (side(size.w), side(size.h));
+    Weight {
+        texture: columns.saturating_mul(lines).saturating_mul(4),
+        fetched: fetched_bytes(columns, lines, stride),
+    }
 }
 
 fn piece<R: Painter>(

@@ -26,7 +26,7 @@ use super::geometry::{self, frame_kind, outer, pixels, unsigned};
 use super::painter::Painter;
 use super::per_scale::PerScale;
 use super::picture::Picture;
-use super::piece::{Ground, gather};
+use super::piece::{Ground, Weight, gather};
 use super::purse::{Purse, Till};
 use super::shelf::Shelves;
 use super::textures::Textures;
@@ -465,8 +465,9 @@ impl<R: Painter> Builder<'_, R> {
             return Some(content);
         }
         let largest = budget.upload_bytes;
-        let may_have = |surface: &_, bytes: u64, copies| {
-            bytes <= largest && textures.may_have(shown.vm, surface, bytes.saturating_mul(copies), limit)
+        let may_have = |surface: &_, weight: Weight, copies| {
+            let bytes = weight.texture.saturating_mul(copies);
+            weight.fetched <= largest && textures.may_have(shown.vm, surface, bytes, limit)
         };
         let place = (origin, scale, inner.size);
         let in_time = budget.purse.has_time();

@@ -7,7 +7,10 @@ use smithay::backend::renderer::buffer_dimensions;
 use smithay::backend::renderer::utils::RendererSurfaceStateUserData;
 use smithay::utils::{Buffer, Logical, Size, Transform};
 use smithay::wayland::compositor::{BufferAssignment, Damage, SurfaceAttributes, SurfaceData};
+use smithay::wayland::shm::with_buffer_contents;
 use smithay::wayland::viewporter::ViewportCachedState;
+
+use super::pages::{self, fetched_bytes};
 
 /// The library remembers the damage of so many commits. When it comes to look after one more, everything has changed.
 const REMEMBERED: u32 = 4;
@@ -52,29 +55,35 @@ pub(crate) fn bytes(states: &SurfaceData) -> u64 {
         return 0;
     };
     let size = buffer_dimensions(buffer).unwrap_or_default();
-    let all = area(0, 0, size.w, size.h, size);
+    let stride = with_buffer_contents(buffer, |_, _, data| data.stride).unwrap_or(0);
+    let bytes = |(columns, lines)| fetched_bytes(columns, lines, stride);
+    let all = bytes(sides(0, 0, size.w, size.h, size));
     // A buffer of another size is uploaded whole, whatever is said to have changed.
     if shown(states) != Some(size) || is_whole(states) {
-        return all.saturating_mul(4);
+        return all;
     }
     let scale = attributes.buffer_scale.max(1);
-    let turned: Transform = attributes.buffer_transform.into();
-    let turned = turned.transform_size(size);
+    let transform: Transform = attributes.buffer_transform.into();
+    let turned = transform.transform_size(size);
     let surface = Size::<i32, Logical>::from((turned.w / scale, turned.h / scale));
     let scale = u64::try_from(scale).unwrap_or(1);
     let damaged = attributes.damage.iter().map(|damage| match damage {
-        Damage::Buffer(rect) => area(rect.loc.x, rect.loc.y, rect.size.w, rect.size.h, size),
+        Damage::Buffer(rect) => bytes(sides(rect.loc.x, rect.loc.y, rect.size.w, rect.size.h, size)),
         // A viewport may show all of the buffer on one pixel.
         Damage::Surface(_) if scaled => all,
         Damage::Surface(rect) => {
-            let pixels = area(rect.loc.x, rect.loc.y, rect.size.w, rect.size.h, surface);
-            pixels.saturating_mul(scale * scale)
+            let (columns, lines) = sides(rect.loc.x, rect.loc.y, rect.size.w, rect.size.h, surface);
+            let (columns, lines) = (columns.saturating_mul(scale), lines.saturating_mul(scale));
+            bytes(if pages::lies(transform) {
+                (lines, columns)
+            } else {
+                (columns, lines)
+            })
         }
     });
     let damaged = damaged.fold(0, u64::saturating_add).min(all);
     // Where nothing is said to have changed, all of it is uploaded.
-    let damaged = if damaged == 0 { all } else { damaged };
-    damaged.saturating_mul(4)
+    if damaged == 0 { all } else { damaged }
 }
 
 /// The size of the buffer that a surface shows.
@@ -97,14 +106,14 @@ fn is_whole(states: &SurfaceData) -> bool {
     uploads.anew.get() || commits == REMEMBERED
 }
 
-/// Pixels of a rectangle inside of a buffer or surface.
-fn area<Kind>(x: i32, y: i32, width: i32, height: i32, whole: Size<i32, Kind>) -> u64 {
+/// Columns and lines of a rectangle inside of a buffer or surface.
+fn sides<Kind>(x: i32, y: i32, width: i32, height: i32, whole: Size<i32, Kind>) -> (u64, u64) {
     let side = |from: i32, length: i32, whole: i32| {
         let (from, whole) = (i64::from(from), i64::from(whole.max(0)));
         let end = from.saturating_add(i64::from(length.max(0)));
         u64::try_from(end.clamp(0, whole) - from.clamp(0, whole)).unwrap_or(0)
     };
-    side(x, width, whole.w).saturating_mul(side(y, height, whole.h))
+    (side(x, width, whole.w), side(y, height, whole.h))
 }
 
 #[cfg(test)]
@@ -114,7 +123,10 @@ mod tests {
     #[test]
     fn only_what_lies_inside_counts() {
         let whole = Size::<i32, Buffer>::from((100, 50));
-        let area = |x, y, w, h| area(x, y, w, h, whole);
+        let area = |x, y, w, h| {
+            let (columns, lines) = sides(x, y, w, h, whole);
+            columns * lines
+        };
         assert_eq!(area(0, 0, i32::MAX, i32::MAX), 5000);
         assert_eq!(area(i32::MIN, i32::MIN, i32::MAX, i32::MAX), 0);
         assert_eq!(area(-5, 40, 10, 20), 50);

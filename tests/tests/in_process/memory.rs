@@ -14,6 +14,8 @@ const RED: [u8; 3] = [255, 0, 0];
 const BLUE: [u8; 3] = [0, 0, 255];
 const LARGE: (i32, i32) = (1024, 1024);
 const MIB: u64 = 1 << 20;
+/// Bytes of a line of [`LARGE`], which is what is fetched for one pixel.
+const LINE: u64 = 4096;
 
 /// A window of VM `untrusted`, drawn with GL where `gl` says so.
 fn one(gl: bool, quota: &str) -> (Fixture, ClientId, Window) {
@@ -69,7 +71,7 @@ fn what_gl_uploads_counts_whatever_is_said_to_have_changed() {
     let pixel = (5, 5, 1, 1);
     assert_eq!(
         uploaded(&mut fixture, client, || put(surface, Some(&shown), &[pixel])),
-        4
+        LINE
     );
     let nothing: [&[_]; 4] = [
         &[],
@@ -86,7 +88,7 @@ fn what_gl_uploads_counts_whatever_is_said_to_have_changed() {
     });
     assert_eq!(
         often,
-        4 * MIB + 7 * 4,
+        4 * MIB + 7 * LINE,
         "so is what changed more often than is remembered"
     );
     // With another alpha it has a texture of its own, which is made anew each time.
@@ -99,7 +101,7 @@ fn what_gl_uploads_counts_whatever_is_said_to_have_changed() {
     put(surface, Some(&shown), &[pixel]);
     fixture.double_roundtrip(client);
     let bytes = uploaded(&mut fixture, client, || put(surface, Some(&shown), &[pixel]));
-    assert_eq!(bytes, 4);
+    assert_eq!(bytes, LINE);
 }
 
 #[test]

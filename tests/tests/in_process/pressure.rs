@@ -49,7 +49,11 @@ fn new_content_counts_as_what_is_uploaded_and_not_as_what_is_said() {
         fixture.roundtrip(client);
         uploaded(fixture) - before
     };
-    assert_eq!(show(&mut fixture, (256, 256)), 4, "one pixel is new");
+    assert_eq!(
+        show(&mut fixture, (256, 256)),
+        1024,
+        "what is new lies in one line"
+    );
     assert_eq!(show(&mut fixture, (128, 512)), 256 * 256 * 4, "another size");
     let this = fixture.client(client);
     let viewport = this

@@ -5,6 +5,7 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use super::idle::processor_time;
+use heraldry_compositor::backend::kms::RendererChoice;
 use heraldry_compositor::clock::Clock;
 use heraldry_compositor::vm::pause::PauseReason;
 use heraldry_tests::client::buffer;
@@ -226,6 +227,30 @@ fn layers_whose_memory_must_be_fetched_do_not_hold_everybody_up() {
             "{layers} layers of {size:?}: {pages} pages in a turn"
         );
     }
+}
+
+/// With GL a buffer is uploaded whole, so what counts is the memory that is fetched and not the texture that it makes.
+#[test]
+fn gl_fetches_no_more_memory_for_a_buffer_than_may_be_uploaded() {
+    let mut fixture = Fixture::new(&Setup {
+        renderer: RendererChoice::Gles,
+        config: quota("upload-mib-per-frame 3"),
+        ..Setup::default()
+    });
+    let client = fixture.add_client("untrusted");
+    let window = fixture.window(client, (64, 64), CYAN);
+    let inner = fixture.subsurface(&window, (0, 0), (4, 4), CYAN);
+    inner.role.set_desync();
+    let mut fetched = Vec::new();
+    for lines in [500, 1500] {
+        let memory = untouched(&fixture, client, (16, lines), 4096);
+        inner.surface.attach(Some(&memory), 0, 0);
+        inner.surface.damage_buffer(0, 0, i32::MAX, i32::MAX);
+        inner.surface.commit();
+        fetched.push(turns(&mut fixture, 20).0);
+    }
+    assert!(fetched[0] >= 500, "a page for each line: {fetched:?}");
+    assert!(fetched[1] < 500, "more than may be uploaded: {fetched:?}");
 }
 
 /// Narrow windows whose rows are each in a page of their own; all change in one turn.
