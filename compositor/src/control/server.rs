@@ -177,16 +177,12 @@ fn effect(state: &mut State, id: u64, effect: impl Fn(WindowId) -> Effect) -> Re
     Reply::Ok
 }
 
-/// Does something to a VM that has connected, or may.
+/// Does something to a VM that is configured, whether or not it has connected, or that has connected without that.
 fn named(state: &mut State, vm: &str, what: impl FnOnce(&mut State, &VmName)) -> Reply {
-    let Some(name) = state
-        .core
-        .vms
-        .iter()
-        .map(|entry| &entry.name)
-        .find(|name| name.as_str() == vm)
-        .cloned()
-    else {
+    let known = |name: &VmName| {
+        state.core.vms.get(name).is_some() || state.core.policy.config().vms.contains_key(name)
+    };
+    let Some(name) = VmName::new(vm).ok().filter(known) else {
         return Reply::Error(format!("there is no VM {vm}"));
     };
     what(state, &name);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The control socket answers just when a VM misbehaves.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -115,6 +115,42 @@ fn windows_are_listed_while_every_vm_does_its_worst_with_titles() {
         // Other tests may have the processors meanwhile, so the quickest answer shows what listing costs.
         assert!(took[0] < Duration::from_millis(50), "{took:?}");
     });
+}
+
+#[test]
+fn a_vm_can_be_paused_before_it_comes() {
+    let rig = Rig::start(Options::default());
+    rig.tell(&Request::Pause {
+        vm: "vault".to_owned(),
+    });
+    rig.tell(&Request::Resume {
+        vm: "work".to_owned(),
+    });
+    let unknown = rig.ask(&Request::Pause {
+        vm: "nobody".to_owned(),
+    });
+    assert!(
+        matches!(&unknown, Reply::Error(text) if text == "there is no VM nobody"),
+        "{unknown:?}"
+    );
+    let mut stream = rig.connect("vault");
+    // `wl_display.sync` with the new id 2: object, opcode and size, argument.
+    let sync = [1_u32, 12 << 16, 2].map(u32::to_ne_bytes).concat();
+    stream.write_all(&sync).unwrap();
+    // Another VM is served meanwhile, again and again.
+    let mut other = rig.visitor("work");
+    for _ in 0..20 {
+        other.roundtrip().unwrap();
+    }
+    stream.set_nonblocking(true).unwrap();
+    let mut answer = [0; 64];
+    let early = stream.read(&mut answer).unwrap_err();
+    assert_eq!(early.kind(), std::io::ErrorKind::WouldBlock);
+    rig.tell(&Request::Resume {
+        vm: "vault".to_owned(),
+    });
+    stream.set_nonblocking(false).unwrap();
+    assert!(stream.read(&mut answer).unwrap() > 0);
 }
 
 #[test]
