@@ -184,7 +184,9 @@ impl OutputHandler for State {}
 
 impl FractionalScaleHandler for State {
     fn new_fractional_scale(&mut self, surface: WlSurface) {
-        let scale = self.core.outputs.first().scale();
+        let window = self.core.windows.owning(&self.core.popups, &surface);
+        let screen = window.and_then(|id| self.core.outputs.get(self.core.screen_of_window(id)));
+        let scale = screen.unwrap_or_else(|| self.core.outputs.first()).scale();
         with_states(&surface, |states| {
             with_fractional_scale(states, |fractional| fractional.set_preferred_scale(scale));
         });

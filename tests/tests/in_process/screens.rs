@@ -67,6 +67,32 @@ fn a_window_between_two_screens_is_drawn_on_each_at_its_scale() {
 }
 
 #[test]
+fn who_asks_for_the_scale_gets_that_of_the_screen_the_window_is_on() {
+    let mut fixture = Fixture::default();
+    let client = fixture.add_client("work");
+    second(&mut fixture);
+    let window = fixture.window(client, (300, 200), MAGENTA);
+    let sub = fixture.subsurface(&window, (10, 10), (8, 8), MAGENTA);
+    fixture
+        .state
+        .core
+        .windows
+        .layout
+        .move_to(window.id, (1400, 100).into());
+    fixture.frame();
+    for surface in [&window.surface, &sub.surface] {
+        fixture.client(client).ask_for_scale(surface);
+        let log = fixture.log(client);
+        assert!(log.contains("scale 240/120"), "{log}");
+    }
+    // Of a surface without a window nothing is known.
+    let this = fixture.client(client);
+    let bare = this.bound().compositor.create_surface(&this.handle(), ());
+    this.ask_for_scale(&bare);
+    assert!(fixture.log(client).contains("scale 120/120"));
+}
+
+#[test]
 fn the_pointer_reaches_the_other_screen_and_clicks_there() {
     let mut fixture = Fixture::default();
     let client = fixture.add_client("work");
