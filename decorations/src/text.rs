@@ -1,29 +1,27 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Text with the bundled fonts: shaped by rustybuzz, filled by tiny-skia. System fonts are never looked at, so a label
+//! Text with the bundled fonts: shaped by harfrust, filled by tiny-skia. System fonts are never looked at, so a label
 //! looks the same on every machine.
 
 use std::sync::LazyLock;
 
-use rustybuzz::{Face, UnicodeBuffer, ttf_parser};
+use harfrust::font::glyph::outline::{DrawMemory, DrawOptions, PathSink};
+use harfrust::{Buffer, Font, GlyphId, ShapeOptions, ShaperFont};
 use tiny_skia::{Path, PathBuilder, Transform};
 
 /// Atkinson Hyperlegible was made so that no letter passes for another, which is what a name that must not be
 /// mistaken needs. Noto Sans has the scripts that it lacks.
-static BOLD: LazyLock<Vec<Face<'static>>> = LazyLock::new(|| {
+static BOLD: LazyLock<Vec<Font>> = LazyLock::new(|| {
     faces(&[
         include_bytes!("../fonts/AtkinsonHyperlegible-latin-700.ttf"),
         include_bytes!("../fonts/AtkinsonHyperlegible-latin-ext-700.ttf"),
         include_bytes!("../fonts/NotoSans-Regular.ttf"),
     ])
 });
-static REGULAR: LazyLock<Vec<Face<'static>>> =
+static REGULAR: LazyLock<Vec<Font>> =
     LazyLock::new(|| faces(&[include_bytes!("../fonts/NotoSans-Regular.ttf")]));
 
-fn faces(files: &[&'static [u8]]) -> Vec<Face<'static>> {
-    files
-        .iter()
-        .filter_map(|file| Face::from_slice(file, 0))
-        .collect()
+fn faces(files: &[&'static [u8]]) -> Vec<Font> {
+    files.iter().filter_map(|file| Font::new(*file, 0)).collect()
 }
 
 /// Which of the bundled fonts.
@@ -63,13 +61,14 @@ pub(crate) fn layout(text: &str, weight: Weight, size: f32) -> Line {
     let mut x = 0.0;
     for (font, run) in runs(fonts, text) {
         let Some(face) = fonts.get(font) else { continue };
-        let scale = size / f32::from(u16::try_from(face.units_per_em()).unwrap_or(1000).max(1));
-        let mut buffer = UnicodeBuffer::new();
+        let scale = size / units_per_em(face);
+        let mut buffer = Buffer::new();
         buffer.push_str(&run);
         buffer.guess_segment_properties();
-        let shaped = rustybuzz::shape(face, &[], buffer);
-        for (info, position) in shaped.glyph_infos().iter().zip(shaped.glyph_positions()) {
-            let glyph = ttf_parser::GlyphId(u16::try_from(info.glyph_id).unwrap_or(0));
+        // The direction is known by now, and without a plan nothing else can be wrong.
+        let _shaped = harfrust::shape(&ShaperFont::new(face), &mut buffer, ShapeOptions::default());
+        let outlines = face.outline_glyphs();
+        for (info, position) in buffer.glyph_infos().iter().zip(buffer.glyph_positions()) {
             let mut outline = Outline {
                 builder: &mut builder,
                 scale,
@@ -77,22 +76,20 @@ pub(crate) fn layout(text: &str, weight: Weight, size: f32) -> Line {
                 y: units(position.y_offset) * scale,
             };
             // A glyph without an outline is a space.
-            let _space = face.outline_glyph(glyph, &mut outline);
+            if let Some(glyph) = outlines.get(GlyphId::new(info.glyph_id)) {
+                let _drawn = glyph.draw(&DrawOptions::default(), DrawMemory::Scratch, &mut outline);
+            }
             x += units(position.x_advance) * scale;
         }
     }
-    let cap_height = fonts
-        .first()
-        .and_then(|face| {
-            face.capital_height()
-                .map(|height| f32::from(height) / units(face.units_per_em()))
-        })
-        .unwrap_or(0.7)
-        * size;
+    let cap_height = fonts.first().and_then(|face| {
+        let height = face.metrics().cap_height?;
+        Some(height.to_f32() / units_per_em(face))
+    });
     Line {
         path: builder.finish(),
         width: x,
-        cap_height,
+        cap_height: cap_height.unwrap_or(0.7) * size,
     }
 }
 
@@ -124,12 +121,12 @@ pub(crate) fn fit(text: &str, weight: Weight, size: f32, room: f32) -> (Option<L
 }
 
 /// Splits text by the first font that has each character.
-fn runs(fonts: &[Face<'static>], text: &str) -> Vec<(usize, String)> {
+fn runs(fonts: &[Font], text: &str) -> Vec<(usize, String)> {
     let mut runs: Vec<(usize, String)> = Vec::new();
     for character in text.chars() {
         let font = fonts
             .iter()
-            .position(|face| face.glyph_index(character).is_some())
+            .position(|face| face.charmap().map_unicode(character).is_some())
             .unwrap_or(0);
         match runs.last_mut() {
             Some((last, run)) if *last == font => run.push(character),
@@ -137,6 +134,10 @@ fn runs(fonts: &[Face<'static>], text: &str) -> Vec<(usize, String)> {
         }
     }
     runs
+}
+
+fn units_per_em(face: &Font) -> f32 {
+    f32::from(face.units_per_em().max(1))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "font units are small integers")]
@@ -157,7 +158,7 @@ impl Outline<'_> {
     }
 }
 
-impl ttf_parser::OutlineBuilder for Outline<'_> {
+impl PathSink for Outline<'_> {
     fn move_to(&mut self, x: f32, y: f32) {
         let (x, y) = self.at(x, y);
         self.builder.move_to(x, y);
