@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use heraldry_config::VmName;
+use heraldry_identity::VmName;
 use smithay::output::Output;
 use smithay::utils::{Monotonic, Time};
 use smithay::wayland::compositor::{SurfaceAttributes, SurfaceData};

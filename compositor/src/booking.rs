@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use heraldry_config::VmName;
+use heraldry_identity::VmName;
 use tracing::warn;
 
 use crate::init::record::{Pause, Record};

@@ -3,8 +3,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use heraldry_config::VmName;
 use heraldry_gate::Globals;
+use heraldry_identity::VmName;
 use smithay::wayland::compositor::CompositorClientState;
 use wayland_server::backend::{ClientData, ClientId, DisconnectReason};
 

@@ -8,7 +8,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, RwLock};
 
-use heraldry_config::{Config, VmName};
+use heraldry_config::Config;
+use heraldry_identity::VmName;
 use smithay::backend::renderer::pixman::PixmanRenderer;
 use smithay::wayland::compositor::CompositorState;
 use smithay::wayland::cursor_shape::CursorShapeManagerState;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use heraldry_config::VmName;
+use heraldry_identity::VmName;
 use smithay::output::{Mode, Output, PhysicalProperties, Scale, Subpixel};
 use smithay::utils::{Logical, Physical, Point, Rectangle, Size, Transform};
 use wayland_server::backend::GlobalId;

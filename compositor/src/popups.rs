@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use heraldry_config::VmName;
+use heraldry_identity::VmName;
 use smithay::backend::renderer::utils::with_renderer_surface_state;
 use smithay::desktop::PopupKind;
 use smithay::desktop::{PopupManager, find_popup_root_surface, get_popup_toplevel_coords};

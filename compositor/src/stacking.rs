@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use calloop::timer::{TimeoutAction, Timer};
-use heraldry_config::VmName;
+use heraldry_identity::VmName;
 use smithay::utils::{Logical, Rectangle};
 use tracing::error;
 

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use calloop::LoopHandle;
-use heraldry_config::{Limits, VmConfig, VmName};
+use heraldry_config::{Limits, VmConfig};
 use heraldry_gate::RateLimited;
+use heraldry_identity::VmName;
 use smithay::desktop::PopupManager;
 use smithay::input::SeatState;
 use wayland_server::protocol::wl_surface::WlSurface;

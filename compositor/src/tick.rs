@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use calloop::timer::{TimeoutAction, Timer};
-use heraldry_config::VmName;
+use heraldry_identity::VmName;
 use smithay::utils::{IsAlive, Monotonic, Time};
 use smithay::wayland::presentation::Refresh;
 use tracing::error;

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use heraldry_config::VmName;
+use heraldry_identity::VmName;
 use smithay::desktop::PopupManager;
 use smithay::utils::{Logical, Rectangle};
 use smithay::wayland::compositor::{get_parent, with_states};

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::arms::{Arms, Pattern, Rgb};
+use heraldry_identity::{Arms, Pattern, Rgb, TitleLevel, VmName};
+
 use crate::checked::{
     Appearance, CursorRule, Defaults, Focus, Fullscreen, HandOver, Host, Keyboard, MemfdLimits, OnViolation,
-    Rules, Title, TitleLevel, UnknownVm, UnsealedMemory, VmConfig, Watchdog,
+    Rules, Title, UnknownVm, UnsealedMemory, VmConfig, Watchdog,
 };
 use crate::keys::{KeyChord, Keys, Modifiers};
 use crate::limits::Limits;
-use crate::name::VmName;
 use crate::origin::{Origin, Origins};
 use crate::policy::globals::GlobalSet;
 

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::arms::{Arms, Rgb};
+use heraldry_identity::{Arms, Rgb, TitleLevel, VmName};
+
 use crate::keys::Keys;
 use crate::limits::Limits;
-use crate::name::VmName;
 use crate::origin::{Origin, Origins};
 use crate::policy::globals::GlobalSet;
 use crate::screens::{InputSettings, OutputSettings};
@@ -133,15 +133,6 @@ pub struct Title {
     pub level: TitleLevel,
     /// The most characters that are shown.
     pub max: u32,
-}
-
-/// Which characters of a title pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TitleLevel {
-    /// Printable ASCII; everything else becomes a replacement.
-    Ascii,
-    /// Unicode without control, direction, zero-width and stacking characters.
-    SafeUtf8,
 }
 
 /// What a window gets that asks to be fullscreen.

@@ -3,8 +3,9 @@
 
 use std::fmt;
 
-use crate::checked::{Config, CursorRule, Fullscreen, OnViolation, Owner, TitleLevel, UnsealedMemory};
-use crate::name::VmName;
+use heraldry_identity::VmName;
+
+use crate::checked::{Config, CursorRule, Fullscreen, OnViolation, Owner, UnsealedMemory};
 use crate::origin::Origin;
 
 /// One setting of one VM.
@@ -70,17 +71,6 @@ pub fn effective(config: &Config, name: &VmName) -> Option<Vec<EffectiveSetting>
         origin: vm.origins.of(setting),
     };
     Some(all.into_iter().chain(limits).map(setting).collect())
-}
-
-impl TitleLevel {
-    /// The word that names it in a file.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ascii => "ascii",
-            Self::SafeUtf8 => "safe-utf8",
-        }
-    }
 }
 
 impl Fullscreen {

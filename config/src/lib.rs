@@ -8,32 +8,27 @@
 //! Start reading at [`checked`] (what the rest of the compositor sees), then `schema` (how a file becomes that).
 #![forbid(unsafe_code)]
 
-pub mod arms;
 pub mod builtin;
 pub mod checked;
 pub mod effective;
 pub mod error;
 pub mod keys;
-pub mod likeness;
 pub mod limits;
 mod load;
-pub mod name;
 pub mod origin;
 pub mod policy;
 mod schema;
 pub mod screens;
 
-pub use arms::{Arms, Pattern, Rgb};
 pub use checked::{
     Appearance, Config, CursorRule, Defaults, Focus, Fullscreen, HandOver, Host, Keyboard, MemfdLimits,
-    OnViolation, Owner, Rules, Title, TitleLevel, UnknownVm, UnsealedMemory, VmConfig, Watchdog,
+    OnViolation, Owner, Rules, Title, UnknownVm, UnsealedMemory, VmConfig, Watchdog,
 };
 pub use effective::{EffectiveSetting, effective};
 pub use error::{ConfigError, ConfigErrors};
 pub use keys::{KeyChord, Keys, Modifiers};
 pub use limits::{LimitInfo, Limits};
 pub use load::{MAX_FILE_BYTES, load, parse};
-pub use name::VmName;
 pub use origin::{Origin, Origins};
 pub use policy::globals::GlobalSet;
 pub use policy::vm::VmVerdict;

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
+use heraldry_identity::{Pattern, Rgb, VmName};
+
 use crate::policy::globals::{KNOWN, verdict};
-use crate::{
-    Config, Fullscreen, MAX_FILE_BYTES, Owner, Pattern, Rgb, VmName, VmVerdict, effective, load, parse,
-};
+use crate::{Config, Fullscreen, MAX_FILE_BYTES, Owner, VmVerdict, effective, load, parse};
 
 const ASSET: &str = include_str!("../../assets/heraldry.kdl");
 const DOCS: &str = include_str!("../../docs/configuration.md");

@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use heraldry_config::VmName;
+use heraldry_identity::VmName;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 /// Space for a VM's name, padded with zeros.

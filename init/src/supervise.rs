@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use calloop::signals::{Signal, Signals};
 use calloop::{EventLoop, LoopSignal};
-use heraldry_config::VmName;
+use heraldry_identity::VmName;
 use rustix::process::{
     DumpableBehavior, Pid, Signal as Kill, WaitId, WaitIdOptions, kill_process, set_dumpable_behavior, waitid,
 };

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use heraldry_config::VmName;
+use heraldry_identity::VmName;
 use smithay::utils::{Physical, Size};
 use tracing::{info, warn};
 

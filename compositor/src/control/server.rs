@@ -23,7 +23,7 @@ use crate::outputs::Screen;
 use crate::state::{Core, State};
 use crate::vm::Vm;
 use crate::vm::pause::PauseReason;
-use heraldry_config::VmName;
+use heraldry_identity::VmName;
 
 /// Connections accepted in one turn of the event loop.
 const ACCEPTS: usize = 8;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What keys, buttons and clients can set going, and who ends up with the keyboard.
 
-use heraldry_config::VmName;
+use heraldry_identity::VmName;
 use smithay::desktop::{PopupGrab, PopupUngrabStrategy};
 use smithay::utils::SERIAL_COUNTER;
 use smithay::wayland::selection::data_device::set_data_device_focus;

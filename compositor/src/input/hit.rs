@@ -2,8 +2,8 @@
 //! What lies under a point. The same rectangles that are drawn decide: the owner of the visible pixel gets the
 //! click, or nobody does.
 
-use heraldry_config::VmName;
 use heraldry_decorations::{Button, FrameKind};
+use heraldry_identity::VmName;
 use smithay::desktop::WindowSurfaceType;
 use smithay::desktop::utils::under_from_surface_tree;
 use smithay::utils::{Logical, Physical, Point, Rectangle};

@@ -62,7 +62,7 @@ impl State {
         }
     }
 
-    fn forward_key(&mut self, vm: &heraldry_config::VmName, code: Keycode, state: KeyState) {
+    fn forward_key(&mut self, vm: &heraldry_identity::VmName, code: Keycode, state: KeyState) {
         let Some(keyboard) = self.core.vms.get(vm).and_then(|vm| vm.seat.get_keyboard()) else {
             return;
         };

@@ -18,7 +18,7 @@ mod touch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use heraldry_config::VmName;
+use heraldry_identity::VmName;
 use smithay::backend::input::{Axis, AxisSource, ButtonState, KeyState, Keycode};
 use smithay::input::Seat;
 use smithay::input::keyboard::XkbConfig;

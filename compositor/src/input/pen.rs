@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use heraldry_config::VmName;
+use heraldry_identity::VmName;
 use smithay::backend::input::{ButtonState, TabletToolCapabilities, TabletToolDescriptor, TabletToolType};
 use smithay::input::Seat;
 use smithay::utils::{IsAlive, Logical, Point, SERIAL_COUNTER, Serial};

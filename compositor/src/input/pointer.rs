@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use heraldry_config::VmName;
+use heraldry_identity::VmName;
 use smithay::backend::input::{Axis, AxisSource, ButtonState};
 use smithay::input::pointer::{AxisFrame, ButtonEvent, MotionEvent};
 use smithay::utils::{Logical, Point, SERIAL_COUNTER};

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use heraldry_config::VmName;
+use heraldry_identity::VmName;
 use smithay::utils::{Logical, Physical, Point, Rectangle};
 
 use super::Drag;

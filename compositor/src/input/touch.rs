@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use heraldry_config::VmName;
+use heraldry_identity::VmName;
 use smithay::backend::input::{ButtonState, TouchSlot};
 use smithay::input::touch::{DownEvent, MotionEvent, TouchHandle, UpEvent};
 use smithay::utils::{Logical, Point, SERIAL_COUNTER};

@@ -5,7 +5,7 @@
 //! drawn where the screen is. All others - scaled, turned, many surfaces deep - are composed into a [`Picture`] first, in
 //! tiles, within what their VM may spend in a frame; frames that others cause only copy the picture.
 
-use heraldry_config::VmName;
+use heraldry_identity::VmName;
 use smithay::backend::renderer::utils::CommitCounter;
 use smithay::backend::renderer::{Frame as _, Renderer};
 use smithay::utils::{Physical, Rectangle, Size, Transform};

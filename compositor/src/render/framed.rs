@@ -4,7 +4,7 @@
 //! For the tracker it is one opaque rectangle, so what it costs to track does not depend on the client. The frame is drawn
 //! whatever becomes of the content, and neither of them can make drawing fail.
 
-use heraldry_config::VmName;
+use heraldry_identity::VmName;
 use smithay::backend::renderer::Renderer;
 use smithay::backend::renderer::element::{Element, Id, Kind, RenderElement, UnderlyingStorage};
 use smithay::backend::renderer::utils::{CommitCounter, DamageSet, DamageSnapshot, OpaqueRegions};

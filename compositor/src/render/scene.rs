@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 
-use heraldry_config::VmName;
 use heraldry_decorations::{Arms, Badge, FrameKind, FrameSpec, Style};
+use heraldry_identity::VmName;
 use smithay::backend::renderer::element::Kind;
 use smithay::backend::renderer::element::memory::{MemoryRenderBuffer, MemoryRenderBufferRenderElement};
 use smithay::utils::{Logical, Physical, Point, Rectangle};

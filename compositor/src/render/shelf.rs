@@ -9,8 +9,8 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use heraldry_config::VmName;
 use heraldry_decorations::{Arms, Badge, Button, ControlsLook, Extent, Frame, FrameKind, Hatching, Style};
+use heraldry_identity::VmName;
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::ContextId;
 use smithay::utils::{Physical, Size};

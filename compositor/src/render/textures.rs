@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use heraldry_config::VmName;
+use heraldry_identity::VmName;
 use wayland_server::Resource;
 use wayland_server::protocol::wl_surface::WlSurface;
 

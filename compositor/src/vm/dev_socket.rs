@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use calloop::generic::Generic;
 use calloop::{Interest, LoopHandle, Mode, PostAction};
-use heraldry_config::VmName;
+use heraldry_identity::VmName;
 use tracing::info;
 
 use super::LinkError;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use calloop::channel::{Event, Sender};
-use heraldry_config::VmName;
+use heraldry_identity::VmName;
 use heraldry_virtio::guest::Device;
 use heraldry_virtio::wire::display::{Announcement, CompositorRecord, RefuseReason};
 use tracing::{debug, info};

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use calloop::timer::{TimeoutAction, Timer};
-use heraldry_config::VmName;
 use heraldry_decorations::Badge;
+use heraldry_identity::VmName;
 use tracing::{debug, error};
 
 use crate::booking::Spent;

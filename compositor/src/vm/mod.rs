@@ -22,9 +22,10 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Instant;
 
-use heraldry_config::{Limits, VmConfig, VmName};
+use heraldry_config::{Limits, VmConfig};
 use heraldry_decorations::{Arms, Pattern, Rgb, TitleLevel, TitleRule};
 use heraldry_gate::RateLimited;
+use heraldry_identity::VmName;
 use smithay::desktop::PopupGrab;
 use smithay::input::Seat;
 use smithay::input::keyboard::XkbConfig;
@@ -374,8 +375,8 @@ impl Core {
             },
             |settings| TitleRule {
                 level: match settings.rules.title.level {
-                    heraldry_config::TitleLevel::Ascii => TitleLevel::Ascii,
-                    heraldry_config::TitleLevel::SafeUtf8 => TitleLevel::SafeUtf8,
+                    heraldry_identity::TitleLevel::Ascii => TitleLevel::Ascii,
+                    heraldry_identity::TitleLevel::SafeUtf8 => TitleLevel::SafeUtf8,
                 },
                 max: settings.rules.title.max,
             },
@@ -404,7 +405,7 @@ impl Core {
 /// What the frames of a VM bear.
 #[must_use]
 pub fn arms_of(settings: &VmConfig) -> Arms {
-    use heraldry_config::Pattern as P;
+    use heraldry_identity::Pattern as P;
     let color = settings.arms.color;
     Arms {
         color: Rgb {

@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use heraldry_config::{OnViolation, VmName};
+use heraldry_config::OnViolation;
+use heraldry_identity::VmName;
 use tracing::{info, warn};
 
 use crate::init::record::Pause;

@@ -9,8 +9,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Instant;
 
-use heraldry_config::VmName;
 use heraldry_gate::{Budgets, Globals, Goodbye, Limits, Outbox, ServerFault, Session, Violation};
+use heraldry_identity::VmName;
 use heraldry_virtio::guest::{Context, Device, RecvError, SendError, TakeError, take_connection};
 use heraldry_virtio::wire::display::CompositorRecord;
 use rustix::event::epoll::EventFlags;

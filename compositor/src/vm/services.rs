@@ -10,8 +10,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use heraldry_config::VmName;
 use heraldry_gate::{MemoryCache, MemoryPurpose, RateLimited, ServiceError, Services};
+use heraldry_identity::VmName;
 use heraldry_virtio::guest::{Device, MemfdClient, memory_covers};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 

@@ -16,8 +16,8 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Instant;
 
 use calloop::channel::Sender as MainSender;
-use heraldry_config::VmName;
 use heraldry_gate::Budgets;
+use heraldry_identity::VmName;
 use heraldry_virtio::guest::Device;
 use rustix::event::epoll::{self, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};

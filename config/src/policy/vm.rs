@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Which configuration a VM gets, by the name that the host gave it.
 
+use heraldry_identity::VmName;
+
 use crate::builtin;
 use crate::checked::{Config, UnknownVm, VmConfig};
-use crate::name::VmName;
 use crate::origin::Origin;
 
 /// What becomes of a connection of a VM.

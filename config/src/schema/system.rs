@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use heraldry_identity::Rgb;
 use kdl::{KdlEntry, KdlNode};
 
-use crate::arms::Rgb;
 use crate::checked::{Appearance, HandOver, Host, Keyboard};
 use crate::keys::Keys;
 use crate::origin::Origins;

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use heraldry_identity::confusable::{color_distance, required_distance, skeleton};
+
 use crate::builtin::{UNKNOWN_ARMS, UNKNOWN_NAME};
-use crate::likeness::{color_distance, required_distance, skeleton};
 use crate::schema::reader::Reader;
 use crate::schema::vm::ReadVm;
 

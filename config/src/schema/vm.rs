@@ -5,14 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use heraldry_identity::confusable::is_visible;
+use heraldry_identity::{Arms, Pattern, Rgb, TitleLevel, VmName};
 use kdl::{KdlEntry, KdlNode, KdlValue};
 
-use crate::arms::{Arms, Pattern, Rgb};
-use crate::checked::{
-    Config, CursorRule, Fullscreen, OnViolation, Owner, Rules, TitleLevel, UnsealedMemory, VmConfig,
-};
-use crate::likeness::is_visible;
-use crate::name::VmName;
+use crate::checked::{Config, CursorRule, Fullscreen, OnViolation, Owner, Rules, UnsealedMemory, VmConfig};
 use crate::origin::Origins;
 use crate::policy::globals::GlobalSet;
 use crate::schema::reader::Reader;
