@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use heraldry_config::MemfdLimits;
-use heraldry_virtio::wire::VmName;
+use heraldry_identity::VmName;
 use rustix::event::epoll::EventFlags;
 use rustix::net::{Shutdown, shutdown};
 use tracing::{debug, info, warn};

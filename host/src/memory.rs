@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
 use heraldry_config::MemfdLimits;
+use heraldry_identity::VmName;
 use heraldry_virtio::uapi::{MAX_MEMORY, PAGE_SIZE};
-use heraldry_virtio::wire::VmName;
 use heraldry_virtio::wire::memfd::{MemfdFailure, MemfdRequest};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 

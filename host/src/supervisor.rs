@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use heraldry_config::{Config, ConfigErrors, Owner};
-use heraldry_virtio::wire::VmName;
+use heraldry_identity::VmName;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -14,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use heraldry_config::UnsealedMemory;
-use heraldry_virtio::wire::VmName;
+use heraldry_identity::VmName;
 use rustix::event::epoll::EventFlags;
 use tracing::{debug, error};
 

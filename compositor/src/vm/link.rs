@@ -148,23 +148,18 @@ impl State {
 
     fn announced(&mut self, announcement: Announcement) {
         let number = announcement.number;
-        let answer = match announcement.vm.as_str().parse::<VmName>() {
-            Ok(vm) => match self.take(&vm, Endpoint::Virtio(announcement)) {
-                Ok(()) => CompositorRecord::Take { number },
-                Err(error) => {
-                    self.core.refused(&vm, &error);
-                    let reason = match error {
-                        ConnectError::UnknownVm(_) => RefuseReason::UnknownVm,
-                        ConnectError::TooManyClients { .. } => RefuseReason::Limit,
-                        ConnectError::Insert { .. } | ConnectError::Worker { .. } => RefuseReason::Failed,
-                    };
-                    CompositorRecord::Refuse { number, reason }
-                }
-            },
-            Err(_) => CompositorRecord::Refuse {
-                number,
-                reason: RefuseReason::UnknownVm,
-            },
+        let vm = announcement.vm.clone();
+        let answer = match self.take(&vm, Endpoint::Virtio(announcement)) {
+            Ok(()) => CompositorRecord::Take { number },
+            Err(error) => {
+                self.core.refused(&vm, &error);
+                let reason = match error {
+                    ConnectError::UnknownVm(_) => RefuseReason::UnknownVm,
+                    ConnectError::TooManyClients { .. } => RefuseReason::Limit,
+                    ConnectError::Insert { .. } | ConnectError::Worker { .. } => RefuseReason::Failed,
+                };
+                CompositorRecord::Refuse { number, reason }
+            }
         };
         if let Some(doorman) = &self.core.link.doorman {
             doorman.answer(answer);

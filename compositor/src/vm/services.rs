@@ -82,7 +82,7 @@ impl VmServices {
                     };
                     let refused = |error: &dyn std::error::Error| ServiceError::Refused(error.to_string());
                     let memory = server
-                        .allocate(vm.as_str(), name, u64::from(size))
+                        .allocate(vm, name, u64::from(size))
                         .map_err(|error| refused(&error))?;
                     memory.fill(content).map_err(|error| refused(&error))?;
                     Ok(memory.into_fd())

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use arbitrary::{Result, Unstructured};
 use heraldry_config::MemfdLimits;
 use heraldry_host::memory::MemoryServer;
+use heraldry_identity::VmName;
 use heraldry_virtio::uapi::PAGE_SIZE;
+use heraldry_virtio::wire::Record;
 use heraldry_virtio::wire::memfd::{
     MemfdFailure, MemfdRequest, REQUEST_LEN, REQUEST_NAME_LEN, decode_reply, encode_reply,
 };
-use heraldry_virtio::wire::{Record, VmName};
 use rustix::fs::{SealFlags, fcntl_get_seals, fstat};
 
 const VMS: [&str; 4] = ["work", "personal", "a", "0123456789012345678901234567890"];

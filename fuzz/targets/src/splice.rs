@@ -15,7 +15,7 @@ use arbitrary::{Result, Unstructured};
 use heraldry_config::UnsealedMemory;
 use heraldry_host::splice::{End, MAX_FDS, Refused, Side, Splice};
 use heraldry_host::stand_in::{Party, StandIns};
-use heraldry_virtio::wire::VmName;
+use heraldry_identity::VmName;
 use heraldry_virtio::wire::display::{WINDOW_BYTES, WINDOW_FDS};
 use rustix::event::epoll::EventFlags;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

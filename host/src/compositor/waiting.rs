@@ -6,9 +6,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use heraldry_identity::VmName;
+use heraldry_identity::name::NameError;
 use heraldry_virtio::wire::connection::TokenRecord;
 use heraldry_virtio::wire::display::{Announcement, HostRecord, TOKEN_LEN, Way};
-use heraldry_virtio::wire::{CONNECTION_PREFIX, ContextName, NameError, VmName};
+use heraldry_virtio::wire::{CONNECTION_PREFIX, ContextName};
 use rustix::io::Errno;
 
 use crate::listeners::{ListenError, Listener};

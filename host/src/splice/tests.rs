@@ -19,7 +19,7 @@ struct Rig {
 
 fn party(vm: &str) -> Party {
     Party {
-        vm: heraldry_virtio::wire::VmName::new(vm).unwrap(),
+        vm: heraldry_identity::VmName::new(vm).unwrap(),
         connection: 1,
         most: 4,
     }

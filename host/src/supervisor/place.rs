@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use heraldry_config::{HandOver, Owner, UnsealedMemory, VmVerdict};
-use heraldry_virtio::wire::VmName;
+use heraldry_identity::VmName;
 use tracing::{error, info, warn};
 
 use super::part::{Role, Running};
@@ -94,7 +94,7 @@ impl Supervisor {
             .config
             .vms
             .values()
-            .filter_map(|vm| Some((VmName::new(vm.name.as_str()).ok()?, vm.owner.clone())))
+            .map(|vm| (vm.name.clone(), vm.owner.clone()))
             .collect();
         let mut errors = Vec::new();
         for (name, owner) in configured {
@@ -218,11 +218,10 @@ impl Supervisor {
     }
 
     fn rules_of(&self, vm: &VmName) -> VmRules {
-        let name = vm.as_str().parse();
         let most = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
         let host = &self.config.host;
-        let (unsealed, transfers, per_second) = match name.as_ref().map(|name| self.config.vm(name)) {
-            Ok(VmVerdict::Known(settings)) => {
+        let (unsealed, transfers, per_second) = match self.config.vm(vm) {
+            VmVerdict::Known(settings) => {
                 let limits = &settings.rules.limits;
                 let unsealed = settings.rules.unsealed_memory == UnsealedMemory::Allow;
                 (unsealed, most(limits.transfers), limits.connections_per_second)

@@ -6,12 +6,13 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use heraldry_identity::VmName;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::{Context, Device, HostMemory, NewError, RecvError, SendError};
+use crate::wire::MEMFD_CONTEXT;
 use crate::wire::memfd::{MemfdFailure, MemfdRequest, decode_reply};
-use crate::wire::{MEMFD_CONTEXT, NameError, VmName};
 
 /// How long the server may take for one answer.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -19,9 +20,6 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// Why there is no memory.
 #[derive(Debug, thiserror::Error)]
 pub enum MemfdError {
-    /// The VM's name is none.
-    #[error("The name of the VM is not valid")]
-    Name(#[source] NameError),
     /// The server cannot be reached.
     #[error("The memory server cannot be reached")]
     Connect(#[source] NewError),
@@ -71,9 +69,8 @@ impl MemfdClient {
     /// # Errors
     ///
     /// See [`MemfdError`]. After a refusal the connection is kept.
-    pub fn allocate(&mut self, vm: &str, purpose: &str, size: u64) -> Result<HostMemory, MemfdError> {
-        let vm = VmName::new(vm).map_err(MemfdError::Name)?;
-        let request = MemfdRequest::new(&vm, purpose, size);
+    pub fn allocate(&mut self, vm: &VmName, purpose: &str, size: u64) -> Result<HostMemory, MemfdError> {
+        let request = MemfdRequest::new(vm, purpose, size);
         let context = match self.connection.take() {
             Some(context) => context,
             None => self.device.context(MEMFD_CONTEXT).map_err(MemfdError::Connect)?,

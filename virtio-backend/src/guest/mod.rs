@@ -24,6 +24,7 @@ mod pipe;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use heraldry_identity::name::NameError;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -35,7 +36,7 @@ pub use pipe::{ReadPipe, WritePipe};
 
 use crate::sys::ioctl;
 use crate::uapi::{NewRequest, PAGE_SIZE, new_kind};
-use crate::wire::{ContextName, NameError};
+use crate::wire::ContextName;
 
 /// Where the device usually is.
 pub const DEVICE_PATH: &str = "/dev/wl0";

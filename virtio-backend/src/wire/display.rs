@@ -21,7 +21,9 @@
 //! A host that comes back after a restart says Hello again; numbers start anew with each display socket, so both
 //! sides forget what was announced on the one before.
 
-use super::{ContextName, Record, VERSION, VmName, WireError, Writer, take, text, zero};
+use heraldry_identity::VmName;
+
+use super::{ContextName, Record, VERSION, WireError, Writer, take, text, zero};
 
 /// Bytes of a record on the display socket.
 pub const RECORD_LEN: usize = 96;

@@ -9,7 +9,9 @@
 //! The name says on whose behalf memory is asked for, `heraldry/<vm>/<purpose>`, so that the server can keep an
 //! account per VM. Other compositors name their memory as they like (`wlroots`); they share one account.
 
-use super::{Record, VmName, WireError, Writer, clean, take, text};
+use heraldry_identity::VmName;
+
+use super::{Record, WireError, Writer, clean, take, text};
 
 /// Bytes of a request.
 pub const REQUEST_LEN: usize = 232;

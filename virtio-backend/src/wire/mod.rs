@@ -8,7 +8,7 @@
 //! * [`display`]: announcements of accepted connections, and what becomes of them
 //! * [`connection`]: the first record on a `heraldry-connection` context
 //! * [`memfd`]: requests to the memory server, in the wire format of Spectrum's crosvm
-//! * [`names`]: VM names, context names, and text made safe for a log
+//! * [`names`]: context names, and text made safe for a log
 
 pub mod connection;
 pub mod display;
@@ -16,7 +16,9 @@ pub mod memfd;
 pub mod names;
 mod reader;
 
-pub use names::{ContextName, NameError, VmName, clean};
+use heraldry_identity::name::NameError;
+
+pub use names::{ContextName, clean};
 pub use reader::{Record, RecordReader};
 
 /// Name of the context that is the display socket.

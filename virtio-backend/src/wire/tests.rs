@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Round trips, strictness, and reading in pieces.
 
+use heraldry_identity::VmName;
 use proptest::prelude::*;
 
 use super::connection::{TOKEN_RECORD_LEN, TokenRecord};

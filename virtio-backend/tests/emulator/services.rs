@@ -4,13 +4,14 @@
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
+use heraldry_identity::VmName;
 use heraldry_virtio::guest::{
     DEVICE_PATH, Device, DisplayError, DisplaySocket, MemfdClient, MemfdError, memory_covers, take_connection,
 };
+use heraldry_virtio::wire::Record as _;
 use heraldry_virtio::wire::connection::{TOKEN_RECORD_LEN, TokenRecord};
 use heraldry_virtio::wire::display::{Announcement, CompositorRecord, HostRecord, RECORD_LEN, Way};
 use heraldry_virtio::wire::memfd::{MemfdFailure, MemfdRequest, REQUEST_LEN, encode_reply};
-use heraldry_virtio::wire::{Record as _, VmName};
 use rustix::event::PollFlags;
 
 use crate::fixture::{both, memfd, read_at_start, ready};
@@ -38,12 +39,14 @@ fn memory_comes_over_one_connection() {
         |_device| {
             let mut client = MemfdClient::new(Arc::new(Device::open(DEVICE_PATH).unwrap()));
             for (purpose, size, pages) in [("keymap", 5000, 2), ("table", 100, 1)] {
-                let memory = client.allocate("work", purpose, size).unwrap();
+                let memory = client
+                    .allocate(&VmName::new("work").unwrap(), purpose, size)
+                    .unwrap();
                 assert_eq!(memory.size(), size);
                 memory.fill(b"keys").unwrap();
                 assert!(memory_covers(memory.as_fd(), pages * 4096));
                 assert!(!memory_covers(memory.as_fd(), pages * 4096 + 1));
-                let refused = client.allocate("greedy", "all", 1 << 40);
+                let refused = client.allocate(&VmName::new("greedy").unwrap(), "all", 1 << 40);
                 assert!(
                     matches!(refused, Err(MemfdError::Refused(MemfdFailure::VmBudget))),
                     "{refused:?}"
