@@ -101,7 +101,7 @@ impl Core {
             window.wants_attention |= is_new;
         }
         if is_new && self.label_is_covered(id) {
-            let name = self.arms(&vm).name;
+            let name = self.display_name(&vm);
             self.announce(&vm, format!("{name} has a new window"));
         }
     }

@@ -2,9 +2,9 @@
 //! Shapes on a part of a frame. Their coordinates are the frame's own or a part's; the canvas moves them by whole pixels,
 //! so that a part shows what the whole would.
 
+use heraldry_identity::Rgb;
 use tiny_skia::{Color, FillRule, Mask, Paint, Path, PathBuilder, PixmapMut, Rect, Stroke, Transform};
 
-use crate::spec::Rgb;
 use crate::text::Line;
 
 /// The compositor's own colour, as in its notices.

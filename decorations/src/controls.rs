@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The right end of a label: the compositor's word about the VM, and the buttons.
 
+use heraldry_identity::Rgb;
 use tiny_skia::{PathBuilder, Rect};
 
 use crate::canvas::{AMBER, Canvas, INK, color, px, rounded, whole};
 use crate::geometry::{Geometry, PxRect};
-use crate::hatch::{BLACK, WHITE};
+use crate::hatch::{BLACK, WHITE, mix};
 use crate::raster::{Frame, font_size};
-use crate::spec::{Badge, Button, FrameSpec, Rgb, Style};
+use crate::spec::{Badge, Button, FrameSpec, Style};
 use crate::text::{Line, Weight, layout};
 
 /// What controls look like depends on, besides what they are of: see [`Frame::controls_look`].
@@ -197,8 +198,8 @@ fn draw_button(canvas: &mut Canvas<'_>, frame: &Frame<'_>, button: Button, rect:
             g: 0x2f,
             b: 0x2f,
         },
-        (true, _) => ground.mix(WHITE, 60),
-        (false, _) => ground.mix(BLACK, 168),
+        (true, _) => mix(ground, WHITE, 60),
+        (false, _) => mix(ground, BLACK, 168),
     };
     canvas.fill(rounded(area, frame.unit(4)).as_ref(), color(back, 255));
     let inset = size * 0.30;

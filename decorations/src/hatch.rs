@@ -1,34 +1,34 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Colours of the arms and the engravers' hatching that says them again without colour.
 
+use heraldry_identity::{Arms, Pattern, Rgb};
+
 use crate::canvas::to_bgra;
 use crate::geometry::PxRect;
-use crate::spec::{Arms, Pattern, Rgb, Style};
+use crate::spec::Style;
 
 /// Distance of two lines, logical pixels.
 const PERIOD: u32 = 6;
 /// Width of a line, logical pixels.
 const LINE: u32 = 2;
 
-impl Rgb {
-    /// This colour with `amount`/256 of `other`.
-    pub(crate) fn mix(self, other: Self, amount: u16) -> Self {
-        let amount = amount.min(256);
-        let part = |a: u8, b: u8| {
-            let sum = (u32::from(a) * u32::from(256 - amount) + u32::from(b) * u32::from(amount)) >> 8;
-            u8::try_from(sum).unwrap_or(u8::MAX)
-        };
-        Self {
-            r: part(self.r, other.r),
-            g: part(self.g, other.g),
-            b: part(self.b, other.b),
-        }
+/// `color` with `amount`/256 of `other`.
+pub(crate) fn mix(color: Rgb, other: Rgb, amount: u16) -> Rgb {
+    let amount = amount.min(256);
+    let part = |a: u8, b: u8| {
+        let sum = (u32::from(a) * u32::from(256 - amount) + u32::from(b) * u32::from(amount)) >> 8;
+        u8::try_from(sum).unwrap_or(u8::MAX)
+    };
+    Rgb {
+        r: part(color.r, other.r),
+        g: part(color.g, other.g),
+        b: part(color.b, other.b),
     }
+}
 
-    /// Perceived brightness, 0 to 255.
-    pub(crate) fn luma(self) -> u32 {
-        (u32::from(self.r) * 54 + u32::from(self.g) * 183 + u32::from(self.b) * 19) >> 8
-    }
+/// Perceived brightness, 0 to 255.
+pub(crate) fn luma(color: Rgb) -> u32 {
+    (u32::from(color.r) * 54 + u32::from(color.g) * 183 + u32::from(color.b) * 19) >> 8
 }
 
 pub(crate) const BLACK: Rgb = Rgb { r: 0, g: 0, b: 0 };
@@ -53,7 +53,8 @@ impl Field {
         let ground = if focused {
             color
         } else {
-            color.mix(
+            mix(
+                color,
                 Rgb {
                     r: 0x4a,
                     g: 0x4e,
@@ -62,10 +63,10 @@ impl Field {
                 104,
             )
         };
-        let ink = if ground.luma() > 110 {
-            ground.mix(BLACK, 118)
+        let ink = if luma(ground) > 110 {
+            mix(ground, BLACK, 118)
         } else {
-            ground.mix(WHITE, 116)
+            mix(ground, WHITE, 116)
         };
         Self { ground, ink }
     }
@@ -130,7 +131,7 @@ impl Hatching {
     /// Colour of that line.
     #[must_use]
     pub fn rim(&self) -> Rgb {
-        self.field.ground.mix(BLACK, 150)
+        mix(self.field.ground, BLACK, 150)
     }
 
     /// The field without its lines.

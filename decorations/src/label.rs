@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The rest of a label: the owner's box, and the title in its own pill.
 
+use heraldry_identity::Rgb;
 use tiny_skia::Rect;
 
 use crate::canvas::{Canvas, INK, color, px, rounded, shield, whole};
 use crate::geometry::PxRect;
-use crate::hatch::{BLACK, WHITE};
+use crate::hatch::{BLACK, WHITE, luma, mix};
 use crate::raster::Frame;
-use crate::spec::{FrameKind, Rgb};
+use crate::spec::FrameKind;
 use crate::text::{Line, Weight, fit, layout};
 use crate::title::safe_title;
 
@@ -84,7 +85,7 @@ impl Owner {
         let name_left = left + inner + shield_width + frame.unit(5);
         let room = end - name_left - frame.unit(6);
         let (name, all) = fit(
-            &frame.spec.arms.name,
+            frame.spec.display_name,
             Weight::Bold,
             frame.font_size(),
             room.max(0.0),
@@ -101,6 +102,8 @@ impl Owner {
         // A pixel more, so that rounding makes no difference.
         let needs = right + frame.unit(1) + 1.0;
         let box_height = height - 2.0 * inner;
+        let mut glyph = [0; 4];
+        let glyph = &*frame.spec.arms.glyph.encode_utf8(&mut glyph);
         Self {
             extent: Extent {
                 rect: PxRect {
@@ -116,7 +119,7 @@ impl Owner {
             },
             frame: rect,
             shield: Rect::from_xywh(left + inner, top + inner, shield_width, box_height),
-            glyph: layout(&frame.spec.arms.glyph, Weight::Bold, box_height * 0.72),
+            glyph: layout(glyph, Weight::Bold, box_height * 0.72),
             name: name.map(|name| (name, name_left)),
         }
     }
@@ -139,7 +142,7 @@ impl Owner {
         if let Some(rect) = self.shield {
             let shape = shield(rect);
             canvas.fill(shape.as_ref(), color(ground, 255));
-            let light = ground.luma() > 150;
+            let light = luma(ground) > 150;
             if let Some(shape) = shape.filter(|_| light) {
                 canvas.stroke(&shape, color(INK, 255), frame.unit(1));
             }
@@ -209,7 +212,7 @@ impl Title {
         let ground = frame.hatching().ground();
         canvas.fill(
             rounded(*pill, frame.unit(8)).as_ref(),
-            color(ground.mix(BLACK, 168), 255),
+            color(mix(ground, BLACK, 168), 255),
         );
         let baseline = f32::midpoint(frame.height(), line.cap_height);
         let alpha = if frame.spec.focused { 235 } else { 190 };

@@ -74,7 +74,7 @@ impl<'a> Frame<'a> {
         let geometry = geometry(style, spec);
         Self {
             controls: Controls::new(style, spec, &geometry),
-            hatching: Hatching::new(style, spec.arms, spec.focused),
+            hatching: Hatching::new(style, &spec.arms, spec.focused),
             insets: geometry.insets,
             style,
             spec,

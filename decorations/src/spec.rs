@@ -1,50 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a frame is drawn from.
 
+use heraldry_identity::Arms;
+
 use crate::title::TitleRule;
-
-/// A colour, 8 bits a channel, sRGB.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Rgb {
-    /// Red.
-    pub r: u8,
-    /// Green.
-    pub g: u8,
-    /// Blue.
-    pub b: u8,
-}
-
-/// Hatching of the frame, after the engravers' convention for tinctures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Pattern {
-    /// No hatching.
-    Solid,
-    /// Horizontal lines (azure).
-    Horizontal,
-    /// Vertical lines (gules).
-    Vertical,
-    /// Lines from the upper left to the lower right (vert).
-    Diagonal,
-    /// Lines from the upper right to the lower left (purpure).
-    AntiDiagonal,
-    /// Horizontal and vertical lines (sable).
-    Cross,
-    /// Dots (or).
-    Dots,
-}
-
-/// A VM's marks together. All of them come from the user's configuration, none from the VM.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Arms {
-    /// Colour of the frame.
-    pub color: Rgb,
-    /// Hatching of the frame.
-    pub pattern: Pattern,
-    /// One grapheme shown in the label's shield.
-    pub glyph: String,
-    /// The VM's name as the user reads it.
-    pub name: String,
-}
 
 /// Sizes shared by every frame of an output.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -121,7 +80,9 @@ pub struct Insets {
 #[derive(Debug, Clone, PartialEq)]
 pub struct FrameSpec<'a> {
     /// Whose window it is.
-    pub arms: &'a Arms,
+    pub arms: Arms,
+    /// The name of its VM that people read. Like the arms, it comes from the user's configuration.
+    pub display_name: &'a str,
     /// What the client calls its window. Untrusted: filtered before it is drawn.
     pub untrusted_title: &'a str,
     /// What of it may be shown.

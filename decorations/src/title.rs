@@ -1,16 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What of a client's title is shown: text that can neither reorder, hide nor stack what stands beside it.
 
+use heraldry_identity::TitleLevel;
 use unicode_properties::{GeneralCategory as G, UnicodeGeneralCategory};
-
-/// Which characters of a title pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TitleLevel {
-    /// Printable ASCII.
-    Ascii,
-    /// Unicode without control, format, direction, private and unassigned characters, one mark on a letter at most.
-    SafeUtf8,
-}
 
 /// The rule for a VM's titles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -12,9 +12,9 @@
 use std::path::PathBuf;
 
 use heraldry_decorations::{
-    Arms, Badge, Button, FrameKind, FrameSpec, Pattern, Rgb, Side, Style, TitleLevel, TitleRule, cursor,
-    draw, geometry,
+    Badge, Button, FrameKind, FrameSpec, Side, Style, TitleRule, cursor, draw, geometry,
 };
+use heraldry_identity::{Arms, Pattern, Rgb, TitleLevel};
 
 const RULE: TitleRule = TitleRule {
     level: TitleLevel::SafeUtf8,
@@ -103,33 +103,35 @@ fn style(scale: f64) -> Style {
     }
 }
 
-fn arms(name: &str, glyph: &str, color: (u8, u8, u8), pattern: Pattern) -> Arms {
-    Arms {
-        color: Rgb {
-            r: color.0,
-            g: color.1,
-            b: color.2,
-        },
-        pattern,
-        glyph: glyph.to_owned(),
-        name: name.to_owned(),
-    }
+struct Vm {
+    name: &'static str,
+    arms: Arms,
 }
 
-fn vms() -> Vec<Arms> {
+fn vm(name: &'static str, glyph: char, color: (u8, u8, u8), pattern: Pattern) -> Vm {
+    let color = Rgb::new(color.0, color.1, color.2);
+    let arms = Arms {
+        color,
+        pattern,
+        glyph,
+    };
+    Vm { name, arms }
+}
+
+fn vms() -> Vec<Vm> {
     vec![
-        arms("Work", "W", (0x1f, 0x5f, 0xbf), Pattern::Horizontal),
-        arms("Personal", "P", (0x2f, 0x7d, 0x4f), Pattern::Diagonal),
-        arms("Untrusted", "!", (0xb3, 0x26, 0x1e), Pattern::Vertical),
-        arms("Vault", "V", (0x6b, 0x3f, 0xa0), Pattern::AntiDiagonal),
-        arms("Games", "G", (0xd9, 0xa4, 0x00), Pattern::Dots),
-        arms(
+        vm("Work", 'W', (0x1f, 0x5f, 0xbf), Pattern::Horizontal),
+        vm("Personal", 'P', (0x2f, 0x7d, 0x4f), Pattern::Diagonal),
+        vm("Untrusted", '!', (0xb3, 0x26, 0x1e), Pattern::Vertical),
+        vm("Vault", 'V', (0x6b, 0x3f, 0xa0), Pattern::AntiDiagonal),
+        vm("Games", 'G', (0xd9, 0xa4, 0x00), Pattern::Dots),
+        vm(
             "Administration of the printers",
-            "A",
+            'A',
             (0x2a, 0x2d, 0x33),
             Pattern::Cross,
         ),
-        arms("a", "1", (0xee, 0xee, 0xee), Pattern::Solid),
+        vm("a", '1', (0xee, 0xee, 0xee), Pattern::Solid),
     ]
 }
 
@@ -142,10 +144,11 @@ fn sheet(scale: f64, name: &str) {
         "",
         "Überweisung: Ελληνικά, текст and a very long title that will have to be cut somewhere",
     ];
-    for (row, arms) in (0u32..).zip(&vms()) {
+    for (row, vm) in (0u32..).zip(&vms()) {
         for (column, focused) in [(0u32, true), (1, false)] {
             let spec = FrameSpec {
-                arms,
+                arms: vm.arms,
+                display_name: vm.name,
                 untrusted_title: titles[(row as usize + column as usize) % 3],
                 title_rule: RULE,
                 kind: FrameKind::Window,
@@ -199,7 +202,8 @@ fn small_windows_popups_and_fullscreen() {
     let vms = vms();
     for (at, width) in (0u32..).zip([48, 60, 90, 140]) {
         let spec = FrameSpec {
-            arms: &vms[at as usize],
+            arms: vms[at as usize].arms,
+            display_name: vms[at as usize].name,
             untrusted_title: "title",
             title_rule: RULE,
             kind: FrameKind::Window,
@@ -213,7 +217,8 @@ fn small_windows_popups_and_fullscreen() {
     }
     for (at, kind) in [(0u32, FrameKind::Popup), (1, FrameKind::Fullscreen)] {
         let spec = FrameSpec {
-            arms: &vms[2],
+            arms: vms[2].arms,
+            display_name: vms[2].name,
             untrusted_title: "video.mp4",
             title_rule: RULE,
             kind,
@@ -243,7 +248,8 @@ fn badges() {
         ];
         for (vm, y, width, badge) in rows {
             let spec = FrameSpec {
-                arms: &vms[vm as usize],
+                arms: vms[vm as usize].arms,
+                display_name: vms[vm as usize].name,
                 untrusted_title: "A document with a title that is long enough to be cut",
                 title_rule: RULE,
                 kind: FrameKind::Window,
@@ -256,7 +262,8 @@ fn badges() {
             canvas.frame(8 * unit, y * unit, &style, &spec);
         }
         let spec = FrameSpec {
-            arms: &vms[3],
+            arms: vms[3].arms,
+            display_name: vms[3].name,
             untrusted_title: "video",
             title_rule: RULE,
             kind: FrameKind::Fullscreen,
@@ -274,10 +281,11 @@ fn badges() {
 #[test]
 fn the_title_cannot_change_the_owner() {
     let style = style(1.0);
-    let arms = &vms()[0];
+    let vm = &vms()[0];
     let top = |title: &str| {
         let spec = FrameSpec {
-            arms,
+            arms: vm.arms,
+            display_name: vm.name,
             untrusted_title: title,
             title_rule: RULE,
             kind: FrameKind::Window,

@@ -9,19 +9,10 @@
 )]
 
 use heraldry_decorations::{
-    Arms, Badge, Button, ControlsLook, Extent, Frame, FrameKind, FrameSpec, Pattern, PxRect, Rgb, Side,
-    Style, TitleLevel, TitleRule, draw,
+    Badge, Button, ControlsLook, Extent, Frame, FrameKind, FrameSpec, PxRect, Side, Style, TitleRule, draw,
 };
+use heraldry_identity::{Arms, Pattern, Rgb, TitleLevel};
 
-const PATTERNS: [Pattern; 7] = [
-    Pattern::Solid,
-    Pattern::Horizontal,
-    Pattern::Vertical,
-    Pattern::Diagonal,
-    Pattern::AntiDiagonal,
-    Pattern::Cross,
-    Pattern::Dots,
-];
 const KINDS: [FrameKind; 3] = [FrameKind::Window, FrameKind::Fullscreen, FrameKind::Popup];
 const SCALES: [f64; 4] = [1.0, 1.25, 1.5, 2.0];
 const WIDTHS: [u32; 12] = [1, 20, 48, 75, 90, 131, 140, 200, 303, 304, 640, 1501];
@@ -43,14 +34,14 @@ fn arms(pattern: Pattern) -> Arms {
             b: 0x1e,
         },
         pattern,
-        glyph: "W".to_owned(),
-        name: "Personal".to_owned(),
+        glyph: 'W',
     }
 }
 
-fn spec(arms: &Arms, kind: FrameKind, content: (u32, u32)) -> FrameSpec<'_> {
+fn spec(arms: Arms, kind: FrameKind, content: (u32, u32)) -> FrameSpec<'static> {
     FrameSpec {
         arms,
+        display_name: "Personal",
         untrusted_title: "A letter — to somebody",
         title_rule: TitleRule {
             level: TitleLevel::SafeUtf8,
@@ -200,13 +191,13 @@ fn parts_of_one_size_serve_another() {
     for scale in SCALES {
         let style = style(scale);
         let mut all = 0;
-        for (at, pattern) in PATTERNS.into_iter().enumerate() {
+        for (at, pattern) in Pattern::ALL.into_iter().enumerate() {
             let arms = arms(pattern);
             for kind in KINDS {
                 let mut kept = Kept::default();
                 // From small to large and back.
                 for width in WIDTHS.iter().chain(WIDTHS.iter().rev()) {
-                    let mut spec = spec(&arms, kind, (style.px(*width), style.px(width % 50 + 1)));
+                    let mut spec = spec(arms, kind, (style.px(*width), style.px(width % 50 + 1)));
                     spec.badge = [None, Some(Badge::WantsYou), Some(Badge::Throttled)][at % 3];
                     let (parts, count) = kept.parts(&style, &spec);
                     assert!(
@@ -224,11 +215,11 @@ fn parts_of_one_size_serve_another() {
 #[test]
 fn parts_show_what_the_window_is() {
     let style = style(1.25);
-    for pattern in PATTERNS {
+    for pattern in Pattern::ALL {
         let arms = arms(pattern);
         for (at, kind) in KINDS.into_iter().enumerate() {
             for width in WIDTHS {
-                let mut spec = spec(&arms, kind, (width, 77));
+                let mut spec = spec(arms, kind, (width, 77));
                 let titles = ["", "x", "Ünïcödé Ελληνικά and more than fits", "Vault"];
                 spec.untrusted_title = titles[(width as usize + at) % 4];
                 spec.focused = width % 2 == 0;

@@ -204,7 +204,7 @@ fn crates_depend_in_one_direction() {
         ("identity", &[], &["smithay", "wayland", "kdl"]),
         ("gate", &[], &["smithay", "kdl"]),
         ("virtio", &["identity"], &["smithay", "wayland", "kdl"]),
-        ("decorations", &[], &["smithay", "wayland", "kdl"]),
+        ("decorations", &["identity"], &["smithay", "wayland", "kdl"]),
         ("config", &["identity"], &["smithay", "wayland"]),
         ("host", &["config", "identity", "virtio"], &["smithay", "wayland"]),
         (

@@ -247,11 +247,8 @@ fn vms(state: &State) -> Vec<VmInfo> {
         .iter()
         .map(|vm| VmInfo {
             name: vm.name.to_string(),
-            display_name: vm.arms.name.clone(),
-            color: format!(
-                "#{:02x}{:02x}{:02x}",
-                vm.arms.color.r, vm.arms.color.g, vm.arms.color.b
-            ),
+            display_name: vm.display_name.to_string(),
+            color: vm.arms.color.to_string(),
             clients: vm.clients.len(),
             connections: vm.connections,
             windows: core.windows.iter().filter(|window| window.vm == vm.name).count(),

@@ -4,7 +4,7 @@
 use smithay::backend::renderer::{Color32F, Frame as _, Renderer};
 use smithay::utils::{Physical, Point, Rectangle, Size, Transform};
 
-use heraldry_decorations::Rgb;
+use heraldry_identity::Rgb;
 
 use super::painter::Painter;
 

@@ -5,8 +5,9 @@
 use std::rc::Rc;
 
 use heraldry_decorations::{
-    Arms, Badge, Button, Extent, Frame, FrameKind, FrameSpec, PxRect, Side, Style, TitleRule,
+    Badge, Button, Extent, Frame, FrameKind, FrameSpec, PxRect, Side, Style, TitleRule,
 };
+use heraldry_identity::Arms;
 use smithay::backend::renderer::element::Id;
 use smithay::backend::renderer::utils::{DamageBag, DamageSnapshot};
 use smithay::utils::{Physical, Rectangle, Size};
@@ -22,6 +23,7 @@ use super::shelf::{Bitmap, Shelf, Tiles};
 struct Key {
     style: Style,
     arms: Arms,
+    display_name: String,
     title: String,
     title_rule: TitleRule,
     kind: FrameKind,
@@ -36,7 +38,8 @@ impl Key {
     fn new(style: &Style, spec: &FrameSpec<'_>) -> Self {
         Self {
             style: *style,
-            arms: spec.arms.clone(),
+            arms: spec.arms,
+            display_name: spec.display_name.to_owned(),
             title: spec.untrusted_title.to_owned(),
             title_rule: spec.title_rule,
             kind: spec.kind,
@@ -51,7 +54,7 @@ impl Key {
     /// Whether what was written for `old` looks right here, if it says the same and has room.
     fn writes_as(&self, old: &Self) -> bool {
         let look = |key: &Self| (key.style, key.title_rule, key.kind, key.focused);
-        look(self) == look(old) && self.arms == old.arms
+        look(self) == look(old) && self.arms == old.arms && self.display_name == old.display_name
     }
 
     fn is_but_for_title(&self, old: &Self) -> bool {
@@ -321,7 +324,7 @@ fn physical(rect: PxRect) -> Rectangle<i32, Physical> {
 
 #[cfg(test)]
 mod tests {
-    use heraldry_decorations::{Pattern, Rgb, TitleLevel};
+    use heraldry_identity::{Pattern, Rgb, TitleLevel};
     use smithay::backend::renderer::pixman::PixmanRenderer;
 
     use super::*;
@@ -338,14 +341,14 @@ mod tests {
         Arms {
             color: Rgb { r, g: 0, b: 0 },
             pattern: Pattern::Dots,
-            glyph: "W".to_owned(),
-            name: "Work".to_owned(),
+            glyph: 'W',
         }
     }
 
-    fn spec<'a>(arms: &'a Arms, title: &'a str, width: u32) -> FrameSpec<'a> {
+    fn spec<'a>(arms: &Arms, title: &'a str, width: u32) -> FrameSpec<'a> {
         FrameSpec {
-            arms,
+            arms: *arms,
+            display_name: "Work",
             untrusted_title: title,
             title_rule: TitleRule {
                 level: TitleLevel::Ascii,
@@ -375,7 +378,7 @@ mod tests {
         }
 
         fn update(&mut self, cache: &mut FrameCache, spec: &FrameSpec<'_>, labels: &mut u64) -> Updated {
-            let shelf = self.shelves.of(&"work".parse().unwrap(), spec.arms);
+            let shelf = self.shelves.of(&"work".parse().unwrap(), spec);
             let updated = cache.update(&mut self.renderer, shelf, &STYLE, spec, labels);
             updated.unwrap()
         }

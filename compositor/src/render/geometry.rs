@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Physical rectangles of windows, frames and popups: the one source for drawing and for hit tests.
 
-use heraldry_decorations::{FrameKind, FrameSpec, Insets, TitleLevel, TitleRule};
+use heraldry_decorations::{FrameKind, FrameSpec, Insets, TitleRule};
+use heraldry_identity::TitleLevel;
 use smithay::desktop::PopupManager;
 use smithay::utils::{Logical, Physical, Point, Rectangle, Size};
 use wayland_server::protocol::wl_surface::WlSurface;
@@ -91,9 +92,10 @@ pub fn frame_geometry(core: &Core, id: WindowId, screen: &Screen) -> Option<hera
     let window = core.windows.get(id)?;
     let mode = core.windows.layout.mode(id)?;
     let content = pixels_on(core.windows.layout.content(id)?, screen);
-    let arms = core.arms(&window.vm);
+    let name = core.display_name(&window.vm);
     let spec = FrameSpec {
-        arms: &arms,
+        arms: core.arms(&window.vm),
+        display_name: &name,
         untrusted_title: "",
         title_rule: NO_TITLE,
         kind: frame_kind(mode),

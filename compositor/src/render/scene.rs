@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 
-use heraldry_decorations::{Arms, Badge, FrameKind, FrameSpec, Style};
-use heraldry_identity::VmName;
+use heraldry_decorations::{Badge, FrameKind, FrameSpec, Style};
+use heraldry_identity::{Arms, VmName};
 use smithay::backend::renderer::element::Kind;
 use smithay::backend::renderer::element::memory::{MemoryRenderBuffer, MemoryRenderBufferRenderElement};
 use smithay::utils::{Logical, Physical, Point, Rectangle};
@@ -88,7 +88,7 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
         let Some(vm) = core.windows.get(id).map(|window| window.vm.clone()) else {
             continue;
         };
-        let arms = core.arms(&vm);
+        let (arms, name) = (core.arms(&vm), core.display_name(&vm));
         for popup in geometry::popups(core, id) {
             let mut cache = popup_frames.remove(&popup.surface.id()).unwrap_or_default();
             let shown = Subject {
@@ -97,10 +97,10 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
                 surface: &popup.surface,
                 origin: popup.origin,
             };
-            builder.framed(&mut cache, &popup_spec(&arms), &shown);
+            builder.framed(&mut cache, &popup_spec(arms, &name), &shown);
             kept.insert(popup.surface.id(), cache);
         }
-        builder.window(core, id, &arms);
+        builder.window(core, id, arms, &name);
     }
     core.render.popups = kept;
     let Builder {
@@ -230,7 +230,7 @@ struct Builder<'a, R: Painter> {
 }
 
 impl<R: Painter> Builder<'_, R> {
-    fn window(&mut self, core: &mut Core, id: WindowId, arms: &Arms) {
+    fn window(&mut self, core: &mut Core, id: WindowId, arms: Arms, display_name: &str) {
         let focused = core.input.focus() == Some(id);
         let mode = core.windows.layout.mode(id).unwrap_or_default();
         let Some(title_rule) = core.windows.get(id).map(|window| core.title_rule(&window.vm)) else {
@@ -249,6 +249,7 @@ impl<R: Painter> Builder<'_, R> {
         let mut cache = std::mem::take(&mut window.frame);
         let spec = FrameSpec {
             arms,
+            display_name,
             untrusted_title: &window.untrusted_title,
             title_rule,
             kind: frame_kind(mode),
@@ -344,7 +345,7 @@ impl<R: Painter> Builder<'_, R> {
                 surface: icon,
                 origin: at - bounds.loc,
             };
-            self.framed(&mut cache, &popup_spec(&core.arms(&vm.name)), &shown);
+            self.framed(&mut cache, &popup_spec(vm.arms, &vm.display_name), &shown);
             kept.insert(icon.id(), cache);
         }
     }
@@ -408,7 +409,7 @@ impl<R: Painter> Builder<'_, R> {
         } = self;
         let budget = budgets.get_mut(vm)?;
         let updated = books.book(vm, Work::Drawing, || {
-            let shelf = shelves.of(vm, spec.arms);
+            let shelf = shelves.of(vm, spec);
             let mut labels = if budget.purse.has_time() { budget.labels } else { 0 };
             let before = labels;
             let update = || cache.update(&mut **renderer, shelf, style, spec, &mut labels);
@@ -490,9 +491,10 @@ impl<R: Painter> Builder<'_, R> {
     }
 }
 
-fn popup_spec(arms: &Arms) -> FrameSpec<'_> {
+fn popup_spec(arms: Arms, display_name: &str) -> FrameSpec<'_> {
     FrameSpec {
         arms,
+        display_name,
         untrusted_title: "",
         title_rule: geometry::NO_TITLE,
         kind: FrameKind::Popup,

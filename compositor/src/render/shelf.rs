@@ -9,8 +9,10 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use heraldry_decorations::{Arms, Badge, Button, ControlsLook, Extent, Frame, FrameKind, Hatching, Style};
-use heraldry_identity::VmName;
+use heraldry_decorations::{
+    Badge, Button, ControlsLook, Extent, Frame, FrameKind, FrameSpec, Hatching, Style,
+};
+use heraldry_identity::{Arms, VmName};
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::ContextId;
 use smithay::utils::{Physical, Size};
@@ -140,6 +142,7 @@ struct ControlsKey {
 #[derive(Debug)]
 pub(super) struct Shelf {
     arms: Arms,
+    display_name: String,
     generation: u64,
     tiles: Recent<(Style, bool), Rc<Tiles>>,
     owners: Recent<(Style, FrameKind, bool), (Extent, Rc<Bitmap>)>,
@@ -147,9 +150,10 @@ pub(super) struct Shelf {
 }
 
 impl Shelf {
-    fn new(arms: &Arms, generation: u64) -> Self {
+    fn new(spec: &FrameSpec<'_>, generation: u64) -> Self {
         Self {
-            arms: arms.clone(),
+            arms: spec.arms,
+            display_name: spec.display_name.to_owned(),
             generation,
             tiles: Recent::new(6),
             owners: Recent::new(12),
@@ -214,7 +218,7 @@ impl Shelf {
         &mut self,
         renderer: &mut R,
         style: &Style,
-        spec: &heraldry_decorations::FrameSpec<'_>,
+        spec: &FrameSpec<'_>,
         frame: &Frame<'_>,
         size: (u32, u32),
     ) -> Result<Rc<Bitmap>, R::Error> {
@@ -261,12 +265,12 @@ impl Shelves {
         self.vms.retain(|vm, _| known(vm));
     }
 
-    /// The shelf of a VM that has these arms.
-    pub(super) fn of(&mut self, vm: &VmName, arms: &Arms) -> &mut Shelf {
+    /// The shelf of a VM that has the arms and the display name of this frame.
+    pub(super) fn of(&mut self, vm: &VmName, spec: &FrameSpec<'_>) -> &mut Shelf {
         let generation = self.generation;
-        let new = || Shelf::new(arms, generation);
+        let new = || Shelf::new(spec, generation);
         let shelf = self.vms.entry(vm.clone()).or_insert_with(new);
-        if shelf.arms != *arms {
+        if shelf.arms != spec.arms || shelf.display_name != spec.display_name {
             *shelf = new();
         }
         shelf

@@ -22,10 +22,11 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Instant;
 
+use heraldry_config::builtin::{UNKNOWN_ARMS, UNKNOWN_NAME};
 use heraldry_config::{Limits, VmConfig};
-use heraldry_decorations::{Arms, Pattern, Rgb, TitleLevel, TitleRule};
+use heraldry_decorations::TitleRule;
 use heraldry_gate::RateLimited;
-use heraldry_identity::VmName;
+use heraldry_identity::{Arms, TitleLevel, VmName};
 use smithay::desktop::PopupGrab;
 use smithay::input::Seat;
 use smithay::input::keyboard::XkbConfig;
@@ -49,6 +50,8 @@ pub struct Vm {
     pub name: VmName,
     /// Its marks.
     pub arms: Arms,
+    /// The name that people read on its frames.
+    pub display_name: Arc<str>,
     /// Its input seat.
     pub seat: Seat<State>,
     /// Its connections.
@@ -260,9 +263,10 @@ impl Core {
 
     /// Makes sure that a VM has its seat and its current arms.
     pub fn ensure_vm(&mut self, settings: &VmConfig) {
-        let arms = arms_of(settings);
+        let display_name = Arc::from(settings.display_name.as_str());
         if let Some(vm) = self.vms.get_mut(&settings.name) {
-            vm.arms = arms;
+            vm.arms = settings.arms;
+            vm.display_name = display_name;
             if std::mem::replace(&mut vm.limits, settings.rules.limits) != settings.rules.limits {
                 self.link.set_limits(&settings.name, &settings.rules.limits);
             }
@@ -299,7 +303,8 @@ impl Core {
             settings.name.clone(),
             Vm {
                 name: settings.name.clone(),
-                arms,
+                arms: settings.arms,
+                display_name,
                 seat,
                 clients: BTreeMap::new(),
                 popup_grab: None,
@@ -374,10 +379,7 @@ impl Core {
                 max: 0,
             },
             |settings| TitleRule {
-                level: match settings.rules.title.level {
-                    heraldry_identity::TitleLevel::Ascii => TitleLevel::Ascii,
-                    heraldry_identity::TitleLevel::SafeUtf8 => TitleLevel::SafeUtf8,
-                },
+                level: settings.rules.title.level,
                 max: settings.rules.title.max,
             },
         )
@@ -386,43 +388,15 @@ impl Core {
     /// The arms to show for a VM. A VM that is not known gets the marks of the unknown, never none.
     #[must_use]
     pub fn arms(&self, vm: &VmName) -> Arms {
-        self.vms.get(vm).map_or_else(
-            || Arms {
-                color: Rgb {
-                    r: 0x8a,
-                    g: 0x2b,
-                    b: 0x7a,
-                },
-                pattern: Pattern::Cross,
-                glyph: "?".to_owned(),
-                name: format!("UNKNOWN {vm}"),
-            },
-            |vm| vm.arms.clone(),
-        )
+        self.vms.get(vm).map_or(UNKNOWN_ARMS, |vm| vm.arms)
     }
-}
 
-/// What the frames of a VM bear.
-#[must_use]
-pub fn arms_of(settings: &VmConfig) -> Arms {
-    use heraldry_identity::Pattern as P;
-    let color = settings.arms.color;
-    Arms {
-        color: Rgb {
-            r: color.r,
-            g: color.g,
-            b: color.b,
-        },
-        pattern: match settings.arms.pattern {
-            P::Solid => Pattern::Solid,
-            P::Horizontal => Pattern::Horizontal,
-            P::Vertical => Pattern::Vertical,
-            P::Diagonal => Pattern::Diagonal,
-            P::AntiDiagonal => Pattern::AntiDiagonal,
-            P::Cross => Pattern::Cross,
-            P::Dots => Pattern::Dots,
-        },
-        glyph: settings.arms.glyph.to_string(),
-        name: settings.display_name.clone(),
+    /// The name that people read on the frames of a VM.
+    #[must_use]
+    pub fn display_name(&self, vm: &VmName) -> Arc<str> {
+        self.vms.get(vm).map_or_else(
+            || format!("{UNKNOWN_NAME} {vm}").into(),
+            |vm| Arc::clone(&vm.display_name),
+        )
     }
 }

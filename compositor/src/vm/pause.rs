@@ -124,7 +124,7 @@ impl State {
         if self.pause(&name, PauseReason::User, true) {
             let text = format!(
                 "{} is paused and hidden; {} brings it back",
-                self.core.arms(&name).name,
+                self.core.display_name(&name),
                 self.core.policy.config().keys.show_vm
             );
             self.core.announce_always(&name, text);

@@ -5,20 +5,12 @@
 //! Input: 16 bytes of settings, then the title.
 
 use heraldry_decorations::{
-    Arms, Button, FrameKind, FrameSpec, Pattern, Rgb, Side, Style, TitleLevel, TitleRule, draw, geometry,
-    notice, safe_title,
+    Button, FrameKind, FrameSpec, Side, Style, TitleRule, draw, geometry, notice, safe_title,
 };
+use heraldry_identity::{Arms, Pattern, Rgb, TitleLevel};
 
 const SCALES: [f64; 8] = [0.5, 1.0, 1.0, 1.25, 1.5, 1.75, 2.0, 4.0];
-const PATTERNS: [Pattern; 7] = [
-    Pattern::Solid,
-    Pattern::Horizontal,
-    Pattern::Vertical,
-    Pattern::Diagonal,
-    Pattern::AntiDiagonal,
-    Pattern::Cross,
-    Pattern::Dots,
-];
+
 const KINDS: [FrameKind; 4] = [
     FrameKind::Window,
     FrameKind::Window,
@@ -73,12 +65,12 @@ pub fn run(data: &[u8]) {
             // Never as light as parchment, by which the owner's box is found.
             b: set[8] & 0x7f,
         },
-        pattern: PATTERNS[usize::from(set[9]) % PATTERNS.len()],
-        glyph: ["W", "⚙", "中", "é"][usize::from(set[10] / 8) % 4].to_owned(),
-        name: NAMES[usize::from(set[10]) % NAMES.len()].to_owned(),
+        pattern: Pattern::ALL[usize::from(set[9]) % Pattern::ALL.len()],
+        glyph: ['W', '⚙', '中', 'é'][usize::from(set[10] / 8) % 4],
     };
     let spec = FrameSpec {
-        arms: &arms,
+        arms,
+        display_name: NAMES[usize::from(set[10]) % NAMES.len()],
         untrusted_title: &title,
         title_rule: rule,
         kind: KINDS[usize::from(set[11]) % KINDS.len()],

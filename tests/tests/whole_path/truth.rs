@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use heraldry_compositor::control::protocol::{InputRequest, KeyAction, Rect, Request, WindowInfo};
 use heraldry_compositor::render::Render;
 use heraldry_compositor::render::geometry::pixels;
-use heraldry_compositor::vm::arms_of;
 use heraldry_decorations::FrameKind;
 use heraldry_tests::client::raw::Arg::{I, New, U};
 use heraldry_tests::client::raw::random::Dice;
@@ -396,7 +395,7 @@ impl Walk {
             let mut push = |rect, kind, focused| {
                 framed.push(Framed {
                     vm: vm.name.clone(),
-                    arms: arms_of(vm),
+                    arms: vm.arms,
                     kind,
                     focused,
                     inner: place(rect),
