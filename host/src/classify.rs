@@ -8,7 +8,7 @@
 use std::os::fd::OwnedFd;
 
 use heraldry_config::UnsealedMemory;
-use heraldry_virtio::uapi::MAX_MEMORY;
+use heraldry_wire::virtwl::MAX_MEMORY;
 use rustix::fs::{AtFlags, FileType, SealFlags, StatxFlags, fcntl_add_seals, fcntl_get_seals, fstat, statx};
 use rustix::io::Errno;
 use rustix::pipe::fcntl_getpipe_size;

@@ -11,7 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use heraldry_config::Owner;
-use heraldry_virtio::wire::CONNECTION_PREFIX;
+use heraldry_wire::CONNECTION_PREFIX;
 use rustix::fs::{Mode, OFlags, fchmod, fstat};
 use rustix::io::Errno;
 use rustix::net::{

@@ -8,8 +8,8 @@ use std::os::fd::OwnedFd;
 
 use heraldry_config::MemfdLimits;
 use heraldry_identity::VmName;
-use heraldry_virtio::uapi::{MAX_MEMORY, PAGE_SIZE};
-use heraldry_virtio::wire::memfd::{MemfdFailure, MemfdRequest};
+use heraldry_wire::memfd::{MemfdFailure, MemfdRequest};
+use heraldry_wire::virtwl::{MAX_MEMORY, PAGE_SIZE};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 
 /// All VMs together get at most this many times the budget of one.
@@ -208,8 +208,8 @@ mod tests {
 
     /// A request whose name is not ours; Spectrum's wlroots sends such.
     fn ask_as(server: &mut MemoryServer, name: &str, size: u64) -> Result<OwnedFd, MemfdFailure> {
-        use heraldry_virtio::wire::Record as _;
-        let mut bytes = [0; heraldry_virtio::wire::memfd::REQUEST_LEN];
+        use heraldry_wire::Record as _;
+        let mut bytes = [0; heraldry_wire::memfd::REQUEST_LEN];
         bytes[..name.len()].copy_from_slice(name.as_bytes());
         bytes[224..].copy_from_slice(&size.to_le_bytes());
         server.serve(&MemfdRequest::decode(&bytes).unwrap(), |vm| vm.as_str() == "work")

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use heraldry_config::UnsealedMemory;
-use heraldry_virtio::wire::display::{WINDOW_BYTES, WINDOW_FDS};
+use heraldry_wire::display::{WINDOW_BYTES, WINDOW_FDS};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{

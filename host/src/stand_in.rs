@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use heraldry_identity::VmName;
-use heraldry_virtio::uapi::PAGE_SIZE;
+use heraldry_wire::virtwl::PAGE_SIZE;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::{
     MemfdFlags, Mode, SealFlags, Stat, fchmod, fcntl_add_seals, fstat, ftruncate, memfd_create,

@@ -4,7 +4,6 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`uapi`] | the guest driver's user interface: ioctl numbers, structures, errors |
-//! | [`wire`] | what travels over named contexts: display socket, connection token, memory server |
 //! | [`guest`] | a library for programs inside the VM: contexts, host memory, pipes |
 //! | [`device`] | the host side and the guest driver as state machines without I/O |
 //! | [`emulator`] | runs an unmodified program with an emulated `/dev/wl0` (the binary `heraldry-sim`) |
@@ -12,13 +11,12 @@
 //! Nothing here knows Wayland: a context carries bytes and descriptors. `unsafe` is confined to the private
 //! module `sys`, one operation per block.
 //!
-//! Start reading at [`guest::Device`] for the compositor's side and at [`wire::display`] for the host's.
+//! Start reading at [`guest::Device`] for the compositor's side, at [`heraldry_wire`] for what both sides say.
 
 pub mod device;
 #[cfg(target_arch = "x86_64")]
 pub mod emulator;
 pub mod guest;
 pub mod uapi;
-pub mod wire;
 
 mod sys;

@@ -7,22 +7,11 @@
 
 use std::mem::{offset_of, size_of};
 
+use heraldry_wire::virtwl::{MAX_FDS, NAME_LEN};
 use rustix::io::Errno;
-
-/// Most descriptors in one transaction (`VIRTWL_SEND_MAX_ALLOCS`).
-pub const MAX_FDS: usize = 28;
 
 /// One past the largest id that the driver gives to a vfd made by the guest (`VIRTWL_MAX_ALLOC`).
 pub const GUEST_ID_END: u32 = 0x800;
-
-/// Bytes of a context name; a NUL is not needed when all are used.
-pub const NAME_LEN: usize = 32;
-
-/// The unit to which the driver rounds allocations, and in which the device maps memory.
-pub const PAGE_SIZE: u64 = 4096;
-
-/// The largest memory that a device can announce: whole pages, in 32 bits.
-pub const MAX_MEMORY: u64 = 0xffff_f000;
 
 /// `VIRTWL_IOCTL_NEW`, on the device.
 pub const IOCTL_NEW: u32 = 0xC030_7700;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use calloop::channel::Sender as MainSender;
 use heraldry_virtio::guest::{Device, DisplayError, DisplaySocket};
-use heraldry_virtio::wire::display::{CompositorRecord, HostRecord};
+use heraldry_wire::display::{CompositorRecord, HostRecord};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tracing::{debug, info, warn};
 

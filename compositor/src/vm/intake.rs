@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
-use heraldry_virtio::wire::display::{WINDOW_BYTES, WINDOW_FDS};
+use heraldry_wire::display::{WINDOW_BYTES, WINDOW_FDS};
 
 /// Small messages share a piece up to this size, so that what waits costs what its bytes cost.
 const PIECE: usize = 4096;

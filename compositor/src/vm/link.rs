@@ -9,7 +9,7 @@ use std::sync::Arc;
 use calloop::channel::{Event, Sender};
 use heraldry_identity::VmName;
 use heraldry_virtio::guest::Device;
-use heraldry_virtio::wire::display::{Announcement, CompositorRecord, RefuseReason};
+use heraldry_wire::display::{Announcement, CompositorRecord, RefuseReason};
 use tracing::{debug, info};
 
 use super::dev_socket::{self, DevSocket};

@@ -12,7 +12,7 @@ use std::time::Instant;
 use heraldry_gate::{Budgets, Globals, Goodbye, Limits, Outbox, ServerFault, Session, Violation};
 use heraldry_identity::VmName;
 use heraldry_virtio::guest::{Context, Device, RecvError, SendError, TakeError, take_connection};
-use heraldry_virtio::wire::display::CompositorRecord;
+use heraldry_wire::display::CompositorRecord;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{

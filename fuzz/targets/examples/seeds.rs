@@ -9,9 +9,9 @@ use std::io::Result;
 use std::path::Path;
 
 use heraldry_identity::VmName;
-use heraldry_virtio::wire::ContextName;
-use heraldry_virtio::wire::connection::TokenRecord;
-use heraldry_virtio::wire::display::{Announcement, CompositorRecord, HostRecord, RefuseReason, Way};
+use heraldry_wire::ContextName;
+use heraldry_wire::connection::TokenRecord;
+use heraldry_wire::display::{Announcement, CompositorRecord, HostRecord, RefuseReason, Way};
 
 fn main() -> Result<()> {
     let folder = std::env::args_os().nth(1).expect("the folder");

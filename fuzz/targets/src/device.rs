@@ -13,7 +13,8 @@ use heraldry_virtio::device::{
     Command, Driver, Effect, Import, InMessage, Limits, Machine, Made, OutMessage, PipeEnd, Response, Ticket,
     VfdId, VfdKind,
 };
-use heraldry_virtio::uapi::{Fault, MAX_FDS};
+use heraldry_virtio::uapi::Fault;
+use heraldry_wire::virtwl::MAX_FDS;
 
 /// A descriptor; clones are duplicates of it.
 #[derive(Clone, Debug)]

@@ -9,11 +9,11 @@ use arbitrary::{Result, Unstructured};
 use heraldry_config::MemfdLimits;
 use heraldry_host::memory::MemoryServer;
 use heraldry_identity::VmName;
-use heraldry_virtio::uapi::PAGE_SIZE;
-use heraldry_virtio::wire::Record;
-use heraldry_virtio::wire::memfd::{
+use heraldry_wire::Record;
+use heraldry_wire::memfd::{
     MemfdFailure, MemfdRequest, REQUEST_LEN, REQUEST_NAME_LEN, decode_reply, encode_reply,
 };
+use heraldry_wire::virtwl::PAGE_SIZE;
 use rustix::fs::{SealFlags, fcntl_get_seals, fstat};
 
 const VMS: [&str; 4] = ["work", "personal", "a", "0123456789012345678901234567890"];

@@ -6,9 +6,9 @@
 
 use std::fmt::Debug;
 
-use heraldry_virtio::wire::connection::TokenRecord;
-use heraldry_virtio::wire::display::{CompositorRecord, HostRecord, Way};
-use heraldry_virtio::wire::{Record, RecordReader, WireError};
+use heraldry_wire::connection::TokenRecord;
+use heraldry_wire::display::{CompositorRecord, HostRecord, Way};
+use heraldry_wire::{Record, RecordReader, WireError};
 
 /// See the module.
 pub fn run(data: &[u8]) {

@@ -5,9 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use heraldry_identity::VmName;
-use heraldry_virtio::wire::connection::{TOKEN_RECORD_LEN, TokenRecord};
-use heraldry_virtio::wire::memfd::{MemfdFailure, MemfdRequest, encode_reply};
-use heraldry_virtio::wire::{Record as _, RecordReader};
+use heraldry_wire::connection::{TOKEN_RECORD_LEN, TokenRecord};
+use heraldry_wire::memfd::{MemfdFailure, MemfdRequest, encode_reply};
+use heraldry_wire::{Record as _, RecordReader};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};

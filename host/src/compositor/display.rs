@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 
-use heraldry_virtio::wire::display::{CompositorRecord, HostRecord};
-use heraldry_virtio::wire::{Record, RecordReader, WireError};
+use heraldry_wire::display::{CompositorRecord, HostRecord};
+use heraldry_wire::{Record, RecordReader, WireError};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use heraldry_identity::VmName;
 use heraldry_identity::name::NameError;
-use heraldry_virtio::wire::connection::TokenRecord;
-use heraldry_virtio::wire::display::{Announcement, HostRecord, TOKEN_LEN, Way};
-use heraldry_virtio::wire::{CONNECTION_PREFIX, ContextName};
+use heraldry_wire::connection::TokenRecord;
+use heraldry_wire::display::{Announcement, HostRecord, TOKEN_LEN, Way};
+use heraldry_wire::{CONNECTION_PREFIX, ContextName};
 use rustix::io::Errno;
 
 use crate::listeners::{ListenError, Listener};

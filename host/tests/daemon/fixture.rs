@@ -10,9 +10,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use heraldry_identity::VmName;
-use heraldry_virtio::wire::Record as _;
-use heraldry_virtio::wire::connection::TokenRecord;
-use heraldry_virtio::wire::display::{Announcement, CompositorRecord, HostRecord, RECORD_LEN, Way};
+use heraldry_wire::Record as _;
+use heraldry_wire::connection::TokenRecord;
+use heraldry_wire::display::{Announcement, CompositorRecord, HostRecord, RECORD_LEN, Way};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,

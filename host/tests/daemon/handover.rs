@@ -4,8 +4,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 
-use heraldry_virtio::wire::connection::TokenRecord;
-use heraldry_virtio::wire::display::{CompositorRecord, HostRecord, RefuseReason, Way};
+use heraldry_wire::connection::TokenRecord;
+use heraldry_wire::display::{CompositorRecord, HostRecord, RefuseReason, Way};
 use rustix::process::Signal;
 
 use crate::fixture::{Peer, TWO_VMS, World, memfd, until};
@@ -286,7 +286,7 @@ fn skip_withdrawals(display: crate::fixture::Display) -> crate::fixture::Display
         .0
         .set_read_timeout(Some(Duration::from_millis(300)))
         .unwrap();
-    let mut record = [0; heraldry_virtio::wire::display::RECORD_LEN];
+    let mut record = [0; heraldry_wire::display::RECORD_LEN];
     // There is one or none.
     let _none = std::io::Read::read(&mut &display.peer.0, &mut record);
     display

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::Duration;
 
-use heraldry_virtio::wire::display::HostRecord;
+use heraldry_wire::display::HostRecord;
 
 use crate::fixture::{Peer, TWO_VMS, World, until};
 

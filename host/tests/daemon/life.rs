@@ -266,7 +266,7 @@ fn a_reload_adds_and_removes_vms_and_touches_no_other() {
     assert_eq!((play.end(), waiting.end()), (vec![], vec![]));
     assert_eq!(
         display.next(),
-        heraldry_virtio::wire::display::HostRecord::Withdraw { number }
+        heraldry_wire::display::HostRecord::Withdraw { number }
     );
     assert!(!world.path("vm/play").exists());
     assert!(world.stats()["vms"].get("play").is_none());

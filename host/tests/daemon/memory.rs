@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The memory server, over its socket.
 
-use heraldry_virtio::wire::memfd::{MemfdFailure, MemfdRequest, decode_reply};
+use heraldry_wire::memfd::{MemfdFailure, MemfdRequest, decode_reply};
 
 use crate::fixture::{Peer, TWO_VMS, World, until, vm};
 

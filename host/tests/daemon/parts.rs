@@ -8,7 +8,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use heraldry_virtio::wire::display::{CompositorRecord, HostRecord, WINDOW_BYTES};
+use heraldry_wire::display::{CompositorRecord, HostRecord, WINDOW_BYTES};
 use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size, set_socket_send_buffer_size};
 use rustix::process::{Pid, Signal, kill_process};
 

@@ -4,7 +4,7 @@
 use std::io::{ErrorKind, Read as _};
 use std::time::{Duration, Instant};
 
-use heraldry_virtio::wire::display::{CompositorRecord, HostRecord};
+use heraldry_wire::display::{CompositorRecord, HostRecord};
 use rustix::process::Signal;
 
 use crate::fixture::{Display, Peer, TWO_VMS, World, until};

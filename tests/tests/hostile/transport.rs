@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use heraldry_tests::client::raw::Arg::{Fd, I, New, S, U};
 use heraldry_tests::client::raw::{Raw, memory, pipe};
 use heraldry_tests::path::{Usage, until};
-use heraldry_virtio::uapi::MAX_FDS;
-use heraldry_virtio::wire::connection::TokenRecord;
-use heraldry_virtio::wire::display::{CompositorRecord, WINDOW_FDS};
-use heraldry_virtio::wire::memfd::MemfdRequest;
+use heraldry_wire::connection::TokenRecord;
+use heraldry_wire::display::{CompositorRecord, WINDOW_FDS};
+use heraldry_wire::memfd::MemfdRequest;
+use heraldry_wire::virtwl::MAX_FDS;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::process::{Pid, Signal, kill_process};
 

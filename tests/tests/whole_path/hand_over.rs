@@ -9,9 +9,9 @@ use std::os::unix::net::UnixStream;
 use heraldry_tests::client::filled;
 use heraldry_tests::colour::key::CYAN;
 use heraldry_tests::path::{Host, PATIENCE, until};
-use heraldry_virtio::wire::Record as _;
-use heraldry_virtio::wire::connection::TokenRecord;
-use heraldry_virtio::wire::display::{Announcement, CompositorRecord, HostRecord, RECORD_LEN, Way};
+use heraldry_wire::Record as _;
+use heraldry_wire::connection::TokenRecord;
+use heraldry_wire::display::{Announcement, CompositorRecord, HostRecord, RECORD_LEN, Way};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 /// The compositor's display socket.
@@ -204,7 +204,7 @@ fn a_refused_client_is_disconnected() {
     let announced = display.announcement();
     display.say(&CompositorRecord::Refuse {
         number: announced.number,
-        reason: heraldry_virtio::wire::display::RefuseReason::Limit,
+        reason: heraldry_wire::display::RefuseReason::Limit,
     });
     assert_ended(&mut work);
 }

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser};
 use heraldry_virtio::emulator::{self, EmulatorError, Options};
-use heraldry_virtio::wire::ContextName;
+use heraldry_wire::ContextName;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 

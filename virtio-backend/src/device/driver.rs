@@ -3,8 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use heraldry_wire::virtwl::MAX_FDS;
+
 use super::{InMessage, VfdId};
-use crate::uapi::{GUEST_ID_END, MAX_FDS};
+use crate::uapi::GUEST_ID_END;
 
 #[derive(Debug, Default)]
 struct Message {

@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use heraldry_wire::virtwl::{MAX_FDS, PAGE_SIZE};
+
 use super::out_queue::{Load, OutMessage, OutQueue, Outgoing};
 use super::{
     Command, Effect, HOST_ID_END, HOST_ID_FIRST, Import, InMessage, Limits, Made, PipeEnd, Response, Ticket,
     VfdId, VfdKind,
 };
-use crate::uapi::{Fault, GUEST_ID_END, MAX_FDS, PAGE_SIZE};
+use crate::uapi::{Fault, GUEST_ID_END};
 
 /// One vfd: opening (a ticket, no handle) -> open (a handle) -> ended (no handle) -> closed (not in the table).
 #[derive(Debug)]

@@ -29,7 +29,9 @@ pub use driver::{Closed, Driver, RecvOutcome, Taken};
 pub use machine::Machine;
 pub use out_queue::{OutMessage, Outgoing};
 
-use crate::uapi::{Fault, MAX_MEMORY};
+use heraldry_wire::virtwl::MAX_MEMORY;
+
+use crate::uapi::Fault;
 
 /// First id that the device gives to a vfd (bit 30 set, bit 31 clear, as the driver demands).
 pub const HOST_ID_FIRST: u32 = 0x4000_0000;

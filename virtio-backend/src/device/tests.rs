@@ -5,10 +5,10 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use heraldry_wire::virtwl::MAX_FDS;
 use proptest::prelude::*;
 
 use super::*;
-use crate::uapi::MAX_FDS;
 
 /// A handle that is counted.
 #[derive(Debug)]

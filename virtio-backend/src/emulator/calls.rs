@@ -3,6 +3,7 @@
 
 use std::os::fd::AsFd as _;
 
+use heraldry_wire::virtwl::PAGE_SIZE;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
@@ -11,7 +12,6 @@ use super::supervisor::Supervisor;
 use super::table::{Found, Slot};
 use crate::sys::remote;
 use crate::sys::seccomp::{Notification, Reply};
-use crate::uapi::PAGE_SIZE;
 
 /// The device's number, for stat(2): major 10 is that of miscellaneous devices.
 const DEVICE: (u32, u32) = (10, 0x77);

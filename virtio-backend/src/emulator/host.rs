@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
+use heraldry_wire::virtwl::{MAX_FDS, MAX_MEMORY};
 use rustix::fs::{FileType, MemfdFlags, OFlags, SealFlags, fcntl_add_seals, fcntl_getfl, fstat};
 use rustix::io::Errno;
 use rustix::net::{
@@ -20,7 +21,6 @@ use rustix::net::{
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::device::{Import, PipeEnd};
-use crate::uapi::{MAX_FDS, MAX_MEMORY};
 
 /// What stands for a host descriptor in the machine.
 #[derive(Clone)]

@@ -3,6 +3,7 @@
 
 use std::os::fd::AsFd as _;
 
+use heraldry_wire::virtwl::{NAME_LEN, PAGE_SIZE};
 use rustix::fs::fstat;
 use rustix::io::Errno;
 
@@ -13,8 +14,7 @@ use crate::device::{Command, PipeEnd, RecvOutcome, Response, Ticket, VfdId, VfdK
 use crate::sys::remote;
 use crate::sys::seccomp::{Notification, Reply};
 use crate::uapi::{
-    IOCTL_DMABUF_SYNC, IOCTL_RECV, IOCTL_SEND, NAME_LEN, PAGE_SIZE, TXN_HEADER, TxnHeader, ioctl_nr,
-    ioctl_size, new_kind,
+    IOCTL_DMABUF_SYNC, IOCTL_RECV, IOCTL_SEND, TXN_HEADER, TxnHeader, ioctl_nr, ioctl_size, new_kind,
 };
 
 /// A SEND above this never fits the queue of the device: 256 descriptors, one per page.

@@ -31,7 +31,7 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
-use crate::wire::ContextName;
+use heraldry_wire::ContextName;
 
 /// What to run, and what the device offers.
 #[derive(Clone, Debug)]

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
+use heraldry_wire::CONNECTION_PREFIX;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open};
@@ -25,7 +26,6 @@ use crate::device::{
 use crate::sys::seccomp::{Listener, Notification, Reply};
 use crate::sys::signals::Signals;
 use crate::uapi::Fault;
-use crate::wire::CONNECTION_PREFIX;
 
 /// The ticket of commands that no system call waits for.
 pub(super) const NOBODY: Ticket = 0;
@@ -131,7 +131,7 @@ pub(super) fn run(options: &Options) -> Result<u8, EmulatorError> {
     for (source, tag) in sources {
         epoll::add(&epoll, source, epoll::EventData::new_u64(tag), input).map_err(setup("epoll_ctl"))?;
     }
-    let name = |name: &Option<crate::wire::ContextName>| {
+    let name = |name: &Option<heraldry_wire::ContextName>| {
         name.as_ref()
             .map(|name| name.as_str().as_bytes().to_vec())
             .unwrap_or_default()
@@ -320,7 +320,7 @@ impl Supervisor {
 
     fn connect(&self, id: VfdId, name: &[u8]) -> Made<Handle> {
         let Some(path) = self.socket(name) else {
-            tracing::debug!(name = %crate::wire::clean(name, 32), "no socket has this name");
+            tracing::debug!(name = %heraldry_wire::clean(name, 32), "no socket has this name");
             return Made::Failed(Fault::Err);
         };
         match host::connect_to(&path).and_then(|socket| self.watch(id, socket, epoll::EventFlags::IN)) {

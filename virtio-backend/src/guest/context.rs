@@ -4,12 +4,13 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
+use heraldry_wire::virtwl::MAX_FDS;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::set_nonblocking;
 use crate::sys::ioctl;
-use crate::uapi::{MAX_FDS, TXN_HEADER, TxnHeader};
+use crate::uapi::{TXN_HEADER, TxnHeader};
 
 /// Most data in one SEND. The driver takes sends near 1 MiB never, and large ones only when memory is not fragmented.
 const SEND_CHUNK: usize = 32 * 1024;

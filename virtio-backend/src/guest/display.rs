@@ -4,10 +4,11 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use heraldry_wire::connection::TokenRecord;
+use heraldry_wire::display::{Announcement, CompositorRecord, HostRecord, Way};
+use heraldry_wire::{CONNECTION_CONTEXT, DISPLAY_CONTEXT, RecordReader, WireError};
+
 use super::{Context, Device, NewError, RecvError, SendError};
-use crate::wire::connection::TokenRecord;
-use crate::wire::display::{Announcement, CompositorRecord, HostRecord, Way};
-use crate::wire::{CONNECTION_CONTEXT, DISPLAY_CONTEXT, RecordReader, WireError};
 
 /// Most receives in one call, so that a host that floods does not hold the caller.
 const ROUNDS: usize = 16;

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use heraldry_identity::VmName;
+use heraldry_wire::MEMFD_CONTEXT;
+use heraldry_wire::memfd::{MemfdFailure, MemfdRequest, decode_reply};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::{Context, Device, HostMemory, NewError, RecvError, SendError};
-use crate::wire::MEMFD_CONTEXT;
-use crate::wire::memfd::{MemfdFailure, MemfdRequest, decode_reply};
 
 /// How long the server may take for one answer.
 const DEADLINE: Duration = Duration::from_secs(2);

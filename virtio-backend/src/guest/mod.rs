@@ -25,6 +25,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use heraldry_identity::name::NameError;
+use heraldry_wire::ContextName;
+use heraldry_wire::virtwl::PAGE_SIZE;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -35,8 +37,7 @@ pub use memory::{HostMemory, MemoryError, memory_covers};
 pub use pipe::{ReadPipe, WritePipe};
 
 use crate::sys::ioctl;
-use crate::uapi::{NewRequest, PAGE_SIZE, new_kind};
-use crate::wire::ContextName;
+use crate::uapi::{NewRequest, new_kind};
 
 /// Where the device usually is.
 pub const DEVICE_PATH: &str = "/dev/wl0";

@@ -8,10 +8,10 @@ use heraldry_identity::VmName;
 use heraldry_virtio::guest::{
     DEVICE_PATH, Device, DisplayError, DisplaySocket, MemfdClient, MemfdError, memory_covers, take_connection,
 };
-use heraldry_virtio::wire::Record as _;
-use heraldry_virtio::wire::connection::{TOKEN_RECORD_LEN, TokenRecord};
-use heraldry_virtio::wire::display::{Announcement, CompositorRecord, HostRecord, RECORD_LEN, Way};
-use heraldry_virtio::wire::memfd::{MemfdFailure, MemfdRequest, REQUEST_LEN, encode_reply};
+use heraldry_wire::Record as _;
+use heraldry_wire::connection::{TOKEN_RECORD_LEN, TokenRecord};
+use heraldry_wire::display::{Announcement, CompositorRecord, HostRecord, RECORD_LEN, Way};
+use heraldry_wire::memfd::{MemfdFailure, MemfdRequest, REQUEST_LEN, encode_reply};
 use rustix::event::PollFlags;
 
 use crate::fixture::{both, memfd, read_at_start, ready};

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use heraldry_identity::name::NameError;
 
-use crate::uapi::NAME_LEN;
+use crate::virtwl::NAME_LEN;
 
 /// The name of a virtio_wl context: 1 to 32 visible ASCII characters.
 ///

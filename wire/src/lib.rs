@@ -3,18 +3,21 @@
 //!
 //! Every record has a fixed size, a magic number, a version and little-endian fields, so that a partial read is
 //! never ambiguous. Decoding is strict: bytes that mean nothing must be zero, names are checked, and a record of
-//! another version is refused by name. This module does no I/O.
+//! another version is refused by name. Nothing here knows Wayland or does I/O.
 //!
 //! * [`display`]: announcements of accepted connections, and what becomes of them
 //! * [`connection`]: the first record on a `heraldry-connection` context
 //! * [`memfd`]: requests to the memory server, in the wire format of Spectrum's crosvm
 //! * [`names`]: context names, and text made safe for a log
+//! * [`virtwl`]: what bounds everything that goes over virtio_wl
+#![forbid(unsafe_code)]
 
 pub mod connection;
 pub mod display;
 pub mod memfd;
 pub mod names;
 mod reader;
+pub mod virtwl;
 
 use heraldry_identity::name::NameError;
 
