@@ -83,25 +83,7 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
     builder.pointer(core);
     builder.notice(core);
     builder.drag_icons(core, &mut popup_frames, &mut kept);
-    let order: Vec<_> = core.windows.layout.visible().collect();
-    for id in order {
-        let Some(vm) = core.windows.get(id).map(|window| window.vm.clone()) else {
-            continue;
-        };
-        let (arms, name) = (core.arms(&vm), core.display_name(&vm));
-        for popup in geometry::popups(core, id) {
-            let mut cache = popup_frames.remove(&popup.surface.id()).unwrap_or_default();
-            let shown = Subject {
-                vm: &vm,
-                content: popup.rect,
-                surface: &popup.surface,
-                origin: popup.origin,
-            };
-            builder.framed(&mut cache, &popup_spec(arms, &name), &shown);
-            kept.insert(popup.surface.id(), cache);
-        }
-        builder.window(core, id, arms, &name);
-    }
+    builder.windows(core, &mut popup_frames, &mut kept);
     core.render.popups = kept;
     let Builder {
         elements,
@@ -230,6 +212,34 @@ struct Builder<'a, R: Painter> {
 }
 
 impl<R: Painter> Builder<'_, R> {
+    /// All windows, each behind its popups.
+    fn windows(
+        &mut self,
+        core: &mut Core,
+        frames: &mut HashMap<ObjectId, PerScale<FrameCache>>,
+        kept: &mut HashMap<ObjectId, PerScale<FrameCache>>,
+    ) {
+        let order: Vec<_> = core.windows.layout.visible().collect();
+        for id in order {
+            let Some(vm) = core.windows.get(id).map(|window| window.vm.clone()) else {
+                continue;
+            };
+            let (arms, name) = (core.arms(&vm), core.display_name(&vm));
+            for popup in geometry::popups(core, id) {
+                let mut cache = frames.remove(&popup.surface.id()).unwrap_or_default();
+                let shown = Subject {
+                    vm: &vm,
+                    content: popup.rect,
+                    surface: &popup.surface,
+                    origin: popup.origin,
+                };
+                self.framed(&mut cache, &popup_spec(arms, &name), &shown);
+                kept.insert(popup.surface.id(), cache);
+            }
+            self.window(core, id, arms, &name);
+        }
+    }
+
     fn window(&mut self, core: &mut Core, id: WindowId, arms: Arms, display_name: &str) {
         let focused = core.input.focus() == Some(id);
         let mode = core.windows.layout.mode(id).unwrap_or_default();
