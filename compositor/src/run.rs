@@ -227,7 +227,10 @@ pub fn run(options: Options) -> Result<(), RunError> {
     if options.backend == BackendChoice::Kms && !options.dev_sockets.is_empty() {
         return Err(RunError::NotIsolated);
     }
-    raise_descriptor_limit();
+    // Every client costs descriptors for its connection and its memory: one VM could use up what the others need.
+    if let Err(errno) = heraldry_wire::descriptors::raise_limit() {
+        warn!(%errno, "cannot raise the limit of open files");
+    }
     let mut event_loop: EventLoop<'static, State> = EventLoop::try_new()?;
     let handle = event_loop.handle();
     // Before any thread starts: a thread that does not block the signals would take them, and end the process.
@@ -306,22 +309,6 @@ pub fn run(options: Options) -> Result<(), RunError> {
     crate::notify::stopping();
     info!("stopped");
     Ok(())
-}
-
-/// Every client costs descriptors for its connection and its memory, and the default limit of 1024 would let one VM
-/// use up what the others need.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if let Err(errno) = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        },
-    ) {
-        warn!(%errno, "cannot raise the limit of open files");
-    }
 }
 
 fn open_backend(

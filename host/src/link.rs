@@ -5,17 +5,13 @@
 //! queue is full has failed: its other side has not turned for a long time.
 
 use std::collections::VecDeque;
-use std::io::{IoSlice, IoSliceMut};
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use heraldry_wire::descriptors::{Arrival, receive, send};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
-};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -104,13 +100,10 @@ impl<Out: Serialize, In: DeserializeOwned> Link<Out, In> {
     pub(crate) fn flush(&mut self) -> Result<(), LinkError> {
         while let Some(message) = self.queue.front() {
             let borrowed: Vec<BorrowedFd<'_>> = message.fds.iter().map(AsFd::as_fd).collect();
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-            let mut control = SendAncillaryBuffer::new(&mut space);
-            if !borrowed.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&borrowed)) {
+            if borrowed.len() > MAX_FDS {
                 return Err(LinkError::Malformed);
             }
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            match sendmsg(&self.fd, &[IoSlice::new(&message.bytes)], &mut control, flags) {
+            match send(self.fd.as_fd(), &message.bytes, &borrowed) {
                 Ok(_) => {
                     self.queue.pop_front();
                 }
@@ -125,25 +118,17 @@ impl<Out: Serialize, In: DeserializeOwned> Link<Out, In> {
     /// The next message, if there is one.
     pub(crate) fn receive(&mut self) -> Result<Option<(In, Vec<OwnedFd>)>, LinkError> {
         let mut bytes = [0; MAX_BYTES];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-        let received = match recvmsg(&self.fd, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags) {
+        let mut fds = Vec::new();
+        let received = match receive(self.fd.as_fd(), &mut bytes, &mut fds) {
             Ok(received) => received,
             Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
             Err(Errno::CONNRESET) => return Err(LinkError::Closed),
             Err(errno) => return Err(LinkError::Socket(errno)),
         };
-        let mut fds = Vec::new();
-        for message in control.drain() {
-            if let RecvAncillaryMessage::ScmRights(rights) = message {
-                fds.extend(rights);
-            }
-        }
         if received.bytes == 0 {
             return Err(LinkError::Closed);
         }
-        if received.flags.contains(ReturnFlags::CTRUNC) {
+        if received.descriptors != Arrival::Whole || fds.len() > MAX_FDS {
             return Err(LinkError::Socket(Errno::MFILE));
         }
         let message = bytes.get(..received.bytes).unwrap_or_default();

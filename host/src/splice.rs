@@ -6,26 +6,21 @@
 //! [stand-ins](crate::stand_in).
 
 use std::collections::VecDeque;
-use std::io::{IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use heraldry_config::UnsealedMemory;
+use heraldry_wire::descriptors::{Arrival, receive, send};
 use heraldry_wire::display::{WINDOW_BYTES, WINDOW_FDS};
+use heraldry_wire::virtwl::MAX_FDS;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, Shutdown, recvmsg, sendmsg, shutdown,
-};
+use rustix::net::{Shutdown, shutdown};
 
 pub use crate::classify::Refused;
 use crate::classify::{Kind, classify};
 use crate::stand_in::{GiveBackError, Party, Returned, StandIns};
 
-/// Descriptors in one message, as virtio_wl has it (VIRTWL_SEND_MAX_ALLOCS).
-pub const MAX_FDS: usize = 28;
 /// Bytes read at once.
 const CHUNK: usize = 16 * 1024;
 /// Bytes that may wait in one direction.
@@ -337,11 +332,8 @@ impl Splice {
             return Ok(());
         }
         let mut bytes = [0; CHUNK];
-        // One more than may come, so that an overfull message shows as too many.
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS + 1))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-        let received = match recvmsg(fd, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags) {
+        let mut fds = Vec::new();
+        let received = match receive(fd, &mut bytes, &mut fds) {
             Ok(received) => received,
             Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
             // A reset is the other way to say goodbye.
@@ -351,18 +343,10 @@ impl Splice {
             }
             Err(errno) => return Err(End::Failed(side, errno)),
         };
-        let mut fds = Vec::new();
-        for message in control.drain() {
-            if let RecvAncillaryMessage::ScmRights(rights) = message {
-                fds.extend(rights);
-            }
-        }
-        if fds.len() > MAX_FDS {
-            return Err(End::TooMany(side));
-        }
-        if received.flags.contains(ReturnFlags::CTRUNC) {
-            // There was room for them in the message, so there was none in our table: not the sender's fault.
-            return Err(End::Failed(side, Errno::MFILE));
+        match received.descriptors {
+            Arrival::Whole => {}
+            Arrival::TooMany => return Err(End::TooMany(side)),
+            Arrival::Lost => return Err(End::Failed(side, Errno::MFILE)),
         }
         if received.bytes == 0 {
             self.close(side);
@@ -403,7 +387,8 @@ impl Splice {
             if rest.is_empty() {
                 return Ok(());
             }
-            match send(fd, rest, &piece.fds) {
+            let borrowed: Vec<_> = piece.fds.iter().map(AsFd::as_fd).collect();
+            match send(fd, rest, &borrowed) {
                 Ok(sent) => {
                     if side == Side::Compositor {
                         self.window.send(sent, piece.fds.len());
@@ -459,22 +444,6 @@ fn swap(
             Err(GiveBackError::System(errno)) => Err(End::Failed(from, errno)),
         },
     }
-}
-
-/// Sends bytes with descriptors attached to the first of them; never blocks, never raises SIGPIPE.
-pub fn send(fd: BorrowedFd<'_>, bytes: &[u8], fds: &[OwnedFd]) -> Result<usize, Errno> {
-    let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !borrowed.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&borrowed)) {
-        return Err(Errno::TOOMANYREFS);
-    }
-    sendmsg(
-        fd,
-        &[IoSlice::new(bytes)],
-        &mut control,
-        SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
-    )
 }
 
 #[cfg(test)]

@@ -25,9 +25,9 @@ use std::time::{Duration, Instant};
 
 use heraldry_config::{Config, ConfigErrors, Owner};
 use heraldry_identity::VmName;
+use heraldry_wire::descriptors::raise_limit;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{info, warn};
 
 use self::part::Running;
@@ -152,7 +152,9 @@ impl Supervisor {
         listeners::folder(&dir, 0o700)?;
         listeners::folder(&dir.join("vm"), DIR_MODE)?;
         listeners::folder(&dir.join("compositor"), 0o700)?;
-        raise_descriptor_limit();
+        if let Err(errno) = raise_limit() {
+            warn!(%errno, "cannot raise the limit of open files");
+        }
         let (terminate, reload) = signals()?;
         let limit = sd_notify::watchdog_enabled();
         let (admin, admin_path) = listeners::bind_at(&dir.join("admin"))?;
@@ -352,20 +354,6 @@ impl Supervisor {
         for running in &mut running {
             running.kill();
         }
-    }
-}
-
-/// Every connection costs two descriptors, and the default limit is 1024.
-fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    if let Err(errno) = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        },
-    ) {
-        warn!(%errno, "cannot raise the limit of open files");
     }
 }
 

@@ -3,16 +3,18 @@
 //!
 //! Every record has a fixed size, a magic number, a version and little-endian fields, so that a partial read is
 //! never ambiguous. Decoding is strict: bytes that mean nothing must be zero, names are checked, and a record of
-//! another version is refused by name. Nothing here knows Wayland or does I/O.
+//! another version is refused by name. Nothing here knows Wayland; only [`descriptors`] does I/O.
 //!
 //! * [`display`]: announcements of accepted connections, and what becomes of them
 //! * [`connection`]: the first record on a `heraldry-connection` context
 //! * [`memfd`]: requests to the memory server, in the wire format of Spectrum's crosvm
 //! * [`names`]: context names, and text made safe for a log
+//! * [`descriptors`]: descriptors beside bytes on a socket
 //! * [`virtwl`]: what bounds everything that goes over virtio_wl
 #![forbid(unsafe_code)]
 
 pub mod connection;
+pub mod descriptors;
 pub mod display;
 pub mod memfd;
 pub mod names;

@@ -2,8 +2,6 @@
 //! One client: its connection on one side, the compositor's socket pair on the other, the gate between them.
 
 use std::collections::VecDeque;
-use std::io::{IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -12,13 +10,10 @@ use std::time::Instant;
 use heraldry_gate::{Budgets, Globals, Goodbye, Limits, Outbox, ServerFault, Session, Violation};
 use heraldry_identity::VmName;
 use heraldry_virtio::guest::{Context, Device, RecvError, SendError, TakeError, take_connection};
+use heraldry_wire::descriptors::{receive, send};
 use heraldry_wire::display::CompositorRecord;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
-};
 use tracing::{debug, error, warn};
 
 use super::doorman::Line;
@@ -29,8 +24,6 @@ use super::turns::Allowance;
 use super::watch::Watch;
 use crate::client::ClientKey;
 
-/// Descriptors in one message.
-const MAX_FDS: usize = 28;
 /// Bytes taken from a socket at once.
 const CHUNK: usize = 16 * 1024;
 /// Descriptors that wait for a client that does not read.
@@ -356,7 +349,7 @@ impl Peer {
         if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
             let mut bytes = vec![0; CHUNK];
             let n = match receive(self.stream.as_fd(), &mut bytes, &mut self.down_fds) {
-                Ok(n) => n,
+                Ok(received) => received.bytes,
                 Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
                 Err(Errno::CONNRESET | Errno::PIPE) => 0,
                 Err(errno) => return Err(PeerEnd::Link(errno.to_string())),
@@ -401,9 +394,9 @@ impl Peer {
             Link::Socket(stream) => {
                 bytes.resize(CHUNK, 0);
                 let received = receive(stream.as_fd(), &mut bytes, &mut fds);
-                bytes.truncate(*received.as_ref().unwrap_or(&0));
+                bytes.truncate(received.map_or(0, |received| received.bytes));
                 match received {
-                    Ok(n) => n > 0,
+                    Ok(received) => received.bytes > 0,
                     Err(Errno::AGAIN | Errno::INTR) => true,
                     Err(Errno::CONNRESET) => false,
                     Err(errno) => return Err(PeerEnd::Link(errno.to_string())),
@@ -471,31 +464,4 @@ impl Peer {
         }
         Ok(())
     }
-}
-
-fn receive(fd: BorrowedFd<'_>, bytes: &mut [u8], fds: &mut VecDeque<OwnedFd>) -> Result<usize, Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-    let received = recvmsg(fd, &mut [IoSliceMut::new(bytes)], &mut control, flags)?;
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(rights) = message {
-            fds.extend(rights);
-        }
-    }
-    Ok(received.bytes)
-}
-
-fn send(fd: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<usize, Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
-        return Err(Errno::TOOMANYREFS);
-    }
-    sendmsg(
-        fd,
-        &[IoSlice::new(bytes)],
-        &mut control,
-        SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
-    )
 }

@@ -13,10 +13,11 @@ use std::os::unix::net::UnixStream;
 
 use arbitrary::{Result, Unstructured};
 use heraldry_config::UnsealedMemory;
-use heraldry_host::splice::{End, MAX_FDS, Refused, Side, Splice};
+use heraldry_host::splice::{End, Refused, Side, Splice};
 use heraldry_host::stand_in::{Party, StandIns};
 use heraldry_identity::VmName;
 use heraldry_wire::display::{WINDOW_BYTES, WINDOW_FDS};
+use heraldry_wire::virtwl::MAX_FDS;
 use rustix::event::epoll::EventFlags;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{

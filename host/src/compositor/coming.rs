@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use heraldry_identity::VmName;
 use heraldry_wire::connection::{TOKEN_RECORD_LEN, TokenRecord};
+use heraldry_wire::descriptors::send;
 use heraldry_wire::memfd::{MemfdFailure, MemfdRequest, encode_reply};
 use heraldry_wire::{Record as _, RecordReader};
 use rustix::event::epoll::EventFlags;
@@ -17,7 +18,6 @@ use super::display::drain;
 use super::{CONNECTION, Compositor, MEMFD, kind};
 use crate::listeners;
 use crate::poller::key;
-use crate::splice::send;
 
 /// Connections without a token at one time.
 const MAX_GREETINGS: usize = 256;
@@ -208,7 +208,7 @@ impl Compositor {
             let reply = [encode_reply(
                 result.as_ref().map(|_| ()).map_err(|failure| *failure),
             )];
-            let fds: Vec<OwnedFd> = result.into_iter().collect();
+            let fds: Vec<_> = result.iter().map(AsFd::as_fd).collect();
             alive &= send(peer.fd.as_fd(), &reply, &fds) == Ok(1);
         }
         if !understood {

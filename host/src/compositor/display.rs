@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 
+use heraldry_wire::descriptors::send;
 use heraldry_wire::display::{CompositorRecord, HostRecord};
 use heraldry_wire::{Record, RecordReader, WireError};
 use rustix::event::epoll::EventFlags;
@@ -17,7 +18,6 @@ use tracing::{debug, info, warn};
 use super::{Compositor, DISPLAY, kind};
 use crate::orders::{Word, process_of};
 use crate::poller::key;
-use crate::splice::send;
 
 /// Records that wait for the compositor to read before further announcements do; these wait as connections. Withdrawals
 /// come on top, at most one for each announcement.

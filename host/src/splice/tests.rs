@@ -1,12 +1,22 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Splices between socket pairs: what a peer sees, and what waiting costs.
 
-use std::io::{Read, Write};
+use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
 use std::os::unix::net::UnixStream;
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
 
 use super::*;
+
+fn send(fd: BorrowedFd<'_>, bytes: &[u8], fds: &[OwnedFd]) -> Result<usize, Errno> {
+    let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+    heraldry_wire::descriptors::send(fd, bytes, &borrowed)
+}
 
 struct Rig {
     splice: Splice,

@@ -102,7 +102,7 @@ impl Supervisor {
         {
             // The kernel takes all of it at once; whoever is gone already needs no answer.
             let _limit = set_socket_send_buffer_size(&peer, text.len().saturating_mul(2));
-            let _gone = crate::splice::send(peer.as_fd(), &text, &[]);
+            let _gone = heraldry_wire::descriptors::send(peer.as_fd(), &text, &[]);
         }
         self.ask_for_report();
     }

@@ -4,20 +4,15 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
+use heraldry_wire::descriptors::{self, Arrival};
 use heraldry_wire::virtwl::{MAX_FDS, MAX_MEMORY};
 use rustix::fs::{FileType, MemfdFlags, OFlags, SealFlags, fcntl_add_seals, fcntl_getfl, fstat};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recvmsg, sendmsg,
-    socket_with,
-};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::device::{Import, PipeEnd};
@@ -100,22 +95,11 @@ pub(super) enum Incoming {
 
 /// Receives at most `room` bytes and 28 descriptors.
 pub(super) fn receive(socket: BorrowedFd<'_>, room: usize) -> Incoming {
-    let mut data = vec![0; room];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-    let result = recvmsg(socket, &mut [IoSliceMut::new(&mut data)], &mut control, flags);
-    let imports: Vec<_> = control
-        .drain()
-        .filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
-            _ => None,
-        })
-        .flatten()
-        .map(classify)
-        .collect();
+    let (mut data, mut fds) = (vec![0; room], Vec::new());
+    let result = descriptors::receive(socket, &mut data, &mut fds);
+    let imports: Vec<_> = fds.into_iter().map(classify).collect();
     match result {
-        Ok(message) if message.flags.contains(ReturnFlags::CTRUNC) => {
+        Ok(message) if message.descriptors != Arrival::Whole => {
             tracing::warn!(
                 "a message from the host has more than {MAX_FDS} descriptors; its connection ends"
             );
@@ -185,13 +169,7 @@ pub(super) fn transmit(to: BorrowedFd<'_>, data: &[u8], handles: &[Handle]) -> R
         return rustix::io::write(to, data);
     }
     let fds: Vec<_> = handles.iter().filter_map(Handle::fd).collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&fds)) {
-        return Err(Errno::INVAL);
-    }
-    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    sendmsg(to, &[IoSlice::new(data)], &mut control, flags)
+    descriptors::send(to, data, &fds)
 }
 
 /// A closed vfd's socket with data that is still to be written.

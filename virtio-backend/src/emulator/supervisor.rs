@@ -10,9 +10,12 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use heraldry_wire::CONNECTION_PREFIX;
+use heraldry_wire::descriptors::raise_limit;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open};
+use rustix::process::{
+    Pid, PidfdFlags, PidfdGetfdFlags, Resource, Signal, getrlimit, kill_process, pidfd_getfd, pidfd_open,
+};
 
 use super::blocking::Copy;
 use super::host::{self, Handle, Incoming, Lingering};
@@ -107,7 +110,9 @@ pub(super) struct Supervisor {
 
 pub(super) fn run(options: &Options) -> Result<u8, EmulatorError> {
     let setup = |what| move |errno| EmulatorError::Setup(what, errno);
-    let limit = launch::raise_descriptor_limit();
+    let limit = getrlimit(Resource::Nofile);
+    // A failure leaves the limit as it is, which is enough for most programs.
+    let _as_it_was = raise_limit();
     let mut watched = PASSED_ON.to_vec();
     watched.push(libc::SIGCHLD);
     let signals = Signals::block(&watched).map_err(setup("signalfd"))?;
