@@ -85,7 +85,8 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Res
     let mut control = SendAncillaryBuffer::new(&mut space);
     // The space is a little larger than it need be, so it does not count for us.
     let fits = fds.len() <= MAX_FDS;
-    if !fds.is_empty() && !(fits && control.push(SendAncillaryMessage::ScmRights(fds))) {
+    let attached = fds.is_empty() || fits && control.push(SendAncillaryMessage::ScmRights(fds));
+    if !attached {
         return Err(Errno::TOOMANYREFS);
     }
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
