@@ -12,6 +12,7 @@ pub mod client;
 pub mod clock;
 pub mod control;
 pub mod dispatch;
+pub mod frame_clock;
 pub mod globals;
 mod handlers;
 pub mod input;

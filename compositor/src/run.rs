@@ -24,6 +24,7 @@ use crate::client::Departures;
 use crate::clock::Clock;
 use crate::control;
 use crate::dispatch::Dispatcher;
+use crate::frame_clock::FrameClock;
 use crate::globals::{Globals, Policy};
 use crate::input::Input;
 use crate::layout::{Insets, Layout};
@@ -31,7 +32,6 @@ use crate::outputs::{Outputs, Setup};
 use crate::render::Render;
 use crate::stacking::Announcements;
 use crate::state::{Core, State};
-use crate::tick::Pacer;
 use crate::vm::pause::PauseReason;
 use crate::vm::{Vms, dev_socket::DevSocket, link::Link};
 use crate::watchdog::Heart;
@@ -168,14 +168,15 @@ pub fn assemble(
             display: Some(display),
             display_handle,
             handle: handle.clone(),
-            pacer: Pacer::default(),
+            frame_clock: FrameClock::new(crate::backend::FRAME_INTERVAL),
+            frames: 0,
             link: Link::default(),
             dispatcher,
             refused_unknown: RateLimited::new(5),
             heart: Heart::default(),
             books: Booking::default(),
             maps_due: None,
-            marks_armed: false,
+            marks_due: None,
             config_path: None,
             fallback_notice: None,
             announcements: Announcements::default(),
@@ -299,13 +300,12 @@ pub fn run(options: Options) -> Result<(), RunError> {
     );
     state.tick();
     crate::notify::ready(&handle, options.ready_fd);
-    let signal = event_loop.get_signal();
-    event_loop.run(None, &mut state, |state| {
+    while !state.core.stopping {
+        let now = state.core.clock.now();
+        let wait = state.next_deadline().map(|due| due.saturating_sub(now));
+        event_loop.dispatch(wait, &mut state)?;
         state.tick();
-        if state.core.stopping {
-            signal.stop();
-        }
-    })?;
+    }
     crate::notify::stopping();
     info!("stopped");
     Ok(())

@@ -8,13 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use calloop::timer::{TimeoutAction, Timer};
 use heraldry_identity::VmName;
 use smithay::utils::{Logical, Rectangle};
-use tracing::error;
 
 use crate::layout::{Mode, WindowId};
-use crate::state::{Core, State};
+use crate::state::Core;
 
 /// How long a notice says that a VM has a new window, and how long it says nothing of that VM's windows from its beginning.
 const SHOWN: Duration = Duration::from_secs(4);
@@ -26,6 +24,14 @@ const LOOKED_AT: usize = 64;
 /// What was said of late, for each VM: since when, and the text while it is shown.
 #[derive(Debug, Default)]
 pub struct Announcements(BTreeMap<VmName, (Duration, Option<String>)>);
+
+impl Announcements {
+    /// When the next text was shown for long enough.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        let shown = self.0.values().filter(|(_, text)| text.is_some());
+        shown.map(|(since, _)| since.saturating_add(SHOWN)).min()
+    }
+}
 
 /// A visible window.
 #[derive(Debug)]
@@ -172,17 +178,6 @@ impl Core {
         let said = (self.clock.now(), Some(text));
         if let Some((_, Some(old))) = self.announcements.0.insert(vm.clone(), said) {
             self.render.hide_notice(&old);
-        }
-        if !self.clock.runs() {
-            return;
-        }
-        // Waking the loop is all that there is to do.
-        let timer = Timer::from_duration(SHOWN);
-        let armed = self
-            .handle
-            .insert_source(timer, |_, (), _: &mut State| TimeoutAction::Drop);
-        if let Err(error) = armed {
-            error!(%error, "cannot arm a timer");
         }
     }
 

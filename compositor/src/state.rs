@@ -18,13 +18,13 @@ use crate::booking::Booking;
 use crate::client::Departures;
 use crate::clock::Clock;
 use crate::dispatch::Dispatcher;
+use crate::frame_clock::FrameClock;
 use crate::globals::{Globals, Policy};
 use crate::input::Input;
 use crate::layout::WindowId;
 use crate::outputs::Outputs;
 use crate::render::Render;
 use crate::stacking::Announcements;
-use crate::tick::Pacer;
 use crate::vm::Vms;
 use crate::vm::link::Link;
 use crate::watchdog::Heart;
@@ -88,12 +88,14 @@ pub struct Core {
     pub fallback_notice: Option<String>,
     /// The file to read on reload.
     pub config_path: Option<PathBuf>,
-    /// When frames are drawn.
-    pub pacer: Pacer,
+    /// When frames are drawn, where a screen has no clock of its own.
+    pub frame_clock: FrameClock,
+    /// Frames so far, of all screens.
+    pub frames: u64,
     /// When a window that had to wait may appear.
     pub maps_due: Option<std::time::Duration>,
-    /// A timer runs that looks at the marks of throttled VMs.
-    pub marks_armed: bool,
+    /// When marks of throttled VMs are to be looked at again.
+    pub marks_due: Option<std::time::Duration>,
     /// What notices say of VMs for a moment.
     pub announcements: Announcements,
     /// Set when the loop must end.

@@ -11,7 +11,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use calloop::timer::{TimeoutAction, Timer};
 use heraldry_identity::VmName;
 use smithay::utils::{IsAlive, Monotonic, Time};
 use smithay::wayland::presentation::Refresh;
@@ -20,29 +19,13 @@ use wayland_protocols::wp::presentation_time::server::wp_presentation_feedback::
 use wayland_server::protocol::wl_surface::WlSurface;
 
 use crate::audience::Audience;
-use crate::backend::{Backend, FRAME_INTERVAL};
+use crate::backend::Backend;
 use crate::booking::Work;
+use crate::frame_clock::Drawn;
 use crate::input::Effect;
 use crate::outputs::{Screen, ScreenId};
 use crate::state::{Core, State};
 use crate::trees;
-
-/// When frames are drawn: at most one each interval, none while nothing asks for one.
-#[derive(Debug, Default)]
-pub struct Pacer {
-    /// Not before this is the next one drawn.
-    due: Option<Duration>,
-    armed: bool,
-    sequence: u64,
-}
-
-impl Pacer {
-    /// Frames so far.
-    #[must_use]
-    pub fn frames(&self) -> u64 {
-        self.sequence
-    }
-}
 
 impl State {
     /// The end of one turn of the event loop.
@@ -88,53 +71,51 @@ impl State {
             self.kms_frames();
             return;
         }
-        if !self.core.render.is_dirty() || self.core.pacer.armed {
-            return;
+        if self.core.render.take_dirty() {
+            self.core.frame_clock.want();
         }
         let now = self.core.clock.now();
-        let due = self.core.pacer.due.unwrap_or(now);
-        if now >= due {
+        if self.core.frame_clock.is_due(now) {
             self.frame(now);
-            return;
-        }
-        if !self.core.clock.runs() {
-            return;
-        }
-        let timer = Timer::from_duration(due.saturating_sub(now));
-        let armed = self.core.handle.insert_source(timer, |_, (), state: &mut Self| {
-            state.core.pacer.armed = false;
-            let now = state.core.clock.now();
-            state.frame(now);
-            TimeoutAction::Drop
-        });
-        match armed {
-            Ok(_) => self.core.pacer.armed = true,
-            Err(error) => {
-                error!(%error, "cannot arm the frame timer; drawing at once");
-                self.frame(now);
-            }
         }
     }
 
+    /// When there is something to do though nothing happens; the loop waits no longer than that.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Duration> {
+        let core = &self.core;
+        if core.render.is_dirty() {
+            return Some(core.clock.now());
+        }
+        let frame = match self.backend {
+            Backend::Kms(_) => self.kms_deadline(),
+            Backend::Blind | Backend::Headless(_) | Backend::Winit(_) => core.frame_clock.deadline(),
+        };
+        let deadlines = [
+            frame,
+            core.maps_due,
+            core.marks_due,
+            core.announcements.deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
     /// Draws a frame and tells clients that they may draw the next.
-    fn frame(&mut self, now: Duration) {
+    fn frame(&mut self, start: Duration) {
         self.core.heart.begin();
-        self.core.render.take_dirty();
         self.core.uploads_drawn();
         if let Err(error) = self.backend.render(&mut self.core) {
             error!(%error, "a frame could not be drawn");
         }
         let screens: Vec<_> = self.core.outputs.iter().map(Screen::id).collect();
         for screen in screens {
-            if let Some(mut feedback) = self.core.frame_drawn(screen, now) {
-                let refresh = Refresh::fixed(FRAME_INTERVAL);
-                feedback.presented(Time::<Monotonic>::from(now), refresh, None, Kind::empty());
+            if let Some(mut feedback) = self.core.frame_drawn(screen, start) {
+                let refresh = Refresh::fixed(self.core.frame_clock.interval());
+                feedback.presented(Time::<Monotonic>::from(start), refresh, None, Kind::empty());
             }
         }
-        // A frame that took long is not followed by another in the same turn: requests are served for half as long at least.
         let end = self.core.clock.now();
-        let rest = end.saturating_sub(now) / 2;
-        self.core.pacer.due = Some((now + FRAME_INTERVAL).max(end + rest));
+        self.core.frame_clock.shown(Drawn { start, end });
     }
 
     /// Screens came or went, or one has another size or scale.
@@ -155,7 +136,7 @@ impl Core {
     /// is seen; `None` if the screen is gone.
     pub(crate) fn frame_drawn(&mut self, screen: ScreenId, now: Duration) -> Option<Audience> {
         self.note_view(screen);
-        self.pacer.sequence = self.pacer.sequence.saturating_add(1);
+        self.frames = self.frames.saturating_add(1);
         let asking = self.surfaces_of(screen);
         let vms: BTreeSet<_> = asking.iter().map(|(vm, _)| vm).collect();
         let mut audience = Audience::new(vms.len());

@@ -287,7 +287,7 @@ fn stats(state: &mut State) -> Stats {
     Stats {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         backend: state.backend.name().to_owned(),
-        frames: core.pacer.frames(),
+        frames: core.frames,
         clients: core.vms.iter().map(|vm| vm.clients.len()).sum(),
         windows: core.windows.iter().count(),
         scale: screen.scale(),

@@ -4,10 +4,9 @@
 
 use std::time::Duration;
 
-use calloop::timer::{TimeoutAction, Timer};
 use heraldry_decorations::Badge;
 use heraldry_identity::VmName;
-use tracing::{debug, error};
+use tracing::debug;
 
 use crate::booking::Spent;
 use crate::state::{Core, State};
@@ -191,42 +190,15 @@ impl State {
         if marks_changed {
             self.core.render.schedule();
         }
-        if marked && self.core.clock.runs() && !self.core.marks_armed {
-            self.arm_marks();
-        }
-    }
-
-    /// Looks again later, so that a mark goes when its VM has nothing more to say.
-    fn arm_marks(&mut self) {
-        let timer = Timer::from_duration(MARKED);
-        let armed = self.core.handle.insert_source(timer, |_, (), state: &mut Self| {
-            state.core.marks_armed = false;
-            TimeoutAction::Drop
-        });
-        match armed {
-            Ok(_) => self.core.marks_armed = true,
-            Err(error) => error!(%error, "cannot arm a timer"),
-        }
+        // A mark goes when its VM has nothing more to say.
+        self.core.marks_due = marked.then(|| now.saturating_add(MARKED));
     }
 
     /// A window has to wait: the tick looks again when its VM may show one.
     pub(crate) fn map_later(&mut self, after: Duration) {
         let due = self.core.clock.now().saturating_add(after);
-        let earlier = self.core.maps_due.is_some_and(|known| known <= due);
         self.core.maps_due = Some(self.core.maps_due.map_or(due, |known| known.min(due)));
-        if earlier || !self.core.clock.runs() {
-            return;
-        }
         debug!(?after, "a window has to wait");
-        // Waking the loop is all that there is to do.
-        let timer = Timer::from_duration(after);
-        let armed = self
-            .core
-            .handle
-            .insert_source(timer, |_, (), _: &mut Self| TimeoutAction::Drop);
-        if let Err(error) = armed {
-            error!(%error, "cannot arm a timer");
-        }
     }
 }
 

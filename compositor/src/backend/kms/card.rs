@@ -15,9 +15,9 @@ use tracing::{info, warn};
 
 use super::KmsError;
 use super::modes::{self, ModeInfo};
-use super::pace::{Pace, Step};
 use super::paint::{Canvas, PaintError, Painter, RendererChoice};
 use super::session::Seat;
+use crate::frame_clock::{Drawn, FrameClock};
 use crate::outputs::{ScreenId, Setup};
 use crate::state::{Core, State};
 
@@ -37,7 +37,7 @@ pub(super) struct Head {
     name: String,
     mode: Mode,
     canvas: Canvas,
-    pace: Pace,
+    clock: FrameClock,
 }
 
 /// The device.
@@ -120,7 +120,7 @@ impl Card {
     /// Something may look different on every screen.
     pub(super) fn want(&mut self) {
         for head in self.heads.values_mut() {
-            head.pace.want();
+            head.clock.want();
         }
     }
 
@@ -129,62 +129,60 @@ impl Card {
         self.heads.is_empty()
     }
 
-    /// Draws the screens whose time it is. Returns the timers to arm.
-    pub(super) fn draw(&mut self, core: &mut Core) -> Vec<(crtc::Handle, Duration)> {
-        let mut timers = Vec::new();
+    /// When a screen may be due; `None` if an event will tell.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.heads.values().filter_map(|head| head.clock.deadline()).min()
+    }
+
+    /// Draws the screens whose time it is.
+    pub(super) fn draw(&mut self, core: &mut Core) {
         let mut drawn = false;
         for head in self.heads.values_mut() {
-            let now = core.clock.now();
-            match head.pace.step(now) {
-                Step::Rest => {}
-                Step::Arm(after) => timers.push((head.crtc, after)),
-                Step::Draw => match self.painter.draw(&mut head.canvas, core, head.screen) {
-                    Ok(true) => {
-                        drawn = true;
-                        head.pace.flips(now);
-                    }
-                    Ok(false) => {
-                        drawn = true;
-                        if let Some(mut feedback) = core.frame_drawn(head.screen, now) {
-                            feedback.discarded();
-                        }
-                        timers.push((head.crtc, head.pace.same(now)));
-                    }
-                    Err(PaintError::Inactive) => timers.push((head.crtc, head.pace.failed(now))),
-                    Err(error) => {
-                        if head.pace.failures() == 0 {
-                            warn!(connector = head.name, %error, "a frame was not shown; trying again");
-                        }
-                        timers.push((head.crtc, head.pace.failed(now)));
-                        if let Err(error) = head.canvas.reset() {
-                            warn!(connector = head.name, %error, "the screen cannot be set up anew");
-                        }
-                    }
-                },
+            let start = core.clock.now();
+            if !head.clock.is_due(start) {
+                continue;
+            }
+            let outcome = self.painter.draw(&mut head.canvas, core, head.screen);
+            if matches!(outcome, Ok(false))
+                && let Some(mut feedback) = core.frame_drawn(head.screen, start)
+            {
+                feedback.discarded();
+            }
+            drawn |= outcome.is_ok();
+            if let Err(error) = &outcome
+                && !matches!(error, PaintError::Inactive)
+            {
+                if head.clock.failures() == 0 {
+                    warn!(connector = head.name, %error, "a frame was not shown; trying again");
+                }
+                if let Err(error) = head.canvas.reset() {
+                    warn!(connector = head.name, %error, "the screen cannot be set up anew");
+                }
+            }
+            let frame = Drawn {
+                start,
+                end: core.clock.now(),
+            };
+            match outcome {
+                Ok(true) => head.clock.flips(frame),
+                Ok(false) => head.clock.shown(frame),
+                Err(_) => head.clock.failed(frame),
             }
         }
         if drawn {
             // VMs that had to wait for a frame go on.
             core.uploads_drawn();
         }
-        timers
     }
 
     /// A pipe's vertical blank. Returns the screen, its interval and who wants to know.
     pub(super) fn blank(&mut self, crtc: crtc::Handle) -> Option<Blank> {
         let head = self.head_of(crtc)?;
-        head.pace.blank();
+        head.clock.blank();
         Some(Blank {
-            interval: head.pace.interval(),
+            interval: head.clock.interval(),
             audience: head.canvas.seen(),
         })
-    }
-
-    /// A pipe's timer has run out.
-    pub(super) fn timer(&mut self, crtc: crtc::Handle) {
-        if let Some(head) = self.head_of(crtc) {
-            head.pace.timer();
-        }
     }
 
     /// The device was somebody else's, and is ours again.
@@ -196,7 +194,7 @@ impl Card {
             if let Err(error) = head.canvas.reset() {
                 warn!(connector = head.name, %error, "the screen cannot be set up anew");
             }
-            head.pace.forget();
+            head.clock.forget();
         }
     }
 
@@ -314,7 +312,7 @@ impl State {
                     return;
                 }
                 head.mode = mode;
-                head.pace.set_interval(info.interval());
+                head.clock.set_interval(info.interval());
             }
             let screen = head.screen;
             self.set_up(screen, setup);
@@ -340,7 +338,7 @@ impl State {
                     name: plugged.name.clone(),
                     mode,
                     canvas,
-                    pace: Pace::new(info.interval()),
+                    clock: FrameClock::new(info.interval()),
                 };
                 card.heads.insert(plugged.handle, head);
                 card.want();

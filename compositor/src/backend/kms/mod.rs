@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Real screens and real input devices: the compositor's VM.
 //!
-//! [`card`] knows the graphics device and its screens, [`paint`] the two ways to draw, [`pace`] when, [`modes`] which
-//! mode on which pipe; [`input`] translates libinput's events, [`session`] opens devices, [`sleep`] notices that the machine slept. What waits for a device that
+//! [`card`] knows the graphics device and its screens, [`paint`] the two ways to draw, [`modes`] which mode on which pipe; [`input`] translates libinput's events, [`session`] opens devices, [`sleep`] notices that the machine slept. What waits for a device that
 //! is gone keeps waiting: the compositor goes on without screens, without input, or without both.
 
 mod card;
 mod input;
 mod modes;
-mod pace;
 mod paint;
 mod session;
 mod sleep;
@@ -17,7 +15,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::input::Libinput;
-use calloop::timer::{TimeoutAction, Timer};
 use calloop::{LoopHandle, RegistrationToken};
 use smithay::backend::drm::{DrmDeviceNotifier, DrmEvent, DrmEventMetadata, DrmEventTime};
 use smithay::backend::libinput::{LibinputInputBackend, LibinputSessionInterface};
@@ -324,6 +321,14 @@ impl State {
         }
     }
 
+    /// When a screen may be due; `None` if an event will tell.
+    pub(crate) fn kms_deadline(&self) -> Option<Duration> {
+        match &self.backend {
+            Backend::Kms(kms) if kms.active => kms.card.as_ref()?.1.deadline(),
+            _ => None,
+        }
+    }
+
     /// Draws what is to be drawn.
     pub(crate) fn kms_frames(&mut self) {
         let dirty = self.core.render.take_dirty();
@@ -347,18 +352,7 @@ impl State {
         if dirty {
             card.want();
         }
-        for (crtc, after) in card.draw(core) {
-            let timer = Timer::from_duration(after);
-            let armed = core.handle.insert_source(timer, move |_, (), state: &mut Self| {
-                state.core.heart.begin();
-                state.with_card(|_, card| card.timer(crtc));
-                TimeoutAction::Drop
-            });
-            if let Err(error) = armed {
-                tracing::error!(%error, "cannot arm the frame timer");
-                card.timer(crtc);
-            }
-        }
+        card.draw(core);
     }
 
     fn blank(&mut self, crtc: crtc::Handle, metadata: Option<DrmEventMetadata>) {
