@@ -6,7 +6,10 @@
 use std::collections::BTreeMap;
 
 use libc::{self as c, c_long};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition,
+    SeccompFilter, SeccompRule, TargetArch, apply_filter,
+};
 
 use crate::part::Part;
 
@@ -44,11 +47,9 @@ const ALLOWED: &[c_long] = &[
     c::SYS_epoll_pwait,
     c::SYS_epoll_pwait2,
     c::SYS_fchmod,
-    c::SYS_fcntl,
     c::SYS_fstat,
     c::SYS_ftruncate,
     c::SYS_geteuid,
-    c::SYS_ioctl,
     c::SYS_memfd_create,
     c::SYS_newfstatat,
     c::SYS_pipe2,
@@ -92,22 +93,43 @@ const SOCKETS: &[c_long] = &[
     c::SYS_unlink,
 ];
 
+/// What is asked of descriptors and set for them. Neither who gets a signal when one is ready, which could be the supervisor, nor
+/// whether standard error waits, which is that of all processes.
+const FCNTLS: &[i32] = &[
+    c::F_GETFD,
+    c::F_SETFD,
+    c::F_GETFL,
+    c::F_DUPFD_CLOEXEC,
+    c::F_GETPIPE_SZ,
+    c::F_ADD_SEALS,
+    c::F_GET_SEALS,
+];
+
 /// Why there is no filter.
 #[derive(Debug, thiserror::Error)]
 pub enum FilterError {
     /// It cannot be made.
     #[error("the filter for system calls cannot be made")]
-    Make(#[from] seccompiler::BackendError),
+    Make(#[from] BackendError),
     /// The kernel does not take it.
     #[error("the kernel does not take the filter for system calls")]
     Apply(#[from] seccompiler::Error),
+}
+
+fn fcntls() -> Result<Vec<SeccompRule>, BackendError> {
+    let rule = |command: &i32| {
+        let command = u64::from(command.unsigned_abs());
+        SeccompRule::new(vec![SeccompCondition::new(1, Len::Dword, Op::Eq, command)?])
+    };
+    FCNTLS.iter().map(rule).collect()
 }
 
 /// Gives up all other system calls; also forbids new privileges.
 pub(crate) fn enter(part: &Part) -> Result<(), FilterError> {
     let sockets = if *part == Part::Compositor { SOCKETS } else { &[] };
     let calls = ALLOWED.iter().chain(ALLOWED_OLD).chain(sockets);
-    let rules: BTreeMap<c_long, Vec<_>> = calls.map(|call| (*call, Vec::new())).collect();
+    let mut rules: BTreeMap<c_long, Vec<_>> = calls.map(|call| (*call, Vec::new())).collect();
+    rules.insert(c::SYS_fcntl, fcntls()?);
     #[cfg(target_arch = "x86_64")]
     let arch = TargetArch::x86_64;
     #[cfg(target_arch = "aarch64")]
@@ -115,4 +137,40 @@ pub(crate) fn enter(part: &Part) -> Result<(), FilterError> {
     let refuse = SeccompAction::Errno(c::EPERM.unsigned_abs());
     let filter: BpfProgram = SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch)?.try_into()?;
     Ok(apply_filter(&filter)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{AsFd as _, OwnedFd};
+
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+    use rustix::io::{Errno, FdFlags, fcntl_setfd, ioctl_fionbio, ioctl_fionread};
+    use rustix::process::{Signal, getppid, kill_process};
+
+    use super::*;
+
+    /// Filters are a thread's, so this one can have some.
+    #[test]
+    fn a_part_reaches_no_other_process_and_changes_nothing_that_others_have_too() {
+        for part in [Part::Vm, Part::Compositor] {
+            let reached = std::thread::spawn(move || {
+                let (reader, _writer): (OwnedFd, OwnedFd) = rustix::pipe::pipe().unwrap();
+                let supervisor = getppid().unwrap();
+                enter(&part).unwrap();
+                fcntl_getfl(&reader).unwrap();
+                fcntl_setfd(&reader, FdFlags::CLOEXEC).unwrap();
+                reader.as_fd().try_clone_to_owned().unwrap();
+                [
+                    fcntl_setfl(&reader, OFlags::NONBLOCK | OFlags::from_bits_retain(0o20000)).err(),
+                    ioctl_fionbio(&reader, true).err(),
+                    ioctl_fionread(&reader).err(),
+                    kill_process(supervisor, Signal::CONT).err(),
+                    rustix::fs::open("/", OFlags::RDONLY, rustix::fs::Mode::empty()).err(),
+                ]
+            })
+            .join()
+            .unwrap();
+            assert_eq!(reached, [Some(Errno::PERM); 5]);
+        }
+    }
 }

@@ -7,7 +7,7 @@
 use std::fs::{DirBuilder, Permissions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, lchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt as _, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use heraldry_config::Owner;
@@ -37,6 +37,14 @@ pub enum ListenError {
         path: PathBuf,
         /// Whose.
         uid: u32,
+    },
+    /// Somebody else can put another folder in the place of ours.
+    #[error(
+        "others may rename what is in {path}, where the host's folder lies; choose another --dir, or take that from them"
+    )]
+    Exposed {
+        /// Where.
+        path: PathBuf,
     },
     /// The socket cannot be bound.
     #[error("cannot listen on {path}")]
@@ -90,6 +98,30 @@ pub(crate) fn folder(path: &Path, mode: u32) -> Result<(), ListenError> {
         });
     }
     fchmod(&folder, Mode::from_raw_mode(mode)).map_err(fail)
+}
+
+/// The same folder by a path on which nobody else can put another in its place. What is bound, removed and given away later
+/// goes by path.
+pub(crate) fn beyond_others(path: &Path) -> Result<PathBuf, ListenError> {
+    let fail = |source| ListenError::Folder {
+        path: path.to_owned(),
+        source,
+    };
+    let path = path.canonicalize().map_err(fail)?;
+    // Whoever has the root has everything; who that is can look like nobody in a container.
+    let root = Path::new("/").metadata().map_err(fail)?.uid();
+    let trusted = [0, geteuid().as_raw(), root];
+    for above in path.ancestors().skip(1) {
+        let there = above.symlink_metadata().map_err(fail)?;
+        // Where the sticky bit is, each renames what is his.
+        let open = there.mode() & 0o002 != 0 && there.mode() & 0o1000 == 0;
+        if open || !trusted.contains(&there.uid()) {
+            return Err(ListenError::Exposed {
+                path: above.to_owned(),
+            });
+        }
+    }
+    Ok(path)
 }
 
 /// Removes the sockets of connections that a host which was killed left behind.

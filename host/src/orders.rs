@@ -79,6 +79,17 @@ pub(crate) struct VmCounters {
     pub(crate) pipes: usize,
 }
 
+impl VmCounters {
+    /// Adds what another process says that it counts. It may say anything.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.accepted = self.accepted.saturating_add(other.accepted);
+        self.faults = self.faults.saturating_add(other.faults);
+        self.withdrawn = self.withdrawn.saturating_add(other.withdrawn);
+        self.connections = self.connections.saturating_add(other.connections);
+        self.waiting = self.waiting.saturating_add(other.waiting);
+    }
+}
+
 /// How the compositor comes for clients, and what memory it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CompositorRules {

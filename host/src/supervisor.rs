@@ -147,6 +147,7 @@ impl Supervisor {
         let dir = dir.map_or_else(|| config.host.dir.clone(), Path::to_owned);
         // Until the lock is ours, it may be another daemon's folder.
         listeners::folder(&dir, DIR_MODE)?;
+        let dir = listeners::beyond_others(&dir)?;
         let lock = crate::lock::lock(&dir)?;
         // Nobody else gets in before every socket has its mode.
         listeners::folder(&dir, 0o700)?;
@@ -241,8 +242,8 @@ impl Supervisor {
 
     fn next_deadline(&self) -> Instant {
         let settling = self.settling.as_ref().map(|settling| settling.deadline);
-        let places = self.vms.values().map(|vm| &vm.place).chain([&self.compositor]);
-        let again = places.filter_map(|place| place.again_at());
+        let places = self.vms.keys().map(Some).chain([None]);
+        let again = places.filter_map(|vm| self.again_at(vm));
         let due = settling
             .into_iter()
             .chain(self.asked.deadline())

@@ -17,6 +17,10 @@ use crate::poller::{Poller, key};
 
 /// Questions that a process may leave open, one a second.
 const MISSED: u32 = 5;
+/// Messages of a process that are read at once, so that the others are heard in between.
+const AT_ONCE: usize = 64;
+/// How often a process may have lost the compositor's from one question to the next.
+const LOST: u32 = 8;
 
 /// Which process it is, and what it said last that it counts.
 pub(super) enum Role {
@@ -47,6 +51,8 @@ pub(super) struct Running {
     asked: u64,
     pub(super) answered: u64,
     missed: u32,
+    /// How often it has lost the compositor's process since.
+    lost: u32,
     /// Nobody waits for it any more.
     over: bool,
 }
@@ -94,6 +100,7 @@ impl Running {
             asked: 0,
             answered: 0,
             missed: 0,
+            lost: 0,
             over: false,
         };
         poller.add(&running.end, key(super::kind::END, process), EventFlags::IN)?;
@@ -152,8 +159,17 @@ impl Running {
         }
     }
 
+    /// The VM that it is for, if it is not the compositor's.
+    pub(super) fn vm(&self) -> Option<&VmName> {
+        match &self.role {
+            Role::Compositor(..) => None,
+            Role::Vm(vm, ..) => Some(vm),
+        }
+    }
+
     /// Another beat: whether it has missed too many.
     pub(super) fn beat(&mut self) -> bool {
+        self.lost = 0;
         self.missed = if self.has_answered() { 0 } else { self.missed + 1 };
         self.missed >= MISSED
     }
@@ -173,10 +189,10 @@ impl Running {
         !self.over
     }
 
-    /// Takes in what it says; returns whether it has lost the compositor's process.
+    /// Takes in some of what it says; returns whether it has lost the compositor's process.
     pub(super) fn hear(&mut self, poller: &Poller) -> Result<bool, LinkError> {
         let mut alone = false;
-        loop {
+        for _ in 0..AT_ONCE {
             let heard = match (&mut self.ear, &mut self.role) {
                 (Ear::Compositor(link), Role::Compositor(counters)) => {
                     link.flush()?;
@@ -205,12 +221,18 @@ impl Running {
                 _ => None,
             };
             let Some((settled, answered)) = heard else {
-                self.watch(poller, false).map_err(LinkError::Socket)?;
-                return Ok(alone);
+                break;
             };
             self.settled = settled.map_or(self.settled, |settled| self.settled.max(settled));
             self.answered = answered.map_or(self.answered, |answered| self.answered.max(answered));
         }
+        // Each time the compositor's process is told of it: it does not end for what another one says.
+        self.lost = self.lost.saturating_add(u32::from(alone));
+        if self.lost > LOST {
+            return Err(LinkError::Malformed);
+        }
+        self.watch(poller, false).map_err(LinkError::Socket)?;
+        Ok(alone)
     }
 
     /// Kills it. Whoever waits for its end may wait for ever.

@@ -12,7 +12,7 @@ use super::part::{Role, Running};
 use super::{DaemonError, Supervisor, Vm};
 use crate::link::{self, LinkError};
 use crate::listeners::{self, SocketPath};
-use crate::orders::{CompositorRules, ToCompositor, ToVm, VmRules};
+use crate::orders::{CompositorRules, ToCompositor, ToVm, VmCounters, VmRules};
 
 /// Processes of one VM, or of the compositor, that were killed and cannot end. Each holds memory and descriptors.
 const STUCK: usize = 4;
@@ -28,18 +28,25 @@ pub(super) struct Place {
     paths: Vec<SocketPath>,
     /// When to try again to start one.
     again: Option<Instant>,
-    /// Those that were killed and have not ended.
-    stuck: usize,
-}
-
-impl Place {
-    /// When there is to be another process.
-    pub(super) fn again_at(&self) -> Option<Instant> {
-        self.again.filter(|_| self.stuck < STUCK)
-    }
 }
 
 impl Supervisor {
+    /// Processes of a VM, or of the compositor, that were killed and have not ended, whoever has its place now: a VM that
+    /// was removed and came back has no more of them.
+    fn stuck(&self, vm: Option<&VmName>) -> usize {
+        let stuck = |running: &&Running| !running.serves() && running.vm() == vm;
+        self.running.values().filter(stuck).count()
+    }
+
+    /// When there is to be another process for a VM, or for the compositor.
+    pub(super) fn again_at(&self, vm: Option<&VmName>) -> Option<Instant> {
+        let place = match vm {
+            None => &self.compositor,
+            Some(vm) => &self.vms.get(vm)?.place,
+        };
+        place.again.filter(|_| self.stuck(vm) < STUCK)
+    }
+
     fn next_process(&mut self) -> u64 {
         self.last += 1;
         self.last
@@ -99,9 +106,14 @@ impl Supervisor {
         let mut errors = Vec::new();
         for (name, owner) in configured {
             if !self.vms.contains_key(&name) {
-                let place = Place::default();
+                let place = Place {
+                    again: Some(Instant::now()),
+                    ..Place::default()
+                };
                 self.vms.insert(name.clone(), Vm { owner, place });
-                if let Err(error) = self.start_vm(&name) {
+                if self.again_at(Some(&name)).is_none() {
+                    warn!(vm = %name, "too many processes of the VM cannot end: nobody serves it until one has");
+                } else if let Err(error) = self.start_vm(&name) {
                     errors.push(error);
                     self.vms.remove(&name);
                 }
@@ -288,6 +300,7 @@ impl Supervisor {
             return;
         };
         let served = running.serves();
+        let vm = running.vm().cloned();
         let lived = running.since.elapsed();
         let Some(running) = self.running.remove(&process) else {
             return;
@@ -300,11 +313,8 @@ impl Supervisor {
             let again = if lived < SOON { SOON } else { Duration::ZERO };
             self.vacate(&running, again);
             self.tell_gone(process);
-        } else if let Some(place) = self.place_of(&running.role) {
-            if place.stuck == STUCK {
-                info!("a process that was killed has ended at last");
-            }
-            place.stuck = place.stuck.saturating_sub(1);
+        } else if self.stuck(vm.as_ref()).saturating_add(1) == STUCK {
+            info!("a process that was killed has ended at last");
         }
     }
 
@@ -330,9 +340,11 @@ impl Supervisor {
     /// What a process has counted is not forgotten with it.
     fn remember(&mut self, running: &Running) {
         if let Role::Vm(_, counted) = &running.role {
-            self.past.accepted += counted.accepted;
-            self.past.faults += counted.faults;
-            self.past.withdrawn += counted.withdrawn;
+            self.past.add(&VmCounters {
+                connections: 0,
+                waiting: 0,
+                ..*counted
+            });
         }
     }
 
@@ -345,12 +357,7 @@ impl Supervisor {
         let Some(mut running) = self.running.remove(&process) else {
             return;
         };
-        let mut stuck = 0;
-        if let Some(place) = self.place_of(&running.role) {
-            place.stuck += 1;
-            stuck = place.stuck;
-        }
-        let next = if stuck < STUCK {
+        let next = if self.stuck(running.vm()).saturating_add(1) < STUCK {
             "another begins"
         } else {
             "too many cannot end, and until one has nobody serves in its place"
@@ -385,14 +392,9 @@ impl Supervisor {
 
     /// Fills places that are empty.
     pub(super) fn start_again(&mut self, now: Instant) {
-        let due = |place: &Place| place.again_at().is_some_and(|at| at <= now);
-        let compositor = due(&self.compositor);
-        let vms: Vec<VmName> = self
-            .vms
-            .iter()
-            .filter(|(_, vm)| due(&vm.place))
-            .map(|(name, _)| name.clone())
-            .collect();
+        let due = |vm| self.again_at(vm).is_some_and(|at| at <= now);
+        let compositor = due(None);
+        let vms: Vec<VmName> = self.vms.keys().filter(|name| due(Some(*name))).cloned().collect();
         if !compositor && vms.is_empty() {
             return;
         }

@@ -108,12 +108,7 @@ impl Supervisor {
     }
 
     fn stats(&self) -> Stats {
-        let mut stats = Stats {
-            accepted: self.past.accepted,
-            faults: self.past.faults,
-            withdrawn: self.past.withdrawn,
-            ..Stats::default()
-        };
+        let mut all = self.past;
         let mut vms = BTreeMap::new();
         for (name, vm) in &self.vms {
             let running = vm.place.process.and_then(|process| self.running.get(&process));
@@ -121,11 +116,7 @@ impl Supervisor {
                 Some(Role::Vm(_, counters)) => *counters,
                 _ => VmCounters::default(),
             };
-            stats.accepted += now.accepted;
-            stats.faults += now.faults;
-            stats.withdrawn += now.withdrawn;
-            stats.connections += now.connections;
-            stats.waiting += now.waiting;
+            all.add(&now);
             let vm = VmStats {
                 connections: now.connections,
                 boot: now.boot,
@@ -134,6 +125,14 @@ impl Supervisor {
             };
             vms.insert(name.as_str().to_owned(), vm);
         }
+        let mut stats = Stats {
+            accepted: all.accepted,
+            faults: all.faults,
+            withdrawn: all.withdrawn,
+            connections: all.connections,
+            waiting: all.waiting,
+            ..Stats::default()
+        };
         let compositor = self
             .compositor
             .process

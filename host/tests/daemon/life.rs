@@ -92,6 +92,27 @@ fn a_folder_of_somebody_else_is_refused() {
 }
 
 #[test]
+fn a_folder_that_others_can_put_another_in_the_place_of_is_refused() {
+    let mut world = World::prepared(TWO_VMS);
+    let above = world.dir().parent().unwrap().to_owned();
+    let open_to = |mode| std::fs::set_permissions(&above, Permissions::from_mode(mode)).unwrap();
+    open_to(0o777);
+    let text = refused(&world);
+    assert!(text.contains("others may rename"), "{text}");
+    if is_root() {
+        open_to(0o755);
+        std::os::unix::fs::chown(&above, Some(4242), None).unwrap();
+        let text = refused(&world);
+        assert!(text.contains("others may rename"), "{text}");
+        std::os::unix::fs::chown(&above, Some(0), None).unwrap();
+    }
+    // Where the sticky bit is, nobody renames what is another's.
+    open_to(0o1777);
+    world.start();
+    world.joined(&mut world.display(), "work");
+}
+
+#[test]
 fn a_second_daemon_is_refused_and_the_first_goes_on() {
     let world = World::new(TWO_VMS);
     refuses_a_second(&world);

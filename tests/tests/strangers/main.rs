@@ -216,9 +216,28 @@ fn no_more_than_four_processes_of_a_vm_wait_for_ever() {
     assert!(!rig.socket(HOSTILE).exists());
     let stop = AtomicBool::new(true);
     bystander.live(&stop).expect("the other VM is served");
+    // Nor when the VM is removed and comes back.
+    let line = CONFIG.lines().find(|line| line.contains(HOSTILE));
+    reload(
+        &rig,
+        &CONFIG.replace(line.expect("it is there"), ""),
+        "VM removed",
+    );
+    reload(&rig, CONFIG, "cannot end: nobody serves it");
+    assert!(!rig.socket(HOSTILE).exists());
+    is_served(&rig, HONEST);
     // One of the four can end.
     drop(strangers.pop());
     is_served(&rig, HOSTILE);
+}
+
+/// The host takes another configuration, and says so.
+fn reload(rig: &Rig, config: &str, said: &str) {
+    let pid = i32::try_from(rig.host_pid()).expect("a process");
+    let host = rustix::process::Pid::from_raw(pid).expect("a process");
+    std::fs::write(rig.file("heraldry.kdl"), config).expect("a configuration");
+    rustix::process::kill_process(host, rustix::process::Signal::HUP).expect("the host runs");
+    until("the reload", || rig.host_log().contains(said));
 }
 
 #[test]
@@ -228,21 +247,14 @@ fn a_vm_is_removed_and_comes_back_while_its_process_waits() {
     let Some(_stranger) = attack(&rig, Kind::Fuse, Way::Sent) else {
         return;
     };
-    let pid = i32::try_from(rig.host_pid()).expect("a process");
-    let host = rustix::process::Pid::from_raw(pid).expect("a process");
-    let reload = |config: &str, said: &str| {
-        std::fs::write(rig.file("heraldry.kdl"), config).expect("a configuration");
-        rustix::process::kill_process(host, rustix::process::Signal::HUP).expect("the host runs");
-        until("the reload", || rig.host_log().contains(said));
-    };
     let line = CONFIG
         .lines()
         .find(|line| line.contains(HOSTILE))
         .expect("it is there");
-    reload(&CONFIG.replace(line, ""), "VM removed");
+    reload(&rig, &CONFIG.replace(line, ""), "VM removed");
     assert!(!rig.socket(HOSTILE).exists());
     is_served(&rig, HONEST);
-    reload(CONFIG, "configuration reloaded");
+    reload(&rig, CONFIG, "configuration reloaded");
     until("its socket", || rig.socket(HOSTILE).exists());
     is_served(&rig, HOSTILE);
     is_served(&rig, HONEST);
