@@ -14,7 +14,7 @@ use heraldry_identity::VmName;
 use smithay::desktop::PopupManager;
 use smithay::input::SeatState;
 use smithay::utils::{Physical, Size};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use wayland_server::Display;
 
 use crate::backend::kms::KmsOptions;
@@ -26,6 +26,7 @@ use crate::control;
 use crate::dispatch::Dispatcher;
 use crate::frame_clock::FrameClock;
 use crate::globals::{Globals, Policy};
+use crate::init::record::Pause;
 use crate::input::Input;
 use crate::layout::{Insets, Layout};
 use crate::outputs::{Outputs, Setup};
@@ -179,6 +180,7 @@ pub fn assemble(
             marks_due: None,
             config_path: None,
             fallback_notice: None,
+            unknown_pauses: Vec::new(),
             announcements: Announcements::default(),
             stopping: false,
         },
@@ -251,18 +253,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
             warn!(%errno, "the end of the supervisor would go unnoticed");
         }
     }
-    state.restore_pauses();
-    // The user may have resumed them since the supervisor was told.
-    let first = state
-        .core
-        .books
-        .record()
-        .is_none_or(crate::init::record::Record::is_first_start);
-    for vm in options.paused.iter().filter(|_| first) {
-        if !state.pause(vm, PauseReason::User, false) {
-            warn!(%vm, "the VM that should start paused is not in the configuration");
-        }
-    }
+    let first = begin_paused(&mut state, options.paused);
     if let Some(why) = options.fallback {
         state.core.render.show_notice(&why);
         state.core.fallback_notice = Some(why);
@@ -272,11 +263,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
     state.tick();
     state.init_input();
     crate::backend::kms::open_input(&handle, &mut state)?;
-    let _control = options
-        .control
-        .as_deref()
-        .map(|path| control::listen(&handle, path))
-        .transpose()?;
+    let _control = open_control(&handle, options.control.as_deref(), first)?;
     crate::vm::link::start(&mut state, options.device.as_deref(), options.dev_sockets)?;
     if let Some(limit) = options.exit_after {
         handle
@@ -309,6 +296,38 @@ pub fn run(options: Options) -> Result<(), RunError> {
     crate::notify::stopping();
     info!("stopped");
     Ok(())
+}
+
+/// VMs that are not to be served are paused. Returns whether this is the first start.
+fn begin_paused(state: &mut State, told: Vec<VmName>) -> bool {
+    state.restore_pauses();
+    let record = state.core.books.record();
+    let first = record.is_none_or(crate::init::record::Record::is_first_start);
+    // The user may have resumed them since the supervisor was told.
+    for vm in told.into_iter().filter(|_| first) {
+        state.pause_once_known(Pause {
+            vm,
+            reason: PauseReason::User,
+            hidden: false,
+        });
+    }
+    first
+}
+
+/// Opens the control socket, if there is to be one.
+fn open_control(
+    handle: &LoopHandle<'static, State>,
+    path: Option<&std::path::Path>,
+    first: bool,
+) -> Result<Option<crate::listen::Files>, RunError> {
+    match path.map(|path| control::listen(handle, path)).transpose() {
+        // What a compositor that was taken over left at its path is no reason for dark screens.
+        Err(error) if !first => {
+            error!(%error, "nobody can control this compositor");
+            Ok(None)
+        }
+        other => Ok(other?),
+    }
 }
 
 fn open_backend(
@@ -396,6 +415,7 @@ impl State {
             }
         }
         self.core.disconnect_refused();
+        self.pause_known();
         if let Some(notice) = self.core.fallback_notice.take() {
             self.core.render.hide_notice(&notice);
         }

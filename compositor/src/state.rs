@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::dispatch::Dispatcher;
 use crate::frame_clock::FrameClock;
 use crate::globals::{Globals, Policy};
+use crate::init::record::Pause;
 use crate::input::Input;
 use crate::layout::WindowId;
 use crate::outputs::Outputs;
@@ -96,6 +97,8 @@ pub struct Core {
     pub maps_due: Option<std::time::Duration>,
     /// When marks of throttled VMs are to be looked at again.
     pub marks_due: Option<std::time::Duration>,
+    /// VMs that are not to be served, which the configuration does not know.
+    pub unknown_pauses: Vec<Pause>,
     /// What notices say of VMs for a moment.
     pub announcements: Announcements,
     /// Set when the loop must end.

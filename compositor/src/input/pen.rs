@@ -227,7 +227,9 @@ impl State {
             }
             Held::No => {}
         }
-        let over = match self.core.hit(to) {
+        let hit = self.core.hit(to);
+        let unseen = self.unseen(&hit, to);
+        let over = match hit {
             Hit::Content {
                 vm,
                 surface: Some((surface, origin)),
@@ -261,7 +263,10 @@ impl State {
                 .as_ref()
                 .is_some_and(|(_, near)| *near == surface);
         self.core.input.pens.near = Some((vm.clone(), surface.clone()));
-        self.tell_pen(&vm, pen, to, (surface, origin), may_wait);
+        let mut pen = *pen;
+        // A wheel needs no tip, and is guarded as that of a mouse.
+        pen.axes.wheel = pen.axes.wheel.filter(|_| !unseen);
+        self.tell_pen(&vm, &pen, to, (surface, origin), may_wait);
     }
 
     fn tell_pen(

@@ -82,7 +82,11 @@ impl Seen {
     /// Takes what is drawn on a screen now, and forgets what no guard asks for any more.
     fn note(&mut self, screen: ScreenId, now: Duration, patches: Vec<Patch>, longest: Duration) {
         let views = self.views.entry(screen).or_default();
-        if views.back().is_none_or(|last| last.patches != patches) {
+        // What looks the same as before is something else once the user has put a window somewhere since: that window has
+        // gone again at once.
+        let put = self.put.values().map(|put| put.after).max();
+        let same = |last: &View| last.patches == patches && put.is_none_or(|after| after < last.number);
+        if !views.back().is_some_and(same) {
             self.noted = self.noted.saturating_add(1);
             views.push_back(View {
                 number: self.noted,
@@ -107,6 +111,21 @@ impl Seen {
     fn put_there(&self, id: WindowId, at: Point<f64, Logical>) -> Option<u64> {
         let put = self.put.get(&id)?;
         put.rect.to_f64().contains(at).then_some(put.after)
+    }
+
+    /// The VM that was seen first at a place in the time of a guard, of the views after `put`.
+    fn first(&self, place: Place, put: Option<u64>, now: Duration, guard: Duration) -> Option<&VmName> {
+        let (mut first, mut until) = (None, now);
+        for view in self.views.get(&place.screen).into_iter().flatten().rev() {
+            let long_ago = now.saturating_sub(until) >= guard;
+            if long_ago || put.is_some_and(|after| view.number <= after) {
+                break;
+            }
+            let patch = view.patches.iter().find(|patch| patch.rect.contains(place.pixel));
+            first = patch.and_then(|patch| patch.owner.as_ref()).or(first);
+            until = view.since;
+        }
+        first
     }
 
     /// What was seen at a place, where a window of `vm` is now.
@@ -201,6 +220,34 @@ impl Core {
             .is_some_and(|id| self.input.seen.put_there(id, at).is_some())
     }
 
+    fn place(&self, at: Point<f64, Logical>) -> Place {
+        let (screen, pixel) = self.pixel_at(at);
+        Place {
+            screen: screen.id(),
+            pixel,
+            at,
+        }
+    }
+
+    /// The VM that the user means who points at a place and says so by a key: the one that was seen there, and not one that
+    /// has taken its place since. It may have seen the key come.
+    pub(crate) fn meant_at(&self, at: Point<f64, Logical>) -> Option<VmName> {
+        let window = self.hit(at).window();
+        let owner = window
+            .and_then(|id| self.windows.get(id))
+            .map(|window| &window.vm);
+        let guard = match owner {
+            Some(vm) => self.click_guard(vm),
+            None => self.policy.config().defaults.rules.focus.click_guard,
+        };
+        let put = window.and_then(|id| self.input.seen.put_there(id, at));
+        let seen = self
+            .input
+            .seen
+            .first(self.place(at), put, self.clock.now(), guard);
+        seen.or(owner).cloned()
+    }
+
     /// How long a VM's pixels must have been somewhere before it gets a click there.
     fn click_guard(&self, vm: &VmName) -> Duration {
         self.settings(vm)
@@ -240,12 +287,7 @@ impl State {
         let Some(window) = hit.window().and_then(|id| self.core.windows.get(id)) else {
             return false;
         };
-        let (screen, pixel) = self.core.pixel_at(at);
-        let place = Place {
-            screen: screen.id(),
-            pixel,
-            at,
-        };
+        let place = self.core.place(at);
         let (now, guard) = (self.core.clock.now(), self.core.click_guard(&window.vm));
         match self
             .core
@@ -361,6 +403,42 @@ mod tests {
         seen.note(screen(), ms(1050), patches(&[(0, 50, "work")]), SECOND);
         seen.note(screen(), ms(1060), patches(&[(0, 40, "games")]), SECOND);
         assert_eq!(shown(&seen, 10, "games", 1070), Shown::Another);
+    }
+
+    #[test]
+    fn a_window_that_was_raised_and_went_before_it_was_drawn_was_not_seen() {
+        let mut seen = Seen::default();
+        seen.note(screen(), ms(0), patches(&[(0, 10, "work")]), SECOND);
+        seen.put(
+            WindowId(1),
+            Rectangle::new((0, 0).into(), (10, 10).into()),
+            ms(1000),
+        );
+        seen.note(screen(), ms(1010), patches(&[(0, 10, "work")]), SECOND);
+        seen.note(
+            screen(),
+            ms(1200),
+            patches(&[(0, 10, "games"), (0, 10, "work")]),
+            SECOND,
+        );
+        assert_eq!(shown(&seen, 5, "games", 1210), Shown::Another);
+    }
+
+    #[test]
+    fn who_was_there_first_is_meant() {
+        let mut seen = Seen::default();
+        seen.note(
+            screen(),
+            ms(0),
+            patches(&[(0, 10, "games"), (0, 10, "work")]),
+            SECOND,
+        );
+        seen.note(screen(), ms(1000), patches(&[]), SECOND);
+        seen.note(screen(), ms(1050), patches(&[(0, 10, "work")]), SECOND);
+        let first = |put, now| seen.first(place(5), put, ms(now), GUARD).map(VmName::as_str);
+        assert_eq!([1051, 1299].map(|now| first(None, now)), [Some("games"); 2]);
+        assert_eq!([1300, 2000].map(|now| first(None, now)), [Some("work"); 2]);
+        assert_eq!(first(Some(1), 1051), Some("work"), "raised since");
     }
 
     #[test]

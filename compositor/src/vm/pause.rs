@@ -32,6 +32,7 @@ impl State {
             return false;
         };
         let hide = hide && vm.hidden.is_none();
+        let by_user = reason == PauseReason::User;
         let reason = vm.paused.unwrap_or(reason);
         if hide || vm.paused.is_none() {
             self.core.books.paused(&Pause {
@@ -65,7 +66,9 @@ impl State {
             if let Some(vm) = self.core.vms.get_mut(name) {
                 vm.hidden = Some(shown);
             }
-            self.core.input.hidden.push(name.clone());
+            // What comes back first is what the user hid last, and not who broke a rule since.
+            let at = if by_user { self.core.input.hidden.len() } else { 0 };
+            self.core.input.hidden.insert(at, name.clone());
         }
         self.core.render.schedule();
         true
@@ -79,9 +82,23 @@ impl State {
             .map(crate::init::record::Record::pauses)
             .unwrap_or_default()
         {
-            if !self.pause(&pause.vm, pause.reason, pause.hidden) {
-                warn!(vm = %pause.vm, "the VM that should stay paused is not in the configuration");
-            }
+            self.pause_once_known(pause);
+        }
+    }
+
+    /// Pauses a VM, or if the configuration does not know it, as soon as one does.
+    pub fn pause_once_known(&mut self, pause: Pause) {
+        if !self.pause(&pause.vm, pause.reason, pause.hidden) {
+            warn!(vm = %pause.vm, "a VM that is to be paused is not in the configuration; it will be when it is");
+            self.core.books.paused(&pause);
+            self.core.unknown_pauses.push(pause);
+        }
+    }
+
+    /// The configuration may know VMs that it did not know before.
+    pub(crate) fn pause_known(&mut self) {
+        for pause in std::mem::take(&mut self.core.unknown_pauses) {
+            self.pause_once_known(pause);
         }
     }
 
@@ -115,7 +132,7 @@ impl State {
 
     /// The user wants a VM out of the way: the one under the pointer, or else the one that has the keyboard.
     pub(crate) fn hide_vm(&mut self) {
-        let pointed = self.core.owner_at(self.core.input.pointer);
+        let pointed = self.core.meant_at(self.core.input.pointer);
         let pointed = pointed.filter(|_| self.core.input.pointer_seen);
         let focused = self.core.input.focus().and_then(|id| self.core.windows.get(id));
         let Some(name) = pointed.or_else(|| focused.map(|window| window.vm.clone())) else {

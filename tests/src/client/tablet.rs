@@ -75,6 +75,7 @@ impl Dispatch<ZwpTabletToolV2, ()> for Seen {
             E::Up => "pen up".to_owned(),
             E::Motion { x, y } => format!("pen at {x},{y}"),
             E::Pressure { pressure } => format!("pressure {pressure}"),
+            E::Wheel { degrees, clicks } => format!("pen's wheel {degrees},{clicks}"),
             E::Tilt { tilt_x, tilt_y } => format!("tilt {tilt_x},{tilt_y}"),
             E::Button {
                 button,

@@ -11,6 +11,7 @@ mod focus;
 mod frames;
 mod grants;
 mod guard;
+mod hiding;
 mod idle;
 mod memory;
 mod pen;

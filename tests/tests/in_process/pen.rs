@@ -316,3 +316,34 @@ fn a_button_that_a_pen_and_the_mouse_hold_is_down_until_both_let_go() {
         assert_eq!(buttons.join(","), says);
     }
 }
+
+#[test]
+fn a_pen_s_wheel_reaches_no_vm_that_came_under_it_a_moment_ago() {
+    let (mut fixture, [work, personal], [first, second]) = two_vms();
+    let at = inside(&fixture, &first, 10, 20);
+    let place = fixture.content(&first);
+    let layout = &mut fixture.state.core.windows.layout;
+    layout.move_to(second.id, (place.x, place.y).into());
+    fixture.focus(&second);
+    fixture.advance(Duration::from_secs(10));
+    let turned = Axes {
+        wheel: Some((15.0, 1)),
+        ..Axes::default()
+    };
+    hover(&mut fixture, at);
+    fixture.pen(at, turned, Stroke::Hover);
+    assert!(fixture.log(personal).contains("wheel"), "it is seen there");
+    second.surface.attach(None, 0, 0);
+    second.surface.commit();
+    fixture.settle();
+    fixture.advance(Duration::from_millis(250));
+    fixture.log(work);
+    // The library tells what a pen did as it came with its next motion.
+    fixture.pen((at.0 + 1.0, at.1), turned, Stroke::Hover);
+    hover(&mut fixture, at);
+    let log = fixture.log(work);
+    assert!(log.contains("pen over") && !log.contains("wheel"), "{log}");
+    fixture.advance(Duration::from_secs(10));
+    fixture.pen(at, turned, Stroke::Hover);
+    assert!(fixture.log(work).contains("wheel"));
+}

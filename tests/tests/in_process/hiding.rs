@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! VMs that are paused and hidden: which one a key means, and that nothing but the user brings them back.
+
+use std::path::Path;
+use std::time::Duration;
+
+use heraldry_compositor::booking::Booking;
+use heraldry_compositor::init::record::{Pause, Record};
+use heraldry_compositor::vm::pause::PauseReason;
+use heraldry_config::VmName;
+use heraldry_tests::colour::key::{CYAN, MAGENTA};
+use heraldry_tests::fixture::{CONFIG, Fixture, Setup, Window};
+
+const SUPER: u32 = 125;
+const SHIFT: u32 = 42;
+const ESCAPE: u32 = 1;
+const LONG: Duration = Duration::from_secs(10);
+
+fn chord(fixture: &mut Fixture, keys: &[u32]) {
+    keys.iter().for_each(|key| fixture.key(*key, true));
+    keys.iter().rev().for_each(|key| fixture.key(*key, false));
+}
+
+fn paused(fixture: &Fixture, vm: &str) -> bool {
+    let mut vms = fixture.state.core.vms.iter();
+    vms.any(|known| known.name.as_str() == vm && known.paused.is_some())
+}
+
+fn name(vm: &str) -> VmName {
+    vm.parse().unwrap()
+}
+
+/// A window of `vm` that has been at a place for long.
+fn settled(fixture: &mut Fixture, vm: &str, at: (i32, i32)) -> Window {
+    let client = fixture.add_client(vm);
+    let window = fixture.window(client, (300, 200), MAGENTA);
+    fixture.state.core.windows.layout.move_to(window.id, at.into());
+    fixture.state.core.render.schedule();
+    fixture.advance(LONG);
+    window
+}
+
+fn vanish(fixture: &mut Fixture, window: &Window) {
+    window.surface.attach(None, 0, 0);
+    window.surface.commit();
+    fixture.settle();
+    fixture.advance(Duration::from_millis(50));
+}
+
+#[test]
+fn a_window_that_goes_when_the_hand_comes_leaves_no_other_vm_to_be_hidden() {
+    for below in [true, false] {
+        let mut fixture = Fixture::default();
+        // Without it, the pointer is over nothing then, and another VM has the keyboard.
+        let place = if below { (100, 100) } else { (800, 500) };
+        let work = settled(&mut fixture, "work", place);
+        let culprit = settled(&mut fixture, "untrusted", (100, 100));
+        fixture.focus(if below { &culprit } else { &work });
+        fixture.motion(200.0, 200.0);
+        fixture.advance(LONG);
+        // The window sees the first key of the chord, or the pointer coming.
+        fixture.key(SUPER, true);
+        vanish(&mut fixture, &culprit);
+        fixture.key(ESCAPE, true);
+        assert!(!paused(&fixture, "work"), "below: {below}");
+        assert!(paused(&fixture, "untrusted"), "below: {below}");
+        for key in [ESCAPE, SUPER] {
+            fixture.key(key, false);
+        }
+        // What has been seen there for a while is meant.
+        fixture.advance(LONG);
+        chord(&mut fixture, &[SUPER, ESCAPE]);
+        assert!(paused(&fixture, "work"));
+    }
+}
+
+#[test]
+fn what_the_user_has_just_raised_is_hidden_and_not_what_it_covers() {
+    let mut fixture = Fixture::default();
+    let below = settled(&mut fixture, "untrusted", (100, 100));
+    settled(&mut fixture, "work", (150, 150));
+    fixture.motion(200.0, 200.0);
+    fixture.focus(&below);
+    chord(&mut fixture, &[SUPER, ESCAPE]);
+    assert!(paused(&fixture, "untrusted") && !paused(&fixture, "work"));
+}
+
+#[test]
+fn who_breaks_a_rule_does_not_come_back_in_the_place_of_what_the_user_hid() {
+    let mut fixture = Fixture::default();
+    settled(&mut fixture, "work", (100, 100));
+    settled(&mut fixture, "untrusted", (500, 100));
+    fixture.motion(200.0, 200.0);
+    chord(&mut fixture, &[SUPER, ESCAPE]);
+    assert!(paused(&fixture, "work"));
+    fixture
+        .state
+        .pause(&name("untrusted"), PauseReason::Violation, true);
+    chord(&mut fixture, &[SUPER, SHIFT, ESCAPE]);
+    assert!(!paused(&fixture, "work") && paused(&fixture, "untrusted"));
+}
+
+#[test]
+fn a_pause_outlives_a_start_with_a_configuration_that_does_not_know_the_vm() {
+    let record = Record::create().unwrap();
+    let path = format!("/proc/self/fd/{}", record.number());
+    record
+        .pause(&Pause {
+            vm: name("untrusted"),
+            reason: PauseReason::User,
+            hidden: true,
+        })
+        .unwrap();
+    // The built-in configuration, because the user's is broken.
+    let mut fixture = Fixture::new(&Setup {
+        config: "schema 1\n".to_owned(),
+        ..Setup::default()
+    });
+    fixture.state.core.books = Booking::with_record(Some(Path::new(&path))).unwrap();
+    fixture.state.restore_pauses();
+    fixture.state.pause_once_known(Pause {
+        vm: name("personal"),
+        reason: PauseReason::User,
+        hidden: false,
+    });
+    assert_eq!(record.pauses().len(), 2, "also for the next start");
+    let mended = heraldry_config::parse("test.kdl", CONFIG).unwrap();
+    fixture.state.adopt(mended.clone());
+    assert!(paused(&fixture, "untrusted") && paused(&fixture, "personal"));
+    // A client may come; what it shows does not appear.
+    let client = fixture.add_client("untrusted");
+    fixture.window(client, (300, 200), CYAN);
+    fixture.frame();
+    assert_eq!(fixture.picture().find(CYAN), None);
+    assert!(fixture.state.resume(&name("untrusted")));
+    fixture.state.adopt(mended);
+    fixture.frame();
+    assert!(fixture.picture().find(CYAN).is_some());
+    assert_eq!(record.pauses().len(), 1);
+}
