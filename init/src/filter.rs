@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use libc::{self as c, c_long};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch, apply_filter,
+    SeccompRule, TargetArch, apply_filter, sock_filter,
 };
 
 /// What is answered with the end of the process.
@@ -94,6 +94,25 @@ fn namespaces() -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
     NAMESPACES.into_iter().map(rule).collect()
 }
 
+/// The numbers of x32, by which the same calls can be made where the kernel knows them: no program of ours is of that kind.
+const OTHER_NUMBERS: u32 = 0x4000_0000;
+
+/// Ends whoever uses other numbers; what the library makes compares single ones.
+fn other_numbers() -> BpfProgram {
+    let step = |code: u32, jt: u8, jf: u8, k: u32| sock_filter {
+        code: u16::try_from(code).unwrap_or(u16::MAX),
+        jt,
+        jf,
+        k,
+    };
+    vec![
+        step(c::BPF_LD | c::BPF_W | c::BPF_ABS, 0, 0, 0),
+        step(c::BPF_JMP | c::BPF_JGE | c::BPF_K, 0, 1, OTHER_NUMBERS),
+        step(c::BPF_RET | c::BPF_K, 0, 0, c::SECCOMP_RET_KILL_PROCESS),
+        step(c::BPF_RET | c::BPF_K, 0, 0, c::SECCOMP_RET_ALLOW),
+    ]
+}
+
 /// Gives them up, for this thread and whatever it starts; also forbids new privileges.
 ///
 /// # Errors
@@ -103,6 +122,7 @@ pub fn enter() -> Result<(), FilterError> {
     let errno = |errno: i32| SeccompAction::Errno(errno.unsigned_abs());
     let never = NEVER.iter().map(|call| (*call, Vec::new())).collect();
     for program in [
+        other_numbers(),
         filter(never, SeccompAction::KillProcess)?,
         filter([(c::SYS_clone, namespaces()?)].into(), errno(c::EPERM))?,
         // The kernel cannot look at the flags of this one; the C library then uses the other.

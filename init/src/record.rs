@@ -4,6 +4,9 @@
 //! The supervisor keeps the record, in memory, as long as it lives; each compositor that it starts gets it by descriptor,
 //! reads it at its start and writes what changes. A compositor may end in the middle of anything, so each entry is written
 //! by itself and lies within one page: it is there in full or not at all.
+//!
+//! Nobody can make the file shorter or longer, and each compositor gets one of its own: whatever else the last one did to it
+//! is not the next one's.
 
 use std::fs::File;
 use std::io;
@@ -12,7 +15,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use heraldry_identity::VmName;
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
 /// Space for a VM's name, padded with zeros.
 const NAME: usize = 32;
@@ -41,7 +44,7 @@ impl PauseReason {
         match self {
             Self::User => "by the user",
             Self::Violation => "a client broke a rule",
-            Self::Crashes => "it was being served at two crashes in a row",
+            Self::Crashes => "it was being served when the compositor crashed, more than once",
         }
     }
 
@@ -76,9 +79,29 @@ impl Record {
     ///
     /// There is no memory for it.
     pub fn create() -> io::Result<Self> {
-        let file = File::from(memfd_create("heraldry-record", MemfdFlags::empty())?);
+        let file = File::from(memfd_create("heraldry-record", MemfdFlags::ALLOW_SEALING)?);
         file.set_len(offset(PAUSES + 1))?;
+        // One that is cut would hold no pause any more, and a long one keeps memory for as long as the supervisor lives.
+        fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         Ok(Self(file))
+    }
+
+    /// What stands in it, in another file: how the descriptors of this one write and who may open it is for whoever has it to
+    /// change.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for it, or nothing can be read.
+    pub fn renew(&self) -> io::Result<Self> {
+        let new = Self::create()?;
+        new.0.write_all_at(&self.read()?, 0)?;
+        Ok(new)
+    }
+
+    fn read(&self) -> io::Result<Vec<u8>> {
+        let mut all = vec![0; (PAUSES + 1) * ENTRY];
+        self.0.read_exact_at(&mut all, 0)?;
+        Ok(all)
     }
 
     /// The record that a supervisor gave.
@@ -182,10 +205,9 @@ impl Record {
 
     /// Every place for a pause, with what stands there.
     fn entries(&self) -> Vec<(usize, Option<(u64, Pause)>)> {
-        let mut all = vec![0; (PAUSES + 1) * ENTRY];
-        if self.0.read_exact_at(&mut all, 0).is_err() {
+        let Ok(all) = self.read() else {
             return Vec::new();
-        }
+        };
         let entries = all.as_chunks().0.iter().zip(0..);
         entries.skip(1).map(|(entry, at)| (at, parse(entry))).collect()
     }
@@ -257,6 +279,44 @@ mod tests {
         let names: Vec<_> = record.pauses().iter().map(|pause| pause.vm.to_string()).collect();
         assert_eq!(names, ["vault", "games", &longest]);
         assert_eq!(record.pauses()[2], hidden);
+    }
+
+    #[test]
+    fn nobody_makes_it_shorter_or_longer() {
+        let record = Record::create().unwrap();
+        record.pause(&pause("vault", PauseReason::User, true)).unwrap();
+        let path = format!("/proc/self/fd/{}", record.number());
+        let taken_over = File::options().write(true).open(path).unwrap();
+        for length in [0, 64, 1 << 30] {
+            assert!(taken_over.set_len(length).is_err(), "{length}");
+        }
+        assert!(taken_over.write_all_at(b"x", 1 << 30).is_err());
+        assert_eq!(record.pauses().len(), 1);
+        record.pause(&pause("work", PauseReason::User, false)).unwrap();
+    }
+
+    #[test]
+    fn what_was_done_to_the_file_is_not_the_next_one_s() {
+        let record = Record::create().unwrap();
+        record.pause(&pause("vault", PauseReason::User, true)).unwrap();
+        record.serve(Some(&"work".parse().unwrap())).unwrap();
+        assert!(record.is_first_start());
+        // A child has the same open file: from now on who writes to it writes at its end.
+        rustix::fs::fcntl_setfl(&record.0, rustix::fs::OFlags::APPEND).unwrap();
+        rustix::fs::fchmod(&record.0, rustix::fs::Mode::empty()).unwrap();
+        assert!(record.pause(&pause("work", PauseReason::Crashes, false)).is_err());
+        let next = record.renew().unwrap();
+        assert_eq!(next.pauses(), record.pauses());
+        assert!(!next.is_first_start());
+        assert_eq!(next.take_served(), "work".parse().ok());
+        next.pause(&pause("work", PauseReason::Crashes, false)).unwrap();
+        assert_eq!((next.pauses().len(), next.take_served()), (2, None));
+        let mode = next.0.metadata().unwrap().permissions();
+        assert_ne!(
+            std::os::unix::fs::PermissionsExt::mode(&mode) & 0o006,
+            0,
+            "another user opens it"
+        );
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //! `heraldry supervise`: runs the compositor, and starts it anew when it ends unexpectedly.
 //!
 //! The compositor writes the VM that it is serving into a [`Record`], and which VMs are not to be served. A VM that was
-//! being served at two crashes in a row is paused: whatever it does must not keep everybody else from working. What is
+//! being served at two crashes in a row, or at three of the last few, is paused: whatever it does must not keep everybody
+//! else from working, nor must VMs that take turns. What is
 //! paused stays so at every later start, until the user resumes it.
 //!
 //! A compositor that was taken over must not get at its supervisor: not by its memory, which nobody may look at, and not by a
 //! signal. Where PID 1 is ours it is another user besides.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus};
@@ -58,18 +60,26 @@ enum End {
     Crash,
 }
 
-fn judge(status: ExitStatus) -> End {
+/// What an end means; `again` if there was a crash before. Who has run with what the user gave it does not fail to start
+/// because of that, and its record must not be lost for what a crash left behind.
+fn judge(status: ExitStatus, again: bool) -> End {
     match status.code() {
         // 70 is our own word for a bug of ours, 101 is Rust's for a panic.
         Some(70 | 101) | None => End::Crash,
+        Some(code) if code != 0 && again => End::Crash,
         Some(code) => End::Final(u8::try_from(code).unwrap_or(1)),
     }
 }
 
+/// Crashes before the last one that are remembered, and at how many of them a VM was served that is to blame for the next.
+const REMEMBERED: usize = 8;
+const OFTEN: usize = 2;
+
 /// What is remembered from one crash to the next.
 #[derive(Debug, Default)]
 struct History {
-    served: Option<VmName>,
+    /// Who was served at the last crashes, the newest last.
+    served: VecDeque<Option<VmName>>,
     crashes: u32,
 }
 
@@ -82,8 +92,13 @@ impl History {
             self.crashes = 0;
         }
         self.crashes = self.crashes.saturating_add(1);
-        let blamed = served.clone().filter(|_| self.served == served);
-        self.served = served;
+        let last = self.served.back() == Some(&served);
+        let often = self.served.iter().filter(|before| **before == served).count() >= OFTEN;
+        let blamed = served.clone().filter(|_| last || often);
+        self.served.push_back(served);
+        if self.served.len() > REMEMBERED {
+            self.served.pop_front();
+        }
         let doublings = self.crashes.saturating_sub(2).min(10);
         let wait = if self.crashes < 2 {
             Duration::ZERO
@@ -99,7 +114,7 @@ fn blame(record: &Record, vm: VmName) {
     if record.pauses().iter().any(|pause| pause.vm == vm) {
         return;
     }
-    warn!(%vm, "is paused: it was being served at two crashes in a row");
+    warn!(%vm, "is paused: {}", PauseReason::Crashes.as_str());
     let pause = Pause {
         vm,
         reason: PauseReason::Crashes,
@@ -189,7 +204,7 @@ pub fn supervise(command: &[OsString], args: &[OsString]) -> Result<u8, Supervis
     };
     let mut history = History::default();
     // Inherited by each child, which opens it anew by its number.
-    let record = Record::create()?;
+    let mut record = Record::create()?;
     loop {
         let mut command = Command::new(program);
         // systemd asks for signs of life from whom it started; the compositor gives them.
@@ -204,11 +219,15 @@ pub fn supervise(command: &[OsString], args: &[OsString]) -> Result<u8, Supervis
         let Some(status) = state.ended.take() else {
             continue;
         };
-        let code = match judge(status) {
+        let code = match judge(status, history.crashes > 0) {
             End::Final(code) => return Ok(code),
             End::Crash if state.stopping => return Ok(0),
             End::Crash => status.signal(),
         };
+        match record.renew() {
+            Ok(next) => record = next,
+            Err(error) => error!(%error, "the next compositor gets the record of the last one"),
+        }
         let vm = record.take_served();
         let (wait, blamed) = history.crashed(start.elapsed(), vm.clone());
         let serving = vm.map_or_else(|| "none".to_owned(), |vm| vm.to_string());
@@ -252,6 +271,26 @@ mod tests {
     }
 
     #[test]
+    fn vms_that_take_turns_at_crashing_are_found_out() {
+        for turns in [&["a", "b"][..], &["a", "b", "c"], &["a", "b", "c", "d"]] {
+            let mut history = History::default();
+            let mut paused = Vec::new();
+            let mut crashes = turns.iter().cycle();
+            for _ in 0..3 * turns.len() {
+                let blamed = history.crashed(SHORT, vm(crashes.next().unwrap())).1;
+                paused.extend(blamed.map(|vm| vm.to_string()));
+            }
+            assert_eq!(paused, turns, "at the third of each");
+        }
+        // Who happens to be served now and then is not to blame.
+        let mut history = History::default();
+        for crash in 0..40 {
+            let served = vm("work").filter(|_| crash % 5 == 0);
+            assert_eq!(history.crashed(SHORT, served).1, None);
+        }
+    }
+
+    #[test]
     fn who_is_to_blame_stands_in_the_record_and_an_earlier_pause_is_not_changed() {
         let record = Record::create().unwrap();
         let vault = vm("vault").unwrap();
@@ -282,9 +321,16 @@ mod tests {
 
     #[test]
     fn what_the_user_did_wrong_is_not_tried_again() {
-        assert_eq!(judge(ExitStatus::from_raw(1 << 8)), End::Final(1));
-        assert_eq!(judge(ExitStatus::from_raw(0)), End::Final(0));
-        assert_eq!(judge(ExitStatus::from_raw(70 << 8)), End::Crash);
-        assert_eq!(judge(ExitStatus::from_raw(11)), End::Crash);
+        assert_eq!(judge(ExitStatus::from_raw(1 << 8), false), End::Final(1));
+        for again in [false, true] {
+            assert_eq!(judge(ExitStatus::from_raw(0), again), End::Final(0));
+            assert_eq!(judge(ExitStatus::from_raw(70 << 8), again), End::Crash);
+            assert_eq!(judge(ExitStatus::from_raw(11), again), End::Crash);
+        }
+    }
+
+    #[test]
+    fn what_fails_after_a_crash_is_tried_again() {
+        assert_eq!(judge(ExitStatus::from_raw(1 << 8), true), End::Crash);
     }
 }

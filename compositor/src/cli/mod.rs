@@ -44,7 +44,7 @@ enum Command {
     /// Run the compositor.
     Run(RunArgs),
     /// Run the compositor, and start it anew when it crashes. A VM that is paused or hidden stays so; one that was being
-    /// served at two crashes in a row is paused.
+    /// served at two crashes in a row, or at three of nine, is paused.
     Supervise(RunArgs),
     /// Check a configuration: every error at once, with file, line and column.
     Check {
@@ -347,6 +347,8 @@ fn run(args: RunArgs) -> ExitCode {
     };
     match crate::run::run(options) {
         Ok(()) => ExitCode::SUCCESS,
+        // Nothing that the user gave makes the loop fail.
+        Err(error @ crate::run::RunError::Loop(_)) => fail(EXIT_BUG, &chain(&error)),
         Err(error) => fail(EXIT_INPUT, &chain(&error)),
     }
 }

@@ -9,6 +9,9 @@
 use libc::{self as c, c_long};
 use rustix::io::Errno;
 
+/// One that changes nothing, by the number that it has for x32.
+pub(super) const OTHER_NUMBER: c_long = c::SYS_getpid | 0x4000_0000;
+
 /// The calls that may be made here. None takes an argument as an address in this process that it would change or give back.
 const KNOWN: &[c_long] = &[
     c::SYS_acct,
@@ -21,6 +24,7 @@ const KNOWN: &[c_long] = &[
     c::SYS_execveat,
     c::SYS_fcntl,
     c::SYS_finit_module,
+    OTHER_NUMBER,
     c::SYS_init_module,
     c::SYS_io_uring_setup,
     c::SYS_ioctl,

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netlink, socket_with};
 use rustix::process::{Pid, Resource, Rlimit, getpid, prlimit};
 
-use super::sys::call;
+use super::sys::{OTHER_NUMBER, call};
 
 /// A name that whoever listens there has without a file.
 const OUTSIDE: &[u8] = b"heraldry-escape";
@@ -147,6 +147,13 @@ fn raise_limits(_: &Scene) -> Answer {
     prlimit(None, Resource::Nofile, most()).map(drop)
 }
 
+/// The record that the supervisor gave, with another length.
+fn record_of_length(length: u64) -> Answer {
+    let mut words = std::env::args_os().skip_while(|word| word != "--served-record");
+    let path = words.nth(1).ok_or(Errno::NOENT)?;
+    rustix::fs::ftruncate(opened(path, OFlags::RDWR)?, length)
+}
+
 fn limits_of_supervisor(scene: &Scene) -> Answer {
     let none = Rlimit {
         current: Some(1),
@@ -209,6 +216,8 @@ const SUPERVISOR: &[(&str, Try)] = &[
     ("supervisor-priority", |s| {
         call(c::SYS_setpriority, &[0, s.pid(), 19])
     }),
+    ("record-shorter", |_| record_of_length(0)),
+    ("record-longer", |_| record_of_length(1 << 30)),
 ];
 
 const PROGRAMS: &[(&str, Try)] = &[
@@ -322,6 +331,7 @@ const KERNEL: &[(&str, Try)] = &[
     ("clock-set", |_| call(c::SYS_clock_settime, &[])),
     ("host-name", |_| call(c::SYS_sethostname, &[])),
     ("kernel-log-call", |_| call(c::SYS_syslog, &[3])),
+    ("other-numbers", |_| call(OTHER_NUMBER, &[])),
     ("personality", |_| call(c::SYS_personality, &[0xffff_ffff])),
 ];
 

@@ -45,6 +45,35 @@ fn a_crashed_compositor_comes_back_and_vms_connect_again() {
 }
 
 #[test]
+fn what_lies_in_the_way_after_a_crash_keeps_no_compositor_from_starting() {
+    let rig = Rig::start(Options {
+        supervised: true,
+        ..Options::default()
+    });
+    rig.visitor("untrusted").roundtrip().unwrap();
+    rig.tell(&Request::Pause {
+        vm: "untrusted".to_owned(),
+    });
+    let before = rig.compositor_pid();
+    // What a compositor that was taken over may leave there.
+    std::fs::remove_file(rig.file("ctl")).unwrap();
+    std::fs::write(rig.file("ctl"), "no socket").unwrap();
+    crash(&rig);
+    until("another compositor runs", || {
+        rig.running_compositor().is_some_and(|pid| pid != before)
+    });
+    rig.visitor("work").show((200, 150), CYAN).unwrap();
+    assert!(
+        rig.compositor_log()
+            .contains("nobody can control this compositor")
+    );
+    // Whoever takes it away has the next one as it was, and with the same pauses.
+    std::fs::remove_file(rig.file("ctl")).unwrap();
+    crash_and_wait(&rig);
+    assert_eq!(why_paused(&rig, "untrusted").as_deref(), Some("by the user"));
+}
+
+#[test]
 fn a_vm_that_was_served_at_two_crashes_is_paused_until_the_user_resumes_it() {
     let rig = Rig::start(Options {
         supervised: true,
