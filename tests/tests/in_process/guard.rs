@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use heraldry_compositor::input::hit::Hit;
 use heraldry_compositor::input::{Axes, Event, Stroke, Touch};
 use heraldry_tests::colour::key::{CYAN, MAGENTA, YELLOW};
 use heraldry_tests::colour::{Area, Colour};
@@ -144,6 +145,27 @@ fn what_the_user_raised_gets_the_click_at_once() {
         fixture.log(work);
         act(&mut fixture, hand, (401.0, 300.0));
         assert!(done_to(&fixture.log(work)), "{hand:?}");
+    }
+}
+
+#[test]
+fn what_had_the_keyboard_and_is_raised_by_its_label_gets_the_click_at_once() {
+    for hand in HANDS {
+        let (mut fixture, [work, untrusted]) = two_vms();
+        settled(&mut fixture, untrusted, (200, 200), (400, 300));
+        settled(&mut fixture, work, (300, 300), (400, 300));
+        let other = settled(&mut fixture, untrusted, (800, 100), (100, 100));
+        fixture.focus(&other);
+        other.surface.attach(None, 0, 0);
+        other.surface.commit();
+        fixture.settle();
+        fixture.advance(LONG);
+        fixture.log(untrusted);
+        // Nothing of this press is told: the window has the keyboard already.
+        act(&mut fixture, Hand::Click, (400.0, 192.0));
+        assert!(!done_to(&fixture.log(untrusted)), "{hand:?}");
+        act(&mut fixture, hand, (500.0, 400.0));
+        assert!(done_to(&fixture.log(untrusted)), "{hand:?}");
     }
 }
 
@@ -417,7 +439,13 @@ impl World {
         for client in self.clients {
             self.fixture.log(client);
         }
-        act(&mut self.fixture, hand, (at.0.into(), at.1.into()));
+        let place = (f64::from(at.0), f64::from(at.1));
+        let frame = match self.fixture.state.core.hit(place.into()) {
+            Hit::Label(id) | Hit::Button(id, _) => Some(id),
+            Hit::Band(id, edges) if !edges.is_empty() => Some(id),
+            _ => None,
+        };
+        act(&mut self.fixture, hand, place);
         let now = self.fixture.state.core.clock.now();
         let logs = self.clients.map(|client| self.fixture.log(client));
         for (vm, log) in logs.iter().enumerate().filter(|(_, log)| done_to(log)) {
@@ -438,7 +466,14 @@ impl World {
                 );
             }
         }
-        // A press has raised what it was on.
+        // A press has raised what it was on, also by its frame, of which no client is told.
+        let core = &self.fixture.state.core;
+        let raised = frame.filter(|id| core.input.focus() == Some(*id) && !matches!(hand, Hand::Wheel));
+        let raised = raised.and_then(|id| core.windows.get(id));
+        let of = |vm: &ClientId| raised.is_some_and(|window| window.vm == self.fixture.client(*vm).vm);
+        if let Some(vm) = self.clients.iter().position(of) {
+            self.put(vm);
+        }
         (0..3)
             .filter(|vm| done_to(&logs[*vm]))
             .for_each(|vm| self.put(vm));
