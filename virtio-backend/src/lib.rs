@@ -6,7 +6,6 @@
 //! | [`uapi`] | the guest driver's user interface: ioctl numbers, structures, errors |
 //! | [`guest`] | a library for programs inside the VM: contexts, host memory, pipes |
 //! | [`device`] | the host side and the guest driver as state machines without I/O |
-//! | [`emulator`] | runs an unmodified program with an emulated `/dev/wl0` (the binary `heraldry-sim`) |
 //!
 //! Nothing here knows Wayland: a context carries bytes and descriptors. `unsafe` is confined to the private
 //! module `sys`, one operation per block.
@@ -14,8 +13,6 @@
 //! Start reading at [`guest::Device`] for the compositor's side, at [`heraldry_wire`] for what both sides say.
 
 pub mod device;
-#[cfg(target_arch = "x86_64")]
-pub mod emulator;
 pub mod guest;
 pub mod uapi;
 

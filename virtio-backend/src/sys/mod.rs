@@ -9,19 +9,11 @@
 )]
 
 pub(crate) mod ioctl;
-pub(crate) mod lock;
 pub(crate) mod mapping;
-pub(crate) mod remote;
-pub(crate) mod seccomp;
-pub(crate) mod signals;
-pub(crate) mod spawn;
 
 use rustix::io::Errno;
 
 /// The error of the libc call that just failed.
 fn last_errno() -> Errno {
-    let code = std::io::Error::last_os_error()
-        .raw_os_error()
-        .unwrap_or(libc::EIO);
-    Errno::from_raw_os_error(code)
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }

@@ -3,6 +3,10 @@
 
 use std::os::fd::AsFd as _;
 
+use heraldry_virtio::device::{Command, PipeEnd, RecvOutcome, Response, Ticket, VfdId, VfdKind};
+use heraldry_virtio::uapi::{
+    IOCTL_DMABUF_SYNC, IOCTL_RECV, IOCTL_SEND, TXN_HEADER, TxnHeader, ioctl_nr, ioctl_size, new_kind,
+};
 use heraldry_wire::virtwl::{NAME_LEN, PAGE_SIZE};
 use rustix::fs::fstat;
 use rustix::io::Errno;
@@ -10,12 +14,8 @@ use rustix::io::Errno;
 use super::native::{Transfer, Wait, is_nonblocking, take_token};
 use super::supervisor::{Call, Supervisor};
 use super::table::{Found, Slot};
-use crate::device::{Command, PipeEnd, RecvOutcome, Response, Ticket, VfdId, VfdKind};
 use crate::sys::remote;
 use crate::sys::seccomp::{Notification, Reply};
-use crate::uapi::{
-    IOCTL_DMABUF_SYNC, IOCTL_RECV, IOCTL_SEND, TXN_HEADER, TxnHeader, ioctl_nr, ioctl_size, new_kind,
-};
 
 /// A SEND above this never fits the queue of the device: 256 descriptors, one per page.
 const MAX_SEND: usize = (1 << 20) - 2 * 4096;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a call costs under `heraldry-sim`: `cargo bench -p heraldry-virtio`.
+//! What a call costs under `heraldry-sim`: `cargo bench -p heraldry-sim`.
 
 #[cfg(target_arch = "x86_64")]
 fn main() {

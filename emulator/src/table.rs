@@ -21,6 +21,7 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use heraldry_virtio::device::{PipeEnd, VfdId};
 use rustix::fs::inotify::{self, ReadFlags, WatchFlags};
 use rustix::fs::{Mode, OFlags, SealFlags, Stat, fcntl_getfl, fstat, open};
 use rustix::io::Errno;
@@ -28,7 +29,6 @@ use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::host::Handle;
-use crate::device::{PipeEnd, VfdId};
 use crate::sys::lock;
 
 /// Identity of an inode.

@@ -3,7 +3,7 @@
 //!
 //! The program runs under a seccomp filter that hands its open of the device, the ioctls, and the calls that would betray
 //! a vfd as an ordinary file to this supervisor (seccomp_unotify(2)); everything else goes to the kernel. The device's rules
-//! are those of [`crate::device`]. `docs/emulator.md` lists every difference from the device, with its reason.
+//! are those of [`heraldry_virtio::device`]. `docs/emulator.md` lists every difference from the device, with its reason.
 //!
 //! It is a tool for development and tests, and no sandbox: a call that is let through is read by the kernel a second time.
 //!
@@ -11,7 +11,11 @@
 //! * `supervisor`: the loop, and the effects of the state machines
 //! * `calls`: system calls on paths and descriptors; `ioctls`: NEW, SEND and RECV
 //! * `blocking`: pipes that block as crosvm's do
+//! * `sys`: the only unsafe code
 //! * `table`: which descriptors of the program are vfds; `host`: sockets, pipes and memory of the host
+
+#[cfg(not(target_arch = "x86_64"))]
+compile_error!("heraldry-sim knows the system calls of x86_64 only");
 
 mod blocking;
 mod calls;
@@ -22,6 +26,7 @@ mod launch;
 mod native;
 mod stats;
 mod supervisor;
+mod sys;
 mod table;
 
 use std::collections::BTreeMap;
@@ -29,9 +34,8 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
-use rustix::io::Errno;
-
 use heraldry_wire::ContextName;
+use rustix::io::Errno;
 
 /// What to run, and what the device offers.
 #[derive(Clone, Debug)]

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::device::{Import, PipeEnd};
+use heraldry_virtio::device::{Import, PipeEnd};
 
 /// What stands for a host descriptor in the machine.
 #[derive(Clone)]
@@ -176,7 +176,7 @@ pub(super) fn transmit(to: BorrowedFd<'_>, data: &[u8], handles: &[Handle]) -> R
 #[derive(Debug)]
 pub(super) struct Lingering {
     pub(super) handle: Handle,
-    pub(super) rest: VecDeque<crate::device::OutMessage<Handle>>,
+    pub(super) rest: VecDeque<heraldry_virtio::device::OutMessage<Handle>>,
 }
 
 impl Lingering {

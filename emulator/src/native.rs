@@ -7,12 +7,12 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::OwnedFd;
 
+use heraldry_virtio::device::PipeEnd;
 use rustix::event::epoll::EventFlags;
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev2};
 
 use super::supervisor::Supervisor;
-use crate::device::PipeEnd;
 use crate::sys::seccomp::{Notification, Reply};
 
 /// The offset that means: none.

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser};
-use heraldry_virtio::emulator::{self, EmulatorError, Options};
+use heraldry_sim::{EmulatorError, Options};
 use heraldry_wire::ContextName;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
@@ -123,7 +123,7 @@ fn main() -> ExitCode {
     };
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     tracing_subscriber::registry().with(lines).with(filter).init();
-    let outcome = options(arguments).and_then(|options| Ok(emulator::run(&options)?));
+    let outcome = options(arguments).and_then(|options| Ok(heraldry_sim::run(&options)?));
     outcome.map_or_else(
         |error| {
             eprintln!("heraldry-sim: {error:#}");

@@ -7,13 +7,13 @@
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
+use heraldry_virtio::device::{Import, PipeEnd};
 use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 use super::host::Handle;
 use super::supervisor::{COPY, Supervisor};
-use crate::device::{Import, PipeEnd};
 
 /// The least that a pipe can hold; the driver's SEND holds nothing, but waits for the device.
 const ROOM: usize = 4096;

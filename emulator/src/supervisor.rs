@@ -9,6 +9,10 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
+use heraldry_virtio::device::{
+    Command, Driver, Effect, InMessage, Limits, Machine, Made, PipeEnd, Ticket, VfdId, VfdKind,
+};
+use heraldry_virtio::uapi::Fault;
 use heraldry_wire::CONNECTION_PREFIX;
 use heraldry_wire::descriptors::raise_limit;
 use rustix::event::{Timespec, epoll};
@@ -23,12 +27,8 @@ use super::native::Wait;
 use super::stats::Stats;
 use super::table::{Slot, Table};
 use super::{EmulatorError, Options, launch};
-use crate::device::{
-    Command, Driver, Effect, InMessage, Limits, Machine, Made, PipeEnd, Ticket, VfdId, VfdKind,
-};
 use crate::sys::seccomp::{Listener, Notification, Reply};
 use crate::sys::signals::Signals;
-use crate::uapi::Fault;
 
 /// The ticket of commands that no system call waits for.
 pub(super) const NOBODY: Ticket = 0;
@@ -449,7 +449,7 @@ impl Supervisor {
         }
     }
 
-    fn release(&mut self, id: VfdId, handle: Handle, rest: Vec<crate::device::OutMessage<Handle>>) {
+    fn release(&mut self, id: VfdId, handle: Handle, rest: Vec<heraldry_virtio::device::OutMessage<Handle>>) {
         let Some(fd) = handle.fd() else { return };
         let _ = epoll::delete(&self.host_epoll, fd);
         let _ = epoll::delete(&self.epoll, fd);
