@@ -5,12 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use heraldry_gate::Globals;
 use heraldry_identity::VmName;
+use heraldry_relay::ClientKey;
 use smithay::wayland::compositor::CompositorClientState;
 use wayland_server::backend::{ClientData, ClientId, DisconnectReason};
-
-/// Number of a connection, unique for the life of the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClientKey(pub u64);
 
 /// What the log says when the library ends a client by an error of its own.
 pub const LET_THROUGH: &str = "the library ended a client that the gate let through";

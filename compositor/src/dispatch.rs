@@ -9,13 +9,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use heraldry_identity::VmName;
+use heraldry_relay::ClientKey;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use tracing::{error, warn};
 use wayland_server::backend::ClientId;
 
 use crate::booking::Work;
-use crate::client::{ClientKey, Departure, LET_THROUGH, LibraryError};
+use crate::client::{Departure, LET_THROUGH, LibraryError};
 use crate::state::{Core, State};
 
 /// Clients that are served in one turn; the others keep their place in the kernel's queue.

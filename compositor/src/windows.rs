@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use heraldry_identity::VmName;
+use heraldry_relay::ClientKey;
 use smithay::desktop::PopupManager;
 use smithay::utils::{Logical, Rectangle};
 use smithay::wayland::compositor::{get_parent, with_states};
@@ -15,7 +16,6 @@ use smithay::wayland::shell::xdg::{ToplevelSurface, XdgPopupSurfaceData, XdgTopl
 use wayland_protocols::xdg::shell::server::xdg_toplevel;
 use wayland_server::protocol::wl_surface::WlSurface;
 
-use crate::client::ClientKey;
 use crate::layout::{Layout, Mode, WindowId};
 use crate::presence::Presence;
 use crate::render::frames::FrameCache;

@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use heraldry_identity::VmName;
+use heraldry_relay::ClientKey;
 use smithay::utils::SERIAL_COUNTER;
 use smithay::wayland::shell::xdg::ShellClient;
 use wayland_server::protocol::wl_surface::WlSurface;
 
-use crate::client::ClientKey;
 use crate::state::{Core, State};
 
 /// Motion asks for a sign of life this often.

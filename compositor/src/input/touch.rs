@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use heraldry_identity::VmName;
+use heraldry_relay::ClientKey;
 use smithay::backend::input::{ButtonState, TouchSlot};
 use smithay::input::touch::{DownEvent, MotionEvent, TouchHandle, UpEvent};
 use smithay::utils::{Logical, Point, SERIAL_COUNTER};
@@ -16,7 +17,6 @@ use wayland_server::protocol::wl_surface::WlSurface;
 
 use super::hit::Hit;
 use super::pointer::BTN_LEFT;
-use crate::client::ClientKey;
 use crate::layout::WindowId;
 use crate::state::{Core, State};
 

@@ -8,10 +8,10 @@ use std::str::FromStr;
 use calloop::generic::Generic;
 use calloop::{Interest, LoopHandle, Mode, PostAction};
 use heraldry_identity::VmName;
+use heraldry_relay::Endpoint;
 use tracing::info;
 
 use super::LinkError;
-use super::link::Endpoint;
 use crate::state::State;
 
 /// One socket: `VM=NAME`, where NAME is a file in `XDG_RUNTIME_DIR` or an absolute path.

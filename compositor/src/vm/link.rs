@@ -2,49 +2,19 @@
 //! From a VM's connection to a client of the display: the main thread's side of the workers and the doorman.
 
 use std::collections::BTreeMap;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 
 use calloop::channel::{Event, Sender};
 use heraldry_identity::VmName;
+use heraldry_relay::{Arrival, ClientKey, Doorman, Endpoint, GateLimits, Transport, VmEvent, WorkerHandle};
 use heraldry_virtio::guest::Device;
 use heraldry_wire::display::{Announcement, CompositorRecord, RefuseReason};
 use tracing::{debug, info};
 
 use super::dev_socket::{self, DevSocket};
-use super::doorman::Doorman;
-use super::handle::{Arrival, GateLimits, WorkerHandle};
-use super::worker::{Transport, Worker};
 use super::{ConnectError, LinkError};
-use crate::client::ClientKey;
 use crate::state::{Core, State};
-
-/// One accepted connection, before anything of it was read.
-#[derive(Debug)]
-pub enum Endpoint {
-    /// A development socket's stream.
-    Socket(UnixStream),
-    /// A connection that the host announced.
-    Virtio(Announcement),
-}
-
-/// What the transport threads tell the main thread.
-#[derive(Debug)]
-pub enum VmEvent {
-    /// The host has accepted a client.
-    Announced(Announcement),
-    /// An announced client waits no more.
-    Withdrawn(u64),
-    /// The host can be told again what its connections may send.
-    HostIsThere,
-    /// A worker has the connection open; this is the compositor's end of it.
-    Connected(VmName, ClientKey, UnixStream),
-    /// A worker could not open a connection.
-    Failed(VmName, ClientKey),
-    /// A client of the VM broke a rule and is ended.
-    Violated(VmName),
-}
 
 /// The transports.
 #[derive(Debug, Default)]
@@ -182,7 +152,7 @@ impl State {
                 device: link.device.clone(),
                 host: link.doorman.as_ref().map(Doorman::line),
             };
-            let worker = Worker::start(vm.clone(), transport, events, limits).map_err(|source| {
+            let worker = WorkerHandle::start(vm.clone(), transport, events, limits).map_err(|source| {
                 ConnectError::Worker {
                     vm: vm.clone(),
                     source,

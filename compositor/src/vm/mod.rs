@@ -5,17 +5,9 @@
 //! are separate by construction. Seats are kept for the life of the process and reused by VM name.
 
 pub mod dev_socket;
-mod doorman;
-mod handle;
-mod intake;
 pub mod link;
 pub mod load;
 pub mod pause;
-mod peer;
-mod services;
-mod turns;
-mod watch;
-mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::net::UnixStream;
@@ -27,6 +19,7 @@ use heraldry_config::{Limits, VmConfig};
 use heraldry_decorations::TitleRule;
 use heraldry_gate::RateLimited;
 use heraldry_identity::{Arms, TitleLevel, VmName};
+use heraldry_relay::ClientKey;
 use smithay::desktop::PopupGrab;
 use smithay::input::Seat;
 use smithay::input::keyboard::XkbConfig;
@@ -36,7 +29,7 @@ use wayland_server::backend::{DisconnectReason, GlobalId};
 use wayland_server::protocol::wl_surface::WlSurface;
 use wayland_server::{Client, Resource};
 
-use crate::client::{ClientKey, ClientState};
+use crate::client::ClientState;
 use crate::globals::adopt;
 use crate::layout::WindowId;
 use crate::state::{Core, State};

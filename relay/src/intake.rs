@@ -25,9 +25,9 @@ struct Piece {
 
 /// Bytes and descriptors since the connection began.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Sum {
-    pub(super) bytes: u64,
-    pub(super) fds: u64,
+pub(crate) struct Sum {
+    pub(crate) bytes: u64,
+    pub(crate) fds: u64,
 }
 
 impl Sum {
@@ -44,7 +44,7 @@ impl Sum {
 
 /// The queue of one client.
 #[derive(Debug, Default)]
-pub(super) struct Intake {
+pub(crate) struct Intake {
     pieces: VecDeque<Piece>,
     received: Sum,
     worked_off: Sum,
@@ -53,13 +53,13 @@ pub(super) struct Intake {
 
 impl Intake {
     /// Whether nothing waits.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }
 
     /// Takes in what was received. False if it is more than a host that keeps to the window sends: twice of it, because
     /// a host that was restarted may have taken an old sum for one of a new connection.
-    pub(super) fn add(&mut self, bytes: Vec<u8>, fds: VecDeque<OwnedFd>) -> bool {
+    pub(crate) fn add(&mut self, bytes: Vec<u8>, fds: VecDeque<OwnedFd>) -> bool {
         self.received.add(bytes.len(), fds.len());
         match self.pieces.back_mut() {
             Some(last) if fds.is_empty() && last.bytes.len().saturating_add(bytes.len()) <= PIECE => {
@@ -74,7 +74,7 @@ impl Intake {
     }
 
     /// What comes next, at most `most` bytes of it: it is worked off with this. Its descriptors came before its end.
-    pub(super) fn next(&mut self, most: usize) -> Option<(Vec<u8>, VecDeque<OwnedFd>)> {
+    pub(crate) fn next(&mut self, most: usize) -> Option<(Vec<u8>, VecDeque<OwnedFd>)> {
         let piece = self.pieces.front_mut()?;
         let fds = std::mem::take(&mut piece.fds);
         let bytes = if piece.taken == 0 && piece.bytes.len() <= most {
@@ -93,20 +93,20 @@ impl Intake {
     }
 
     /// What the host is to be told, once it is worth a message.
-    pub(super) fn news(&mut self) -> Option<Sum> {
+    pub(crate) fn news(&mut self) -> Option<Sum> {
         self.worked_off
             .is_beyond(self.told, WINDOW_BYTES / TOLD, WINDOW_FDS / TOLD)
             .then(|| self.sum())
     }
 
     /// The same now, whether it is worth it or not.
-    pub(super) fn sum(&mut self) -> Sum {
+    pub(crate) fn sum(&mut self) -> Sum {
         self.told = self.worked_off;
         self.told
     }
 
     /// The client is gone; nobody asks for what waits.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.pieces.clear();
     }
 }

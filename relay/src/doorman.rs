@@ -14,29 +14,29 @@ use heraldry_wire::display::{CompositorRecord, HostRecord};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tracing::{debug, info, warn};
 
-use super::link::VmEvent;
-use super::watch::Bell;
+use crate::events::VmEvent;
+use crate::watch::Bell;
 
 /// First and longest wait before the host is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// The main thread's handle to the doorman; dropping it ends the thread.
 #[derive(Debug)]
-pub(super) struct Doorman {
+pub struct Doorman {
     answers: Arc<Sender<CompositorRecord>>,
     bell: Bell,
 }
 
 /// A gate's line to the host, which does not keep the doorman at its post.
 #[derive(Debug, Clone)]
-pub(super) struct Line {
+pub struct Line {
     answers: Weak<Sender<CompositorRecord>>,
     bell: Bell,
 }
 
 impl Line {
     /// Sends a record to the host.
-    pub(super) fn say(&self, record: CompositorRecord) {
+    pub(crate) fn say(&self, record: CompositorRecord) {
         if let Some(answers) = self.answers.upgrade() {
             // The thread is only gone when we are.
             let _stopping = answers.send(record);
@@ -47,7 +47,7 @@ impl Line {
 
 impl Doorman {
     /// Starts the thread.
-    pub(super) fn start(device: Arc<Device>, main: MainSender<VmEvent>) -> std::io::Result<Self> {
+    pub fn start(device: Arc<Device>, main: MainSender<VmEvent>) -> std::io::Result<Self> {
         let (answers, inbox) = channel();
         let bell = Bell::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let own = bell.clone();
@@ -63,7 +63,7 @@ impl Doorman {
     }
 
     /// A line for a gate.
-    pub(super) fn line(&self) -> Line {
+    pub fn line(&self) -> Line {
         Line {
             answers: Arc::downgrade(&self.answers),
             bell: self.bell.clone(),
@@ -71,7 +71,7 @@ impl Doorman {
     }
 
     /// Sends an answer to the host.
-    pub(super) fn answer(&self, record: CompositorRecord) {
+    pub fn answer(&self, record: CompositorRecord) {
         // The thread is only gone when we are.
         let _stopping = self.answers.send(record);
         self.bell.ring();

@@ -6,31 +6,33 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
+use calloop::channel::Sender as MainSender;
 use heraldry_config::Limits;
 use heraldry_gate::{Globals, Usage};
+use heraldry_identity::VmName;
 
-use super::link::Endpoint;
-use super::turns::{Outcome, Turns};
-use super::watch::Bell;
-use crate::client::ClientKey;
+use crate::events::{ClientKey, Endpoint, VmEvent};
+use crate::turns::{Outcome, Turns};
+use crate::watch::Bell;
+use crate::worker::{Transport, Worker};
 
 /// What of a VM's limits its gate keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct GateLimits {
+pub struct GateLimits {
     /// The rules of each session.
-    pub(super) session: heraldry_gate::Limits,
+    pub(crate) session: heraldry_gate::Limits,
     /// Bytes that may wait for a client that does not read.
-    pub(super) unread: usize,
+    pub(crate) unread: usize,
     /// Log lines a second that the VM's clients can cause.
-    pub(super) log_lines: u32,
+    pub(crate) log_lines: u32,
     /// Bytes a turn.
-    pub(super) turn_bytes: usize,
+    pub(crate) turn_bytes: usize,
 }
 
 impl GateLimits {
     /// The gate's part of a VM's limits.
     #[must_use]
-    pub(super) fn of(limits: &Limits) -> Self {
+    pub fn of(limits: &Limits) -> Self {
         let size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         let word = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
         Self {
@@ -71,18 +73,18 @@ impl GateLimits {
 
 /// A connection for a worker to open.
 #[derive(Debug)]
-pub(super) struct Arrival {
+pub struct Arrival {
     /// Its number.
-    pub(super) key: ClientKey,
+    pub key: ClientKey,
     /// How to get at it.
-    pub(super) endpoint: Endpoint,
+    pub endpoint: Endpoint,
     /// What its registry may show.
-    pub(super) globals: Globals,
+    pub globals: Globals,
 }
 
 /// What the main thread asks of a worker.
 #[derive(Debug)]
-pub(super) enum Command {
+pub(crate) enum Command {
     /// Open a connection.
     Open(Arrival),
     /// Close one: the client is disconnected, whatever it does.
@@ -95,31 +97,41 @@ pub(super) enum Command {
 
 /// The handle; dropping it ends the thread.
 #[derive(Debug)]
-pub(super) struct WorkerHandle {
-    pub(super) commands: Sender<Command>,
-    pub(super) bell: Bell,
-    pub(super) turns: Arc<Turns>,
-    pub(super) thread: std::thread::JoinHandle<()>,
+pub struct WorkerHandle {
+    pub(crate) commands: Sender<Command>,
+    pub(crate) bell: Bell,
+    pub(crate) turns: Arc<Turns>,
+    pub(crate) thread: std::thread::JoinHandle<()>,
 }
 
 impl WorkerHandle {
+    /// Starts the thread of a VM.
+    pub fn start(
+        vm: VmName,
+        transport: Transport,
+        main: MainSender<VmEvent>,
+        limits: GateLimits,
+    ) -> std::io::Result<Self> {
+        Worker::start(vm, transport, main, limits)
+    }
+
     /// Hands a connection over.
-    pub(super) fn take(&self, arrival: Arrival) {
+    pub fn take(&self, arrival: Arrival) {
         self.command(Command::Open(arrival));
     }
 
     /// Ends a connection.
-    pub(super) fn close(&self, key: ClientKey) {
+    pub fn close(&self, key: ClientKey) {
         self.command(Command::Close(key));
     }
 
     /// The host is there again.
-    pub(super) fn credit(&self) {
+    pub fn credit(&self) {
         self.command(Command::Credit);
     }
 
     /// Puts other limits in force.
-    pub(super) fn set_limits(&self, limits: GateLimits) {
+    pub fn set_limits(&self, limits: GateLimits) {
         self.turns.budgets.set_limits(&limits.session);
         self.command(Command::Limits(limits));
     }
@@ -131,7 +143,7 @@ impl WorkerHandle {
     }
 
     /// The main loop has finished a turn in which this VM's requests took `spent`.
-    pub(super) fn next_turn(&self, spent: Duration, target: Duration, most: usize) -> Outcome {
+    pub fn next_turn(&self, spent: Duration, target: Duration, most: usize) -> Outcome {
         let (outcome, wake) = self.turns.next(spent, target, most);
         if wake {
             self.bell.ring();
@@ -140,36 +152,36 @@ impl WorkerHandle {
     }
 
     /// Whether the VM wants more than its turn gave.
-    pub(super) fn is_waiting(&self) -> bool {
+    pub fn is_waiting(&self) -> bool {
         self.turns.is_used_up()
     }
 
     /// The main loop has finished a turn in which this VM was not served.
-    pub(super) fn next_unserved_turn(&self, spent: Duration, target: Duration) {
+    pub fn next_unserved_turn(&self, spent: Duration, target: Duration) {
         if self.turns.next_unserved(spent, target) {
             self.bell.ring();
         }
     }
 
     /// Stops serving the VM, or goes on.
-    pub(super) fn pause(&self, paused: bool) {
+    pub fn pause(&self, paused: bool) {
         if self.turns.pause(paused) {
             self.bell.ring();
         }
     }
 
     /// Whether the thread runs; one that panicked is replaced.
-    pub(super) fn is_alive(&self) -> bool {
+    pub fn is_alive(&self) -> bool {
         !self.thread.is_finished()
     }
 
     /// What the VM's clients use.
-    pub(super) fn usage(&self) -> Vec<Usage> {
+    pub fn usage(&self) -> Vec<Usage> {
         self.turns.budgets.usage().collect()
     }
 
     /// Clients that broke a rule, and turns that were used up.
-    pub(super) fn counters(&self) -> (u64, u64) {
+    pub fn counters(&self) -> (u64, u64) {
         (
             self.turns.violations.load(Ordering::Relaxed),
             self.turns.exhausted.load(Ordering::Relaxed),

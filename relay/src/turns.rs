@@ -29,7 +29,7 @@ const GOODBYES_BETWEEN: (usize, usize) = (4, 256);
 
 /// What main thread and gate of a VM share.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(crate) struct Turns {
     count: AtomicU64,
     /// The gate wants to be woken at the next turn.
     awaited: AtomicBool,
@@ -42,22 +42,22 @@ pub(super) struct Turns {
     credit: AtomicUsize,
     paused: AtomicBool,
     /// Turns that the VM has used up.
-    pub(super) exhausted: AtomicU64,
+    pub(crate) exhausted: AtomicU64,
     /// Clients that broke a rule.
-    pub(super) violations: AtomicU64,
+    pub(crate) violations: AtomicU64,
     /// What the VM's clients use.
-    pub(super) budgets: Arc<Budgets>,
+    pub(crate) budgets: Arc<Budgets>,
 }
 
 /// What became of a VM's turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Outcome {
+pub struct Outcome {
     /// It wanted more than it was given.
-    pub(super) exhausted: bool,
+    pub exhausted: bool,
 }
 
 impl Turns {
-    pub(super) fn new(budgets: Arc<Budgets>, most: usize) -> Arc<Self> {
+    pub(crate) fn new(budgets: Arc<Budgets>, most: usize) -> Arc<Self> {
         Arc::new(Self {
             count: AtomicU64::new(1),
             awaited: AtomicBool::new(false),
@@ -74,7 +74,7 @@ impl Turns {
 
     /// Main thread: a turn is over in which the VM's requests took `spent`. True if the gate waits for the next one and
     /// must be woken.
-    pub(super) fn next(&self, spent: Duration, target: Duration, most: usize) -> (Outcome, bool) {
+    pub(crate) fn next(&self, spent: Duration, target: Duration, most: usize) -> (Outcome, bool) {
         let exhausted = self.used_up.swap(false, Ordering::SeqCst);
         let credit = self.credit.load(Ordering::Relaxed);
         self.credit
@@ -88,7 +88,7 @@ impl Turns {
 
     /// Main thread: a turn is over in which the VM was not served. What its clients left behind is taken apart all the
     /// same. True if the gate must be woken.
-    pub(super) fn next_unserved(&self, spent: Duration, target: Duration) -> bool {
+    pub(crate) fn next_unserved(&self, spent: Duration, target: Duration) -> bool {
         self.pace_goodbyes(spent, target);
         self.leaving.load(Ordering::SeqCst) && self.begin()
     }
@@ -110,19 +110,19 @@ impl Turns {
     }
 
     /// Main thread: stops serving the VM, or goes on. True if the gate must be woken.
-    pub(super) fn pause(&self, paused: bool) -> bool {
+    pub(crate) fn pause(&self, paused: bool) -> bool {
         self.paused.store(paused, Ordering::SeqCst);
         self.count.fetch_add(1, Ordering::SeqCst);
         !paused
     }
 
     /// Main thread: whether the VM wants more than its turn gave.
-    pub(super) fn is_used_up(&self) -> bool {
+    pub(crate) fn is_used_up(&self) -> bool {
         self.used_up.load(Ordering::SeqCst)
     }
 
     /// Gate: whether clients have left that are still being taken apart. To be said before anything is sent for them.
-    pub(super) fn set_leaving(&self, leaving: bool) {
+    pub(crate) fn set_leaving(&self, leaving: bool) {
         self.leaving.store(leaving, Ordering::SeqCst);
     }
 }
@@ -158,7 +158,7 @@ fn paced(goodbyes: usize, spent: Duration, target: Duration) -> usize {
 
 /// What is left of a turn, on the gate's side.
 #[derive(Debug)]
-pub(super) struct Allowance {
+pub(crate) struct Allowance {
     turns: Arc<Turns>,
     turn: u64,
     left: usize,
@@ -169,7 +169,7 @@ pub(super) struct Allowance {
 }
 
 impl Allowance {
-    pub(super) fn new(turns: Arc<Turns>) -> Self {
+    pub(crate) fn new(turns: Arc<Turns>) -> Self {
         Self {
             turns,
             turn: 0,
@@ -181,7 +181,7 @@ impl Allowance {
     }
 
     /// Takes note of a new turn, and of the time.
-    pub(super) fn refresh(&mut self) {
+    pub(crate) fn refresh(&mut self) {
         if self.droppable < DROPPED {
             self.refresh_at(Instant::now());
         }
@@ -198,12 +198,12 @@ impl Allowance {
     }
 
     /// Objects of clients that have left which may still be destroyed.
-    pub(super) fn goodbyes(&self) -> usize {
+    pub(crate) fn goodbyes(&self) -> usize {
         self.goodbyes
     }
 
     /// So many were destroyed.
-    pub(super) fn say_goodbye(&mut self, objects: usize) {
+    pub(crate) fn say_goodbye(&mut self, objects: usize) {
         self.goodbyes = self.goodbyes.saturating_sub(objects);
     }
 
@@ -214,12 +214,12 @@ impl Allowance {
     }
 
     /// Bytes that may still be taken from clients.
-    pub(super) fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         if self.droppable == 0 { 0 } else { self.left }
     }
 
     /// So many bytes were dropped.
-    pub(super) fn drop_bytes(&mut self, bytes: usize) {
+    pub(crate) fn drop_bytes(&mut self, bytes: usize) {
         if self.droppable == DROPPED && bytes > 0 {
             self.until = Instant::now() + WHILE;
         }
@@ -227,17 +227,17 @@ impl Allowance {
     }
 
     /// How long the gate rests, if it has dropped all that it may for now.
-    pub(super) fn rest(&self) -> Option<Duration> {
+    pub(crate) fn rest(&self) -> Option<Duration> {
         (self.droppable == 0).then(|| self.until.saturating_duration_since(Instant::now()))
     }
 
     /// So many bytes were sent.
-    pub(super) fn spend(&mut self, bytes: usize) {
+    pub(crate) fn spend(&mut self, bytes: usize) {
         self.left = self.left.saturating_sub(bytes);
     }
 
     /// Asks to be woken at the next turn. False if it has begun already.
-    pub(super) fn wait(&self) -> bool {
+    pub(crate) fn wait(&self) -> bool {
         if self.left() == 0 {
             self.turns.used_up.store(true, Ordering::SeqCst);
         }

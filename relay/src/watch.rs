@@ -9,19 +9,19 @@ use rustix::io::Errno;
 
 /// Wakes a thread that waits in poll or epoll.
 #[derive(Debug, Clone)]
-pub(super) struct Bell(Arc<OwnedFd>);
+pub(crate) struct Bell(Arc<OwnedFd>);
 
 impl Bell {
-    pub(super) fn new(eventfd: OwnedFd) -> Self {
+    pub(crate) fn new(eventfd: OwnedFd) -> Self {
         Self(Arc::new(eventfd))
     }
 
-    pub(super) fn ring(&self) {
+    pub(crate) fn ring(&self) {
         // Full means that it rings already.
         let _rings_already = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
     }
 
-    pub(super) fn silence(&self) {
+    pub(crate) fn silence(&self) {
         // Empty means that it was silent.
         let _silent = rustix::io::read(&*self.0, &mut [0; 8]);
     }
@@ -35,7 +35,7 @@ impl AsFd for Bell {
 
 /// What an event is about, packed into epoll's 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Key {
+pub(crate) enum Key {
     Bell,
     /// The connections of all clients, which are in an epoll of their own.
     Links,
@@ -44,7 +44,7 @@ pub(super) enum Key {
 }
 
 impl Key {
-    pub(super) fn pack(self) -> EventData {
+    pub(crate) fn pack(self) -> EventData {
         let (kind, id) = match self {
             Self::Bell => (0, 0),
             Self::Link(id) => (1, id),
@@ -54,7 +54,7 @@ impl Key {
         EventData::new_u64(id << 3 | kind)
     }
 
-    pub(super) fn unpack(data: EventData) -> Self {
+    pub(crate) fn unpack(data: EventData) -> Self {
         let id = data.u64() >> 3;
         match data.u64() & 7 {
             1 => Self::Link(id),
@@ -68,12 +68,12 @@ impl Key {
 /// One descriptor's place in epoll. Hang-ups are reported whether anybody waits for them or not, so a descriptor that
 /// nothing is wanted of is taken out; otherwise a peer that hung up behind a full queue would keep the thread spinning.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     added: bool,
 }
 
 impl Watch {
-    pub(super) fn set(
+    pub(crate) fn set(
         &mut self,
         epoll: &OwnedFd,
         fd: BorrowedFd<'_>,

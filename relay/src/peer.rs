@@ -16,13 +16,12 @@ use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use tracing::{debug, error, warn};
 
-use super::doorman::Line;
-use super::intake::{Intake, Sum};
-use super::link::Endpoint;
-use super::services::Shared;
-use super::turns::Allowance;
-use super::watch::Watch;
-use crate::client::ClientKey;
+use crate::doorman::Line;
+use crate::events::{ClientKey, Endpoint};
+use crate::intake::{Intake, Sum};
+use crate::services::Shared;
+use crate::turns::Allowance;
+use crate::watch::Watch;
 
 /// Bytes taken from a socket at once.
 const CHUNK: usize = 16 * 1024;
@@ -38,35 +37,35 @@ enum Link {
 }
 
 /// A connection to open.
-pub(super) struct Opening<'a> {
-    pub(super) key: ClientKey,
-    pub(super) endpoint: Endpoint,
-    pub(super) device: Option<&'a Device>,
-    pub(super) host: Option<Line>,
-    pub(super) limits: Limits,
+pub(crate) struct Opening<'a> {
+    pub(crate) key: ClientKey,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) device: Option<&'a Device>,
+    pub(crate) host: Option<Line>,
+    pub(crate) limits: Limits,
     /// Bytes that may wait for a client that does not read.
-    pub(super) unread: usize,
-    pub(super) budgets: Arc<Budgets>,
+    pub(crate) unread: usize,
+    pub(crate) budgets: Arc<Budgets>,
     /// What its registry may show.
-    pub(super) globals: Globals,
-    pub(super) services: Shared,
+    pub(crate) globals: Globals,
+    pub(crate) services: Shared,
     /// From when its session counts time.
-    pub(super) start: Instant,
+    pub(crate) start: Instant,
 }
 
 /// A peer's places in epoll.
 #[derive(Debug, Default)]
-pub(super) struct Watches {
+pub(crate) struct Watches {
     /// The link, for what comes.
-    pub(super) receive: Watch,
+    pub(crate) receive: Watch,
     /// The link, for room.
-    pub(super) send: Watch,
-    pub(super) stream: Watch,
+    pub(crate) send: Watch,
+    pub(crate) stream: Watch,
 }
 
 /// Why a connection could not be opened.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum PeerError {
+pub(crate) enum PeerError {
     /// The host no longer has it.
     #[error("the announced connection could not be taken: {0}")]
     Take(#[from] TakeError),
@@ -80,7 +79,7 @@ pub(super) enum PeerError {
 
 /// Why a client's connection ends.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum PeerEnd {
+pub(crate) enum PeerEnd {
     /// The client left.
     #[error("the client left")]
     Client,
@@ -103,12 +102,12 @@ pub(super) enum PeerEnd {
 
 impl PeerEnd {
     /// Whether the compositor's side still has the client.
-    pub(super) const fn is_of_the_client(&self) -> bool {
+    pub(crate) const fn is_of_the_client(&self) -> bool {
         !matches!(self, Self::Compositor)
     }
 
     /// Says why, at the rate that the VM is allowed to fill the log with: it may be behind each of them.
-    pub(super) fn log(&self, vm: &VmName, client: u64, services: &Shared) {
+    pub(crate) fn log(&self, vm: &VmName, client: u64, services: &Shared) {
         match self {
             Self::Client | Self::Compositor => debug!(%vm, client, end = %self, "connection ended"),
             Self::Violation(violation) => services.log(
@@ -132,10 +131,10 @@ impl PeerEnd {
 }
 
 /// One client.
-pub(super) struct Peer {
+pub(crate) struct Peer {
     key: ClientKey,
     /// Its places in epoll.
-    pub(super) watches: Watches,
+    pub(crate) watches: Watches,
     link: Link,
     stream: UnixStream,
     session: Session<Shared>,
@@ -154,7 +153,7 @@ pub(super) struct Peer {
 
 impl Peer {
     /// Opens a connection. Returns the peer and the compositor's end of its socket pair.
-    pub(super) fn open(opening: Opening<'_>) -> Result<(Self, UnixStream), PeerError> {
+    pub(crate) fn open(opening: Opening<'_>) -> Result<(Self, UnixStream), PeerError> {
         let (link, credit) = match opening.endpoint {
             Endpoint::Socket(stream) => {
                 stream.set_nonblocking(true)?;
@@ -190,12 +189,12 @@ impl Peer {
     }
 
     /// Its number.
-    pub(super) fn key(&self) -> u64 {
+    pub(crate) fn key(&self) -> u64 {
         self.key.0
     }
 
     /// The connection; `None` when the client has left.
-    pub(super) fn link_fd(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn link_fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.link {
             Link::Virtio(context) => Some(context.as_fd()),
             Link::Socket(stream) => Some(stream.as_fd()),
@@ -203,12 +202,12 @@ impl Peer {
         }
     }
 
-    pub(super) fn stream_fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn stream_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }
 
     /// Whether its client is gone and its objects are still being destroyed.
-    pub(super) fn is_leaving(&self) -> bool {
+    pub(crate) fn is_leaving(&self) -> bool {
         matches!(self.link, Link::Left(_))
     }
 
@@ -222,7 +221,7 @@ impl Peer {
     }
 
     /// Tells the host what was worked off.
-    pub(super) fn say_credit(&mut self) {
+    pub(crate) fn say_credit(&mut self) {
         let sum = self.intake.sum();
         self.tell(sum);
     }
@@ -238,7 +237,7 @@ impl Peer {
     }
 
     /// Whether there is something to do without anything having come, given what is left of the turn.
-    pub(super) fn has_more(&self, allowance: &Allowance) -> bool {
+    pub(crate) fn has_more(&self, allowance: &Allowance) -> bool {
         match &self.link {
             _ if !self.up.is_empty() => false,
             Link::Left(goodbye) => goodbye.is_done() || allowance.goodbyes() > 0,
@@ -246,13 +245,13 @@ impl Peer {
         }
     }
 
-    pub(super) fn receives(&self) -> EventFlags {
+    pub(crate) fn receives(&self) -> EventFlags {
         let mut flags = EventFlags::empty();
         flags.set(EventFlags::IN, self.may_receive());
         flags
     }
 
-    pub(super) fn sends(&self) -> EventFlags {
+    pub(crate) fn sends(&self) -> EventFlags {
         let mut flags = EventFlags::empty();
         // A virtio_wl context never waits for POLLOUT: SEND takes everything or waits itself.
         flags.set(
@@ -262,7 +261,7 @@ impl Peer {
         flags
     }
 
-    pub(super) fn stream_interest(&self) -> EventFlags {
+    pub(crate) fn stream_interest(&self) -> EventFlags {
         let mut flags = EventFlags::empty();
         // Always read: what waited in the library would have it end the client, all at once.
         flags.insert(EventFlags::IN);
@@ -271,7 +270,7 @@ impl Peer {
     }
 
     /// The client's side has something, or room.
-    pub(super) fn link_ready(&mut self, flags: EventFlags, allowance: &mut Allowance) -> Result<(), PeerEnd> {
+    pub(crate) fn link_ready(&mut self, flags: EventFlags, allowance: &mut Allowance) -> Result<(), PeerEnd> {
         // A connection that is gone has no room and is reported for ever: what waits for it tells.
         if flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR) {
             self.flush_down()?;
@@ -284,7 +283,7 @@ impl Peer {
     }
 
     /// Gives the session what was received, as far as the turn goes.
-    pub(super) fn advance(&mut self, allowance: &mut Allowance) -> Result<(), PeerEnd> {
+    pub(crate) fn advance(&mut self, allowance: &mut Allowance) -> Result<(), PeerEnd> {
         loop {
             self.flush_up()?;
             if !self.up.is_empty() {
@@ -324,7 +323,7 @@ impl Peer {
     }
 
     /// The client is gone: closes its connection, and begins to take apart what it had.
-    pub(super) fn leave(&mut self) -> Result<(), PeerEnd> {
+    pub(crate) fn leave(&mut self) -> Result<(), PeerEnd> {
         if matches!(self.link, Link::Left(_)) {
             return Ok(());
         }
@@ -341,7 +340,7 @@ impl Peer {
     }
 
     /// The compositor's side has something, or room.
-    pub(super) fn stream_ready(
+    pub(crate) fn stream_ready(
         &mut self,
         flags: EventFlags,
         allowance: &mut Allowance,

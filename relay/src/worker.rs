@@ -4,9 +4,9 @@
 //! The SEND ioctl waits for the device whatever the flags say, so it never runs on the main thread: a device that
 //! stalls costs the VM it stalls for. A panic here is our bug and ends this VM's connections, nobody else's.
 //!
-//! All clients of the VM share the credit of a turn (see [`super::turns`]). Their connections are in an epoll of their own,
+//! All clients of the VM share the credit of a turn (see [`crate::turns`]). Their connections are in an epoll of their own,
 //! and are read whether anything is left of the turn or not: what is unread holds buffers of the device that every VM
-//! needs (see [`super::intake`]).
+//! needs (see [`crate::intake`]).
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -24,23 +24,25 @@ use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
 use tracing::{debug, error, info};
 
-use super::doorman::Line;
-use super::handle::{Arrival, Command, GateLimits, WorkerHandle};
-use super::link::VmEvent;
-use super::peer::{Opening, Peer, PeerEnd};
-use super::services::Shared;
-use super::turns::{Allowance, Turns};
-use super::watch::{Bell, Key};
+use crate::doorman::Line;
+use crate::events::VmEvent;
+use crate::handle::{Arrival, Command, GateLimits, WorkerHandle};
+use crate::peer::{Opening, Peer, PeerEnd};
+use crate::services::Shared;
+use crate::turns::{Allowance, Turns};
+use crate::watch::{Bell, Key};
 
 /// How a worker gets at its connections.
 #[derive(Debug)]
-pub(super) struct Transport {
-    pub(super) device: Option<Arc<Device>>,
-    pub(super) host: Option<Line>,
+pub struct Transport {
+    /// Where connections that the host announces are opened, and shared memory comes from.
+    pub device: Option<Arc<Device>>,
+    /// Where the host is told what its connections may send.
+    pub host: Option<Line>,
 }
 
 /// A worker's own state.
-pub(super) struct Worker {
+pub(crate) struct Worker {
     vm: VmName,
     epoll: OwnedFd,
     /// Connections of clients, apart from everything else.
@@ -62,7 +64,7 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Starts the thread of a VM.
-    pub(super) fn start(
+    pub(crate) fn start(
         vm: VmName,
         transport: Transport,
         main: MainSender<VmEvent>,

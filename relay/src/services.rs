@@ -17,7 +17,7 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
 /// The services of a VM, as its clients' sessions share them. They never leave the VM's thread.
 #[derive(Clone)]
-pub(super) struct Shared(Rc<RefCell<VmServices>>);
+pub(crate) struct Shared(Rc<RefCell<VmServices>>);
 
 /// Services for the clients of one VM.
 struct VmServices {
@@ -28,7 +28,7 @@ struct VmServices {
 }
 
 impl Shared {
-    pub(super) fn new(vm: VmName, device: Option<Arc<Device>>, log_lines: u32) -> Self {
+    pub(crate) fn new(vm: VmName, device: Option<Arc<Device>>, log_lines: u32) -> Self {
         let memory = device.map(MemfdClient::new);
         Self(Rc::new(RefCell::new(VmServices {
             vm,
@@ -39,12 +39,12 @@ impl Shared {
     }
 
     /// Lets the VM cause so many log lines a second.
-    pub(super) fn set_log_lines(&self, log_lines: u32) {
+    pub(crate) fn set_log_lines(&self, log_lines: u32) {
         self.0.borrow_mut().log = RateLimited::new(log_lines);
     }
 
     /// Writes a log line that this VM caused, unless it has caused too many.
-    pub(super) fn log(&self, more: impl FnOnce(u64), line: impl FnOnce()) {
+    pub(crate) fn log(&self, more: impl FnOnce(u64), line: impl FnOnce()) {
         self.0.borrow_mut().log.log(Instant::now(), more, line);
     }
 }

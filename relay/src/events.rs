@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What comes in from a VM's side, and what the main thread hears of it.
+
+use std::os::unix::net::UnixStream;
+
+use heraldry_identity::VmName;
+use heraldry_wire::display::Announcement;
+
+/// Number of a connection, unique for the life of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientKey(pub u64);
+
+/// One accepted connection, before anything of it was read.
+#[derive(Debug)]
+pub enum Endpoint {
+    /// A development socket's stream.
+    Socket(UnixStream),
+    /// A connection that the host announced.
+    Virtio(Announcement),
+}
+
+/// What the transport threads tell the main thread.
+#[derive(Debug)]
+pub enum VmEvent {
+    /// The host has accepted a client.
+    Announced(Announcement),
+    /// An announced client waits no more.
+    Withdrawn(u64),
+    /// The host can be told again what its connections may send.
+    HostIsThere,
+    /// A worker has the connection open; this is the compositor's end of it.
+    Connected(VmName, ClientKey, UnixStream),
+    /// A worker could not open a connection.
+    Failed(VmName, ClientKey),
+    /// A client of the VM broke a rule and is ended.
+    Violated(VmName),
+}

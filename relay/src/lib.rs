@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The threads between the host and the compositor's main thread.
+//!
+//! One thread for each VM has the VM's connections and its gate, one has the display socket. The main thread decides; it
+//! tells a thread by its handle, and hears of it by a [`VmEvent`]. A thread that waits or ends costs its own VM only.
+//! Nothing here knows Smithay: what leaves for the main thread is a socket with whole, checked messages.
+//!
+//! Start reading at [`WorkerHandle`], then `worker` (the loop of a VM's thread) and `peer` (one client).
+#![forbid(unsafe_code)]
+
+mod doorman;
+mod events;
+mod handle;
+mod intake;
+mod peer;
+mod services;
+mod turns;
+mod watch;
+mod worker;
+
+pub use doorman::{Doorman, Line};
+pub use events::{ClientKey, Endpoint, VmEvent};
+pub use handle::{Arrival, GateLimits, WorkerHandle};
+pub use turns::Outcome;
+pub use worker::Transport;
