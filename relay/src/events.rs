@@ -19,7 +19,7 @@ pub enum Endpoint {
     Virtio(Announcement),
 }
 
-/// What the transport threads tell the main thread.
+/// What the relays and the thread of the display socket tell the main thread.
 #[derive(Debug)]
 pub enum VmEvent {
     /// The host has accepted a client.
@@ -28,9 +28,9 @@ pub enum VmEvent {
     Withdrawn(u64),
     /// The host can be told again what its connections may send.
     HostIsThere,
-    /// A worker has the connection open; this is the compositor's end of it.
+    /// A relay has the connection open; this is the compositor's end of it.
     Connected(VmName, ClientKey, UnixStream),
-    /// A worker could not open a connection.
+    /// A relay could not open a connection.
     Failed(VmName, ClientKey),
     /// A client of the VM broke a rule and is ended.
     Violated(VmName),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The main thread's handle to a VM's gate, and what goes through it.
+//! The main thread's handle to a VM's relay, and what goes through it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,11 +12,11 @@ use heraldry_gate::{Globals, Usage};
 use heraldry_identity::VmName;
 
 use crate::events::{ClientKey, Endpoint, VmEvent};
-use crate::turns::{Outcome, Turns};
-use crate::watch::Bell;
-use crate::worker::{Transport, Worker};
+use crate::quantum::{Outcome, Quantum};
+use crate::thread::{Access, VmThread};
+use crate::watch::Waker;
 
-/// What of a VM's limits its gate keeps.
+/// What of a VM's limits its relay keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GateLimits {
     /// The rules of each session.
@@ -71,9 +71,9 @@ impl GateLimits {
     }
 }
 
-/// A connection for a worker to open.
+/// A connection for a relay to open.
 #[derive(Debug)]
-pub struct Arrival {
+pub struct NewClient {
     /// Its number.
     pub key: ClientKey,
     /// How to get at it.
@@ -82,11 +82,11 @@ pub struct Arrival {
     pub globals: Globals,
 }
 
-/// What the main thread asks of a worker.
+/// What the main thread asks of a relay.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Open a connection.
-    Open(Arrival),
+    Open(NewClient),
     /// Close one: the client is disconnected, whatever it does.
     Close(ClientKey),
     /// Tell the host what its connections may send; what it was told before may not have reached it.
@@ -95,29 +95,29 @@ pub(crate) enum Command {
     Limits(GateLimits),
 }
 
-/// The handle; dropping it ends the thread.
+/// The handle to a VM's thread; dropping it ends the thread.
 #[derive(Debug)]
-pub struct WorkerHandle {
+pub struct Relay {
     pub(crate) commands: Sender<Command>,
-    pub(crate) bell: Bell,
-    pub(crate) turns: Arc<Turns>,
+    pub(crate) waker: Waker,
+    pub(crate) quantum: Arc<Quantum>,
     pub(crate) thread: std::thread::JoinHandle<()>,
 }
 
-impl WorkerHandle {
+impl Relay {
     /// Starts the thread of a VM.
     pub fn start(
         vm: VmName,
-        transport: Transport,
+        access: Access,
         main: MainSender<VmEvent>,
         limits: GateLimits,
     ) -> std::io::Result<Self> {
-        Worker::start(vm, transport, main, limits)
+        VmThread::start(vm, access, main, limits)
     }
 
     /// Hands a connection over.
-    pub fn take(&self, arrival: Arrival) {
-        self.command(Command::Open(arrival));
+    pub fn take(&self, new: NewClient) {
+        self.command(Command::Open(new));
     }
 
     /// Ends a connection.
@@ -132,41 +132,41 @@ impl WorkerHandle {
 
     /// Puts other limits in force.
     pub fn set_limits(&self, limits: GateLimits) {
-        self.turns.budgets.set_limits(&limits.session);
+        self.quantum.budgets.set_limits(&limits.session);
         self.command(Command::Limits(limits));
     }
 
     fn command(&self, command: Command) {
-        // A worker that is gone drops its connections, which ends them.
+        // A relay that is gone drops its connections, which ends them.
         let _gone = self.commands.send(command);
-        self.bell.ring();
+        self.waker.wake();
     }
 
     /// The main loop has finished a turn in which this VM's requests took `spent`.
     pub fn next_turn(&self, spent: Duration, target: Duration, most: usize) -> Outcome {
-        let (outcome, wake) = self.turns.next(spent, target, most);
+        let (outcome, wake) = self.quantum.next(spent, target, most);
         if wake {
-            self.bell.ring();
+            self.waker.wake();
         }
         outcome
     }
 
     /// Whether the VM wants more than its turn gave.
     pub fn is_waiting(&self) -> bool {
-        self.turns.is_used_up()
+        self.quantum.is_used_up()
     }
 
     /// The main loop has finished a turn in which this VM was not served.
     pub fn next_unserved_turn(&self, spent: Duration, target: Duration) {
-        if self.turns.next_unserved(spent, target) {
-            self.bell.ring();
+        if self.quantum.next_unserved(spent, target) {
+            self.waker.wake();
         }
     }
 
     /// Stops serving the VM, or goes on.
     pub fn pause(&self, paused: bool) {
-        if self.turns.pause(paused) {
-            self.bell.ring();
+        if self.quantum.pause(paused) {
+            self.waker.wake();
         }
     }
 
@@ -177,23 +177,23 @@ impl WorkerHandle {
 
     /// What the VM's clients use.
     pub fn usage(&self) -> Vec<Usage> {
-        self.turns.budgets.usage().collect()
+        self.quantum.budgets.usage().collect()
     }
 
     /// Clients that broke a rule, and turns that were used up.
     pub fn counters(&self) -> (u64, u64) {
         (
-            self.turns.violations.load(Ordering::Relaxed),
-            self.turns.exhausted.load(Ordering::Relaxed),
+            self.quantum.violations.load(Ordering::Relaxed),
+            self.quantum.exhausted.load(Ordering::Relaxed),
         )
     }
 }
 
-impl Drop for WorkerHandle {
+impl Drop for Relay {
     fn drop(&mut self) {
         let (nobody, _) = channel();
         self.commands = nobody;
-        self.bell.ring();
+        self.waker.wake();
     }
 }
 

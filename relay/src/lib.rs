@@ -5,21 +5,21 @@
 //! tells a thread by its handle, and hears of it by a [`VmEvent`]. A thread that waits or ends costs its own VM only.
 //! Nothing here knows Smithay: what leaves for the main thread is a socket with whole, checked messages.
 //!
-//! Start reading at [`WorkerHandle`], then `worker` (the loop of a VM's thread) and `peer` (one client).
+//! Start reading at [`Relay`], then `thread` (the loop of a VM's thread) and `peer` (one client).
 #![forbid(unsafe_code)]
 
-mod doorman;
+mod display_socket;
 mod events;
 mod handle;
-mod intake;
 mod peer;
+mod quantum;
+mod recv_queue;
 mod services;
-mod turns;
+mod thread;
 mod watch;
-mod worker;
 
-pub use doorman::{Doorman, Line};
+pub use display_socket::{DisplayThread, HostLine};
 pub use events::{ClientKey, Endpoint, VmEvent};
-pub use handle::{Arrival, GateLimits, WorkerHandle};
-pub use turns::Outcome;
-pub use worker::Transport;
+pub use handle::{GateLimits, NewClient, Relay};
+pub use quantum::Outcome;
+pub use thread::Access;

@@ -16,11 +16,11 @@ use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use tracing::{debug, error, warn};
 
-use crate::doorman::Line;
+use crate::display_socket::HostLine;
 use crate::events::{ClientKey, Endpoint};
-use crate::intake::{Intake, Sum};
+use crate::quantum::Allowance;
+use crate::recv_queue::{RecvQueue, Sum};
 use crate::services::Shared;
-use crate::turns::Allowance;
 use crate::watch::Watch;
 
 /// Bytes taken from a socket at once.
@@ -41,7 +41,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) key: ClientKey,
     pub(crate) endpoint: Endpoint,
     pub(crate) device: Option<&'a Device>,
-    pub(crate) host: Option<Line>,
+    pub(crate) host: Option<HostLine>,
     pub(crate) limits: Limits,
     /// Bytes that may wait for a client that does not read.
     pub(crate) unread: usize,
@@ -143,9 +143,9 @@ pub(crate) struct Peer {
     down_fds: VecDeque<OwnedFd>,
     unread: usize,
     /// What was received and not yet given to the session.
-    intake: Intake,
+    received: RecvQueue,
     /// Who is to be told what was worked off, and of which connection.
-    credit: Option<(Line, u64)>,
+    credit: Option<(HostLine, u64)>,
     /// The client sends no more.
     ended: bool,
     start: Instant,
@@ -180,7 +180,7 @@ impl Peer {
             down: Outbox::new(),
             down_fds: VecDeque::new(),
             unread: opening.unread,
-            intake: Intake::default(),
+            received: RecvQueue::default(),
             credit,
             ended: false,
             start: opening.start,
@@ -215,14 +215,14 @@ impl Peer {
     fn may_receive(&self) -> bool {
         match &self.link {
             Link::Virtio(_) => !self.ended,
-            Link::Socket(_) => !self.ended && self.up.is_empty() && self.intake.is_empty(),
+            Link::Socket(_) => !self.ended && self.up.is_empty() && self.received.is_empty(),
             Link::Left(_) => false,
         }
     }
 
     /// Tells the host what was worked off.
     pub(crate) fn say_credit(&mut self) {
-        let sum = self.intake.sum();
+        let sum = self.received.sum();
         self.tell(sum);
     }
 
@@ -241,7 +241,7 @@ impl Peer {
         match &self.link {
             _ if !self.up.is_empty() => false,
             Link::Left(goodbye) => goodbye.is_done() || allowance.goodbyes() > 0,
-            _ => allowance.left() > 0 && (self.ended || !self.intake.is_empty()),
+            _ => allowance.left() > 0 && (self.ended || !self.received.is_empty()),
         }
     }
 
@@ -300,18 +300,18 @@ impl Peer {
                 continue;
             }
             let left = allowance.left();
-            if self.intake.is_empty() {
+            if self.received.is_empty() {
                 return if self.ended { Err(PeerEnd::Client) } else { Ok(()) };
             }
             if left == 0 {
                 return Ok(());
             }
-            let Some((part, mut fds)) = self.intake.next(left) else {
+            let Some((part, mut fds)) = self.received.next(left) else {
                 return Ok(());
             };
             self.session.set_time(self.start.elapsed());
             let checked = self.session.from_client(&part, &mut fds, &mut self.up);
-            if let Some(sum) = self.intake.news() {
+            if let Some(sum) = self.received.news() {
                 self.tell(sum);
             }
             allowance.spend(self.up.len());
@@ -330,7 +330,7 @@ impl Peer {
         self.link = Link::Left(self.session.goodbye());
         self.watches.receive = Watch::default();
         self.watches.send = Watch::default();
-        self.intake.clear();
+        self.received.clear();
         self.down = Outbox::new();
         self.flush_up()?;
         match &self.link {
@@ -403,7 +403,7 @@ impl Peer {
             }
             Link::Left(_) => false,
         };
-        let keeps_to_it = self.intake.add(bytes, fds) || matches!(self.link, Link::Socket(_));
+        let keeps_to_it = self.received.add(bytes, fds) || matches!(self.link, Link::Socket(_));
         keeps_to_it
             .then_some(goes_on)
             .ok_or_else(|| PeerEnd::Link("the host sends more than its window".to_owned()))

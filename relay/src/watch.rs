@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a gate's thread waits for: a bell, and descriptors in epoll.
+//! What a relay waits for: a waker, and descriptors in epoll.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -9,25 +9,25 @@ use rustix::io::Errno;
 
 /// Wakes a thread that waits in poll or epoll.
 #[derive(Debug, Clone)]
-pub(crate) struct Bell(Arc<OwnedFd>);
+pub(crate) struct Waker(Arc<OwnedFd>);
 
-impl Bell {
+impl Waker {
     pub(crate) fn new(eventfd: OwnedFd) -> Self {
         Self(Arc::new(eventfd))
     }
 
-    pub(crate) fn ring(&self) {
-        // Full means that it rings already.
-        let _rings_already = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
+    pub(crate) fn wake(&self) {
+        // Full means that it wakes already.
+        let _wakes_already = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
     }
 
-    pub(crate) fn silence(&self) {
-        // Empty means that it was silent.
-        let _silent = rustix::io::read(&*self.0, &mut [0; 8]);
+    pub(crate) fn reset(&self) {
+        // Empty means that nobody woke it.
+        let _nobody = rustix::io::read(&*self.0, &mut [0; 8]);
     }
 }
 
-impl AsFd for Bell {
+impl AsFd for Waker {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -36,7 +36,7 @@ impl AsFd for Bell {
 /// What an event is about, packed into epoll's 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Key {
-    Bell,
+    Waker,
     /// The connections of all clients, which are in an epoll of their own.
     Links,
     Link(u64),
@@ -46,7 +46,7 @@ pub(crate) enum Key {
 impl Key {
     pub(crate) fn pack(self) -> EventData {
         let (kind, id) = match self {
-            Self::Bell => (0, 0),
+            Self::Waker => (0, 0),
             Self::Link(id) => (1, id),
             Self::Stream(id) => (2, id),
             Self::Links => (3, 0),
@@ -60,7 +60,7 @@ impl Key {
             1 => Self::Link(id),
             2 => Self::Stream(id),
             3 => Self::Links,
-            _ => Self::Bell,
+            _ => Self::Waker,
         }
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! From a VM's connection to a client of the display: the main thread's side of the workers and the doorman.
+//! From a VM's connection to a client of the display: the main thread's side of the relays and of the display socket.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use calloop::channel::{Event, Sender};
 use heraldry_identity::VmName;
-use heraldry_relay::{Arrival, ClientKey, Doorman, Endpoint, GateLimits, Transport, VmEvent, WorkerHandle};
+use heraldry_relay::{Access, ClientKey, DisplayThread, Endpoint, GateLimits, NewClient, Relay, VmEvent};
 use heraldry_virtio::guest::Device;
 use heraldry_wire::display::{Announcement, CompositorRecord, RefuseReason};
 use tracing::{debug, info};
@@ -20,42 +20,42 @@ use crate::state::{Core, State};
 #[derive(Debug, Default)]
 pub struct Link {
     device: Option<Arc<Device>>,
-    doorman: Option<Doorman>,
-    workers: BTreeMap<VmName, WorkerHandle>,
+    display_socket: Option<DisplayThread>,
+    relays: BTreeMap<VmName, Relay>,
     events: Option<Sender<VmEvent>>,
 }
 
 impl Link {
     /// Ends a connection. The library would keep a killed client's socket open until somebody else speaks, so the end
-    /// comes from the gate.
+    /// comes from the relay.
     ///
-    /// False if the VM has no gate.
+    /// False if the VM has no relay.
     pub fn close(&self, vm: &VmName, key: ClientKey) -> bool {
-        let worker = self.workers.get(vm).filter(|worker| worker.is_alive());
-        if let Some(worker) = worker {
-            worker.close(key);
+        let relay = self.relays.get(vm).filter(|relay| relay.is_alive());
+        if let Some(relay) = relay {
+            relay.close(key);
         }
-        worker.is_some()
+        relay.is_some()
     }
 
     /// Puts other limits in force for a VM.
     pub(super) fn set_limits(&self, vm: &VmName, limits: &heraldry_config::Limits) {
-        if let Some(worker) = self.workers.get(vm) {
-            worker.set_limits(GateLimits::of(limits));
+        if let Some(relay) = self.relays.get(vm) {
+            relay.set_limits(GateLimits::of(limits));
         }
     }
 
-    /// The gate of a VM.
-    pub(super) fn worker(&self, vm: &VmName) -> Option<&WorkerHandle> {
-        self.workers.get(vm)
+    /// The relay of a VM.
+    pub(super) fn relay(&self, vm: &VmName) -> Option<&Relay> {
+        self.relays.get(vm)
     }
 
     /// What the clients of a VM use of its budgets, and how often its gate had to act: clients that broke a rule, turns
     /// that were used up.
     #[must_use]
     pub fn usage(&self, vm: &VmName) -> Option<(Vec<heraldry_gate::Usage>, (u64, u64))> {
-        let worker = self.workers.get(vm)?;
-        Some((worker.usage(), worker.counters()))
+        let relay = self.relays.get(vm)?;
+        Some((relay.usage(), relay.counters()))
     }
 }
 
@@ -72,8 +72,8 @@ pub fn start(state: &mut State, device: Option<&Path>, dev_sockets: Vec<DevSocke
         .map_err(|error| LinkError::Watch(error.to_string()))?;
     if let Some(path) = device {
         let device = Arc::new(Device::open(path)?);
-        state.core.link.doorman =
-            Some(Doorman::start(Arc::clone(&device), events.clone()).map_err(LinkError::Thread)?);
+        state.core.link.display_socket =
+            Some(DisplayThread::start(Arc::clone(&device), events.clone()).map_err(LinkError::Thread)?);
         state.core.link.device = Some(device);
     }
     state.core.link.events = Some(events);
@@ -100,11 +100,11 @@ impl State {
         match event {
             VmEvent::Announced(announcement) => self.announced(announcement),
             VmEvent::Withdrawn(number) => debug!(number, "the host withdrew a client"),
-            VmEvent::HostIsThere => self.core.link.workers.values().for_each(WorkerHandle::credit),
+            VmEvent::HostIsThere => self.core.link.relays.values().for_each(Relay::credit),
             VmEvent::Connected(vm, key, stream) => {
                 self.core.opened(&vm);
                 if let Err(error) = self.core.connect(&vm, key, stream) {
-                    // The stream is closed, so the worker ends the client.
+                    // The stream is closed, so the relay ends the client.
                     self.core.refused(&vm, &error);
                 }
             }
@@ -126,13 +126,13 @@ impl State {
                 let reason = match error {
                     ConnectError::UnknownVm(_) => RefuseReason::UnknownVm,
                     ConnectError::TooManyClients { .. } => RefuseReason::Limit,
-                    ConnectError::Insert { .. } | ConnectError::Worker { .. } => RefuseReason::Failed,
+                    ConnectError::Insert { .. } | ConnectError::Relay { .. } => RefuseReason::Failed,
                 };
                 CompositorRecord::Refuse { number, reason }
             }
         };
-        if let Some(doorman) = &self.core.link.doorman {
-            doorman.answer(answer);
+        if let Some(display_socket) = &self.core.link.display_socket {
+            display_socket.answer(answer);
         }
     }
 
@@ -144,29 +144,28 @@ impl State {
         let paused = self.core.vms.get(vm).is_some_and(|vm| vm.paused.is_some());
         let key = self.core.vms.next_key();
         let link = &mut self.core.link;
-        if !link.workers.get(vm).is_some_and(WorkerHandle::is_alive) {
+        if !link.relays.get(vm).is_some_and(Relay::is_alive) {
             let Some(events) = link.events.clone() else {
                 return Err(ConnectError::UnknownVm(vm.clone()));
             };
-            let transport = Transport {
+            let access = Access {
                 device: link.device.clone(),
-                host: link.doorman.as_ref().map(Doorman::line),
+                host: link.display_socket.as_ref().map(DisplayThread::line),
             };
-            let worker = WorkerHandle::start(vm.clone(), transport, events, limits).map_err(|source| {
-                ConnectError::Worker {
+            let relay =
+                Relay::start(vm.clone(), access, events, limits).map_err(|source| ConnectError::Relay {
                     vm: vm.clone(),
                     source,
-                }
-            })?;
-            info!(%vm, "gate started");
-            worker.pause(paused);
-            link.workers.insert(vm.clone(), worker);
+                })?;
+            info!(%vm, "relay started");
+            relay.pause(paused);
+            link.relays.insert(vm.clone(), relay);
         }
         if let Some(entry) = self.core.vms.get_mut(vm) {
             entry.opening = entry.opening.saturating_add(1);
         }
-        if let Some(worker) = self.core.link.workers.get(vm) {
-            worker.take(Arrival {
+        if let Some(relay) = self.core.link.relays.get(vm) {
+            relay.take(NewClient {
                 key,
                 endpoint,
                 globals,

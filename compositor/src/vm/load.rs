@@ -170,18 +170,18 @@ impl State {
             } = self.core.books.take(&vm.name);
             vm.load.last_turn = spent;
             vm.load.drawing = vm.load.drawing.saturating_add(drawing);
-            let Some(worker) = self.core.link.worker(&vm.name) else {
+            let Some(relay) = self.core.link.relay(&vm.name) else {
                 continue;
             };
             let target = Duration::from_micros(vm.limits.turn_us);
             let pressed = if vm.paused.is_some() {
-                worker.next_unserved_turn(spent, target);
+                relay.next_unserved_turn(spent, target);
                 false
             } else if vm.load.held {
-                worker.is_waiting()
+                relay.is_waiting()
             } else {
                 let most = usize::try_from(vm.limits.turn_bytes).unwrap_or(usize::MAX);
-                worker.next_turn(spent, target, most).exhausted
+                relay.next_turn(spent, target, most).exhausted
             };
             let waits = std::mem::take(&mut vm.load.drawing_waits);
             marks_changed |= vm.load.press(now, pressed || waits);

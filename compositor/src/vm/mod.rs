@@ -59,7 +59,7 @@ pub struct Vm {
     pub touch_clients: BTreeSet<ClientKey>,
     /// Clients that take tablets' pens.
     pub pen_clients: BTreeSet<ClientKey>,
-    /// Connections that its gate is opening.
+    /// Connections that its relay is opening.
     pub opening: usize,
     /// Set when a drag began without a held button; the tick ends it.
     pub unfounded_drag: bool,
@@ -120,8 +120,8 @@ pub enum ConnectError {
         limit: u64,
     },
     /// The VM's thread could not be started.
-    #[error("cannot start the gate of VM {vm}")]
-    Worker {
+    #[error("cannot start the relay of VM {vm}")]
+    Relay {
         /// The VM.
         vm: VmName,
         /// Why.
@@ -203,7 +203,7 @@ impl Core {
         Ok(())
     }
 
-    /// Takes the compositor's end of a connection whose other end is the gate of `vm`.
+    /// Takes the compositor's end of a connection whose other end is the relay of `vm`.
     pub fn connect(&mut self, vm: &VmName, key: ClientKey, stream: UnixStream) -> Result<(), ConnectError> {
         self.admit(vm)?;
         let globals = self.globals_of(vm);
@@ -225,7 +225,7 @@ impl Core {
                     vm: vm.clone(),
                     source,
                 })?;
-        // The gate reads at once, counts what the client does not, and takes it apart in slices; this is the last resort.
+        // The relay reads at once, counts what the client does not, and takes it apart in slices; this is the last resort.
         let most = usize::try_from(entry.limits.unread_kib.saturating_mul(4 * 1024));
         client.set_max_buffer_size(&self.display_handle, most.unwrap_or(usize::MAX));
         let id = client.id();
@@ -322,7 +322,7 @@ impl Core {
     /// Disconnects every client of a VM.
     pub fn disconnect(&self, vm: &VmName) {
         for (key, client) in self.vms.get(vm).into_iter().flat_map(|vm| &vm.clients) {
-            // The gate takes the client apart in slices; one without a gate goes at once.
+            // The relay takes the client apart in slices; one without a relay goes at once.
             if !self.link.close(vm, *key) {
                 self.display_handle
                     .backend_handle()

@@ -44,8 +44,8 @@ impl State {
         if vm.paused.is_none() {
             vm.paused = Some(reason);
             warn!(vm = %name, reason = reason.as_str(), "VM paused");
-            if let Some(worker) = self.core.link.worker(name) {
-                worker.pause(true);
+            if let Some(relay) = self.core.link.relay(name) {
+                relay.pause(true);
             }
             if let Some(text) = notice(name, reason) {
                 self.core.render.show_notice(&text);
@@ -114,8 +114,8 @@ impl State {
         self.core.books.resumed(name);
         self.core.input.hidden.retain(|hidden| hidden != name);
         info!(vm = %name, "VM resumed");
-        if let Some(worker) = self.core.link.worker(name) {
-            worker.pause(false);
+        if let Some(relay) = self.core.link.relay(name) {
+            relay.pause(false);
         }
         for id in hidden {
             self.core.windows.layout.set_minimized(id, false);

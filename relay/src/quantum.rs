@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Turns: how much a VM may send to the main thread, and when it may send again.
+//! The quantum: how much a VM may send to the main thread, and when it may send again.
 //!
 //! The Wayland library reads one client until its socket is empty, so what a VM puts into its socket pairs in one turn of
 //! the main loop is what the main loop has to work off before anybody else is served. The credit is in bytes, because the
@@ -27,11 +27,11 @@ const GOODBYES: usize = 32;
 /// The least and the most in a turn.
 const GOODBYES_BETWEEN: (usize, usize) = (4, 256);
 
-/// What main thread and gate of a VM share.
+/// What main thread and relay of a VM share.
 #[derive(Debug)]
-pub(crate) struct Turns {
+pub(crate) struct Quantum {
     count: AtomicU64,
-    /// The gate wants to be woken at the next turn.
+    /// The relay wants to be woken at the next turn.
     awaited: AtomicBool,
     /// The VM has used up its turn.
     used_up: AtomicBool,
@@ -56,7 +56,7 @@ pub struct Outcome {
     pub exhausted: bool,
 }
 
-impl Turns {
+impl Quantum {
     pub(crate) fn new(budgets: Arc<Budgets>, most: usize) -> Arc<Self> {
         Arc::new(Self {
             count: AtomicU64::new(1),
@@ -72,7 +72,7 @@ impl Turns {
         })
     }
 
-    /// Main thread: a turn is over in which the VM's requests took `spent`. True if the gate waits for the next one and
+    /// Main thread: a turn is over in which the VM's requests took `spent`. True if the relay waits for the next one and
     /// must be woken.
     pub(crate) fn next(&self, spent: Duration, target: Duration, most: usize) -> (Outcome, bool) {
         let exhausted = self.used_up.swap(false, Ordering::SeqCst);
@@ -87,7 +87,7 @@ impl Turns {
     }
 
     /// Main thread: a turn is over in which the VM was not served. What its clients left behind is taken apart all the
-    /// same. True if the gate must be woken.
+    /// same. True if the relay must be woken.
     pub(crate) fn next_unserved(&self, spent: Duration, target: Duration) -> bool {
         self.pace_goodbyes(spent, target);
         self.leaving.load(Ordering::SeqCst) && self.begin()
@@ -102,14 +102,14 @@ impl Turns {
         self.goodbyes.store(next, Ordering::Relaxed);
     }
 
-    /// The next turn begins. True if the gate waits for it.
+    /// The next turn begins. True if the relay waits for it.
     fn begin(&self) -> bool {
-        // In this order: a gate that asks meanwhile sees the new turn, or is seen here.
+        // In this order: a relay that asks meanwhile sees the new turn, or is seen here.
         self.count.fetch_add(1, Ordering::SeqCst);
         self.awaited.swap(false, Ordering::SeqCst)
     }
 
-    /// Main thread: stops serving the VM, or goes on. True if the gate must be woken.
+    /// Main thread: stops serving the VM, or goes on. True if the relay must be woken.
     pub(crate) fn pause(&self, paused: bool) -> bool {
         self.paused.store(paused, Ordering::SeqCst);
         self.count.fetch_add(1, Ordering::SeqCst);
@@ -121,7 +121,7 @@ impl Turns {
         self.used_up.load(Ordering::SeqCst)
     }
 
-    /// Gate: whether clients have left that are still being taken apart. To be said before anything is sent for them.
+    /// Relay: whether clients have left that are still being taken apart. To be said before anything is sent for them.
     pub(crate) fn set_leaving(&self, leaving: bool) {
         self.leaving.store(leaving, Ordering::SeqCst);
     }
@@ -156,10 +156,10 @@ fn paced(goodbyes: usize, spent: Duration, target: Duration) -> usize {
     next.clamp(least, most)
 }
 
-/// What is left of a turn, on the gate's side.
+/// What is left of a turn, on the relay's side.
 #[derive(Debug)]
 pub(crate) struct Allowance {
-    turns: Arc<Turns>,
+    quantum: Arc<Quantum>,
     turn: u64,
     left: usize,
     goodbyes: usize,
@@ -169,9 +169,9 @@ pub(crate) struct Allowance {
 }
 
 impl Allowance {
-    pub(crate) fn new(turns: Arc<Turns>) -> Self {
+    pub(crate) fn new(quantum: Arc<Quantum>) -> Self {
         Self {
-            turns,
+            quantum,
             turn: 0,
             left: 0,
             goodbyes: 0,
@@ -185,14 +185,14 @@ impl Allowance {
         if self.droppable < DROPPED {
             self.refresh_at(Instant::now());
         }
-        let turn = self.turns.count.load(Ordering::SeqCst);
+        let turn = self.quantum.count.load(Ordering::SeqCst);
         if turn != self.turn {
             self.turn = turn;
-            self.goodbyes = self.turns.goodbyes.load(Ordering::Relaxed);
-            self.left = if self.turns.paused.load(Ordering::SeqCst) {
+            self.goodbyes = self.quantum.goodbyes.load(Ordering::Relaxed);
+            self.left = if self.quantum.paused.load(Ordering::SeqCst) {
                 0
             } else {
-                self.turns.credit.load(Ordering::Relaxed)
+                self.quantum.credit.load(Ordering::Relaxed)
             };
         }
     }
@@ -226,7 +226,7 @@ impl Allowance {
         self.droppable = self.droppable.saturating_sub(bytes);
     }
 
-    /// How long the gate rests, if it has dropped all that it may for now.
+    /// How long the relay rests, if it has dropped all that it may for now.
     pub(crate) fn rest(&self) -> Option<Duration> {
         (self.droppable == 0).then(|| self.until.saturating_duration_since(Instant::now()))
     }
@@ -239,10 +239,10 @@ impl Allowance {
     /// Asks to be woken at the next turn. False if it has begun already.
     pub(crate) fn wait(&self) -> bool {
         if self.left() == 0 {
-            self.turns.used_up.store(true, Ordering::SeqCst);
+            self.quantum.used_up.store(true, Ordering::SeqCst);
         }
-        self.turns.awaited.store(true, Ordering::SeqCst);
-        self.turns.count.load(Ordering::SeqCst) == self.turn
+        self.quantum.awaited.store(true, Ordering::SeqCst);
+        self.quantum.count.load(Ordering::SeqCst) == self.turn
     }
 }
 
@@ -277,15 +277,15 @@ mod tests {
 
     #[test]
     fn who_sends_what_is_dropped_rests_now_and_then() {
-        let turns = Turns::new(Budgets::new(&heraldry_gate::Limits::default()), 1000);
-        let mut allowance = Allowance::new(Arc::clone(&turns));
+        let quantum = Quantum::new(Budgets::new(&heraldry_gate::Limits::default()), 1000);
+        let mut allowance = Allowance::new(Arc::clone(&quantum));
         allowance.refresh();
         allowance.drop_bytes(0);
         assert_eq!((allowance.left(), allowance.rest()), (1000, None));
         allowance.drop_bytes(DROPPED);
         assert_eq!(allowance.left(), 0);
         assert!(allowance.rest().is_some_and(|rest| rest <= WHILE));
-        assert!(allowance.wait() && turns.is_used_up(), "and is marked for it");
+        assert!(allowance.wait() && quantum.is_used_up(), "and is marked for it");
         let end = allowance.until;
         allowance.refresh_at(end - Duration::from_micros(1));
         assert_eq!(allowance.left(), 0);
@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn no_wake_up_is_lost() {
         const ROUNDS: usize = 50_000;
-        let turns = Turns::new(Budgets::new(&heraldry_gate::Limits::default()), 1000);
+        let quantum = Quantum::new(Budgets::new(&heraldry_gate::Limits::default()), 1000);
         // Both sides meet before and after each round, as close as two threads can.
         let arrived = AtomicUsize::new(0);
         let meet = |times: usize| {
@@ -310,12 +310,12 @@ mod tests {
                 let mut woken = Vec::new();
                 for round in 0..ROUNDS {
                     meet(2 * round + 1);
-                    woken.push(turns.next(Duration::ZERO, TARGET, 1000).1);
+                    woken.push(quantum.next(Duration::ZERO, TARGET, 1000).1);
                     meet(2 * round + 2);
                 }
                 woken
             });
-            let mut allowance = Allowance::new(Arc::clone(&turns));
+            let mut allowance = Allowance::new(Arc::clone(&quantum));
             let mut slept = Vec::new();
             for round in 0..ROUNDS {
                 allowance.refresh();
@@ -338,31 +338,31 @@ mod tests {
 
     #[test]
     fn what_clients_left_behind_goes_on_without_credit() {
-        let turns = Turns::new(Budgets::new(&heraldry_gate::Limits::default()), 1000);
-        let mut allowance = Allowance::new(Arc::clone(&turns));
-        turns.pause(true);
+        let quantum = Quantum::new(Budgets::new(&heraldry_gate::Limits::default()), 1000);
+        let mut allowance = Allowance::new(Arc::clone(&quantum));
+        quantum.pause(true);
         allowance.refresh();
         allowance.say_goodbye(GOODBYES);
-        assert!(!turns.next_unserved(TARGET, TARGET), "nobody has left");
-        turns.set_leaving(true);
+        assert!(!quantum.next_unserved(TARGET, TARGET), "nobody has left");
+        quantum.set_leaving(true);
         assert!(allowance.wait());
-        assert!(turns.next_unserved(TARGET, TARGET));
+        assert!(quantum.next_unserved(TARGET, TARGET));
         allowance.refresh();
         assert_eq!((allowance.left(), allowance.goodbyes()), (0, GOODBYES));
     }
 
     #[test]
     fn a_paused_vm_has_nothing_to_spend() {
-        let turns = Turns::new(Budgets::new(&heraldry_gate::Limits::default()), 1000);
-        let mut allowance = Allowance::new(Arc::clone(&turns));
+        let quantum = Quantum::new(Budgets::new(&heraldry_gate::Limits::default()), 1000);
+        let mut allowance = Allowance::new(Arc::clone(&quantum));
         allowance.refresh();
         assert_eq!(allowance.left(), 1000);
         allowance.spend(1500);
         assert!(allowance.wait());
-        turns.pause(true);
+        quantum.pause(true);
         allowance.refresh();
         assert_eq!(allowance.left(), 0);
-        assert!(turns.pause(false));
+        assert!(quantum.pause(false));
         allowance.refresh();
         assert_eq!(allowance.left(), 1000);
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a client has sent and its gate has not worked off.
+//! What a client has sent and its gate has not consumed.
 //!
 //! The device has one set of buffers for the unread messages of all VMs, so a connection is always read, whether its VM
 //! may go on or not, and what must wait waits here. It is bounded because the host sends no more than
-//! [`WINDOW_BYTES`] and [`WINDOW_FDS`] beyond what it was told to be worked off.
+//! [`WINDOW_BYTES`] and [`WINDOW_FDS`] beyond what it was told to be consumed.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -44,14 +44,14 @@ impl Sum {
 
 /// The queue of one client.
 #[derive(Debug, Default)]
-pub(crate) struct Intake {
+pub(crate) struct RecvQueue {
     pieces: VecDeque<Piece>,
     received: Sum,
-    worked_off: Sum,
+    consumed: Sum,
     told: Sum,
 }
 
-impl Intake {
+impl RecvQueue {
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.pieces.is_empty()
@@ -70,10 +70,10 @@ impl Intake {
         }
         !self
             .received
-            .is_beyond(self.worked_off, 2 * WINDOW_BYTES, 2 * WINDOW_FDS)
+            .is_beyond(self.consumed, 2 * WINDOW_BYTES, 2 * WINDOW_FDS)
     }
 
-    /// What comes next, at most `most` bytes of it: it is worked off with this. Its descriptors came before its end.
+    /// What comes next, at most `most` bytes of it: it is consumed with this. Its descriptors came before its end.
     pub(crate) fn next(&mut self, most: usize) -> Option<(Vec<u8>, VecDeque<OwnedFd>)> {
         let piece = self.pieces.front_mut()?;
         let fds = std::mem::take(&mut piece.fds);
@@ -88,20 +88,20 @@ impl Intake {
         if piece.taken >= piece.bytes.len() {
             self.pieces.pop_front();
         }
-        self.worked_off.add(bytes.len(), fds.len());
+        self.consumed.add(bytes.len(), fds.len());
         Some((bytes, fds))
     }
 
     /// What the host is to be told, once it is worth a message.
     pub(crate) fn news(&mut self) -> Option<Sum> {
-        self.worked_off
+        self.consumed
             .is_beyond(self.told, WINDOW_BYTES / TOLD, WINDOW_FDS / TOLD)
             .then(|| self.sum())
     }
 
     /// The same now, whether it is worth it or not.
     pub(crate) fn sum(&mut self) -> Sum {
-        self.told = self.worked_off;
+        self.told = self.consumed;
         self.told
     }
 
@@ -121,55 +121,55 @@ mod tests {
 
     #[test]
     fn what_comes_out_is_what_went_in_and_in_its_order() {
-        let mut intake = Intake::default();
-        assert!(intake.add(vec![1, 2, 3], VecDeque::new()));
-        assert!(intake.add(vec![4], VecDeque::new()));
-        assert!(intake.add(vec![5, 6], VecDeque::from([fd()])));
-        assert!(intake.add(Vec::new(), VecDeque::from([fd(), fd()])));
-        assert!(intake.add(vec![7], VecDeque::new()));
+        let mut queue = RecvQueue::default();
+        assert!(queue.add(vec![1, 2, 3], VecDeque::new()));
+        assert!(queue.add(vec![4], VecDeque::new()));
+        assert!(queue.add(vec![5, 6], VecDeque::from([fd()])));
+        assert!(queue.add(Vec::new(), VecDeque::from([fd(), fd()])));
+        assert!(queue.add(vec![7], VecDeque::new()));
         let mut got = Vec::new();
-        while let Some((bytes, fds)) = intake.next(2) {
+        while let Some((bytes, fds)) = queue.next(2) {
             got.push((bytes, fds.len()));
         }
         let expected = [(vec![1, 2], 0), (vec![3, 4], 0), (vec![5, 6], 1), (vec![7], 2)];
         assert_eq!(got, expected);
-        assert!(intake.is_empty());
+        assert!(queue.is_empty());
     }
 
     #[test]
     fn the_host_is_told_before_its_window_is_used_up_and_not_for_every_message() {
-        let mut intake = Intake::default();
+        let mut queue = RecvQueue::default();
         let (mut in_flight, mut told) = (0, 0);
         for _ in 0..10_000 {
             // A message of 28 descriptors must fit beside what the host was not told of yet.
             assert!(in_flight < WINDOW_BYTES - 100);
-            assert!(intake.add(vec![0; 100], VecDeque::new()));
+            assert!(queue.add(vec![0; 100], VecDeque::new()));
             in_flight += 100;
-            while intake.next(usize::MAX).is_some() {}
-            if intake.news().is_some() {
+            while queue.next(usize::MAX).is_some() {}
+            if queue.news().is_some() {
                 in_flight = 0;
                 told += 1;
             }
         }
         assert!(told < 100, "{told} messages for a megabyte");
         for _ in 0..=WINDOW_FDS / TOLD {
-            assert_eq!(intake.news(), None);
-            assert!(intake.add(Vec::new(), VecDeque::from([fd()])));
-            while intake.next(usize::MAX).is_some() {}
+            assert_eq!(queue.news(), None);
+            assert!(queue.add(Vec::new(), VecDeque::from([fd()])));
+            while queue.next(usize::MAX).is_some() {}
         }
-        assert!(intake.news().is_some());
+        assert!(queue.news().is_some());
     }
 
     #[test]
     fn a_host_that_does_not_keep_to_the_window_is_noticed() {
-        let mut intake = Intake::default();
+        let mut queue = RecvQueue::default();
         let window = usize::try_from(WINDOW_BYTES).unwrap();
-        assert!(intake.add(vec![0; 2 * window], VecDeque::new()));
-        assert!(!intake.add(vec![0], VecDeque::new()));
-        let mut intake = Intake::default();
+        assert!(queue.add(vec![0; 2 * window], VecDeque::new()));
+        assert!(!queue.add(vec![0], VecDeque::new()));
+        let mut queue = RecvQueue::default();
         for _ in 0..2 * WINDOW_FDS {
-            assert!(intake.add(vec![0], VecDeque::from([fd()])));
+            assert!(queue.add(vec![0], VecDeque::from([fd()])));
         }
-        assert!(!intake.add(vec![0], VecDeque::from([fd()])));
+        assert!(!queue.add(vec![0], VecDeque::from([fd()])));
     }
 }

@@ -15,42 +15,42 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tracing::{debug, info, warn};
 
 use crate::events::VmEvent;
-use crate::watch::Bell;
+use crate::watch::Waker;
 
 /// First and longest wait before the host is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
-/// The main thread's handle to the doorman; dropping it ends the thread.
+/// The main thread's handle to the thread of the display socket; dropping it ends the thread.
 #[derive(Debug)]
-pub struct Doorman {
+pub struct DisplayThread {
     answers: Arc<Sender<CompositorRecord>>,
-    bell: Bell,
+    waker: Waker,
 }
 
-/// A gate's line to the host, which does not keep the doorman at its post.
+/// A relay's line to the host, which does not keep the thread alive.
 #[derive(Debug, Clone)]
-pub struct Line {
+pub struct HostLine {
     answers: Weak<Sender<CompositorRecord>>,
-    bell: Bell,
+    waker: Waker,
 }
 
-impl Line {
+impl HostLine {
     /// Sends a record to the host.
     pub(crate) fn say(&self, record: CompositorRecord) {
         if let Some(answers) = self.answers.upgrade() {
             // The thread is only gone when we are.
             let _stopping = answers.send(record);
-            self.bell.ring();
+            self.waker.wake();
         }
     }
 }
 
-impl Doorman {
+impl DisplayThread {
     /// Starts the thread.
     pub fn start(device: Arc<Device>, main: MainSender<VmEvent>) -> std::io::Result<Self> {
         let (answers, inbox) = channel();
-        let bell = Bell::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let own = bell.clone();
+        let waker = Waker::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let own = waker.clone();
         std::thread::Builder::new()
             .name("display".to_owned())
             .spawn(move || {
@@ -58,15 +58,15 @@ impl Doorman {
             })?;
         Ok(Self {
             answers: Arc::new(answers),
-            bell,
+            waker,
         })
     }
 
-    /// A line for a gate.
-    pub fn line(&self) -> Line {
-        Line {
+    /// A line for a relay.
+    pub fn line(&self) -> HostLine {
+        HostLine {
             answers: Arc::downgrade(&self.answers),
-            bell: self.bell.clone(),
+            waker: self.waker.clone(),
         }
     }
 
@@ -74,19 +74,19 @@ impl Doorman {
     pub fn answer(&self, record: CompositorRecord) {
         // The thread is only gone when we are.
         let _stopping = self.answers.send(record);
-        self.bell.ring();
+        self.waker.wake();
     }
 }
 
-impl Drop for Doorman {
+impl Drop for DisplayThread {
     fn drop(&mut self) {
         let (nobody, _) = channel();
         self.answers = Arc::new(nobody);
-        self.bell.ring();
+        self.waker.wake();
     }
 }
 
-fn serve(device: &Device, main: &MainSender<VmEvent>, inbox: &Receiver<CompositorRecord>, bell: &Bell) {
+fn serve(device: &Device, main: &MainSender<VmEvent>, inbox: &Receiver<CompositorRecord>, waker: &Waker) {
     let mut patience = RETRY.0;
     let mut reported = false;
     loop {
@@ -97,7 +97,7 @@ fn serve(device: &Device, main: &MainSender<VmEvent>, inbox: &Receiver<Composito
                     return;
                 }
                 (patience, reported) = (RETRY.0, false);
-                match session(socket, main, inbox, bell) {
+                match session(socket, main, inbox, waker) {
                     Ended::Stopping => return,
                     Ended::Lost(error) => {
                         warn!(%error, "the host closed the display socket; clients live on")
@@ -124,8 +124,8 @@ fn serve(device: &Device, main: &MainSender<VmEvent>, inbox: &Receiver<Composito
         };
         let wait = Timespec::try_from(patience).unwrap_or(wait);
         // Woken early means that there is something to answer or an end to come to; the loop sees to both.
-        let _woken = poll(&mut [PollFd::new(bell, PollFlags::IN)], Some(&wait));
-        bell.silence();
+        let _woken = poll(&mut [PollFd::new(waker, PollFlags::IN)], Some(&wait));
+        waker.reset();
         patience = (patience * 2).min(RETRY.1);
     }
 }
@@ -139,14 +139,14 @@ fn session(
     mut socket: DisplaySocket,
     main: &MainSender<VmEvent>,
     inbox: &Receiver<CompositorRecord>,
-    bell: &Bell,
+    waker: &Waker,
 ) -> Ended {
     loop {
         let fd = socket.as_fd();
-        let mut fds = [PollFd::new(&fd, PollFlags::IN), PollFd::new(bell, PollFlags::IN)];
+        let mut fds = [PollFd::new(&fd, PollFlags::IN), PollFd::new(waker, PollFlags::IN)];
         // An interrupted wait is a wait of no time.
         let _interrupted = poll(&mut fds, None);
-        bell.silence();
+        waker.reset();
         loop {
             match inbox.try_recv() {
                 Ok(record) => {

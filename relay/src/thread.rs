@@ -4,9 +4,9 @@
 //! The SEND ioctl waits for the device whatever the flags say, so it never runs on the main thread: a device that
 //! stalls costs the VM it stalls for. A panic here is our bug and ends this VM's connections, nobody else's.
 //!
-//! All clients of the VM share the credit of a turn (see [`crate::turns`]). Their connections are in an epoll of their own,
+//! All clients of the VM share the credit of a turn (see [`crate::quantum`]). Their connections are in an epoll of their own,
 //! and are read whether anything is left of the turn or not: what is unread holds buffers of the device that every VM
-//! needs (see [`crate::intake`]).
+//! needs (see [`crate::recv_queue`]).
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -24,36 +24,36 @@ use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
 use tracing::{debug, error, info};
 
-use crate::doorman::Line;
+use crate::display_socket::HostLine;
 use crate::events::VmEvent;
-use crate::handle::{Arrival, Command, GateLimits, WorkerHandle};
+use crate::handle::{Command, GateLimits, NewClient, Relay};
 use crate::peer::{Opening, Peer, PeerEnd};
+use crate::quantum::{Allowance, Quantum};
 use crate::services::Shared;
-use crate::turns::{Allowance, Turns};
-use crate::watch::{Bell, Key};
+use crate::watch::{Key, Waker};
 
-/// How a worker gets at its connections.
+/// How a relay gets at its connections.
 #[derive(Debug)]
-pub struct Transport {
+pub struct Access {
     /// Where connections that the host announces are opened, and shared memory comes from.
     pub device: Option<Arc<Device>>,
     /// Where the host is told what its connections may send.
-    pub host: Option<Line>,
+    pub host: Option<HostLine>,
 }
 
-/// A worker's own state.
-pub(crate) struct Worker {
+/// The state of a VM's thread.
+pub(crate) struct VmThread {
     vm: VmName,
     epoll: OwnedFd,
     /// Connections of clients, apart from everything else.
     links: OwnedFd,
-    bell: Bell,
-    turns: Arc<Turns>,
+    waker: Waker,
+    quantum: Arc<Quantum>,
     allowance: Allowance,
     limits: GateLimits,
     commands: Receiver<Command>,
     main: MainSender<VmEvent>,
-    transport: Transport,
+    access: Access,
     /// Whose turn it was when the credit was used up: next time others come first.
     last_served: u64,
     services: Shared,
@@ -62,48 +62,48 @@ pub(crate) struct Worker {
     start: Instant,
 }
 
-impl Worker {
+impl VmThread {
     /// Starts the thread of a VM.
     pub(crate) fn start(
         vm: VmName,
-        transport: Transport,
+        access: Access,
         main: MainSender<VmEvent>,
         limits: GateLimits,
-    ) -> std::io::Result<WorkerHandle> {
+    ) -> std::io::Result<Relay> {
         let (commands, inbox) = channel();
-        let bell = Bell::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let turns = Turns::new(Budgets::new(&limits.session), limits.turn_bytes);
+        let waker = Waker::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let quantum = Quantum::new(Budgets::new(&limits.session), limits.turn_bytes);
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let links = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        epoll::add(&epoll, &bell, Key::Bell.pack(), EventFlags::IN)?;
+        epoll::add(&epoll, &waker, Key::Waker.pack(), EventFlags::IN)?;
         epoll::add(&epoll, &links, Key::Links.pack(), EventFlags::IN)?;
-        let (own_bell, own_turns) = (bell.clone(), Arc::clone(&turns));
+        let (own_waker, own_quantum) = (waker.clone(), Arc::clone(&quantum));
         let thread = std::thread::Builder::new()
             .name(format!("vm-{vm}"))
             .spawn(move || {
-                let services = Shared::new(vm.clone(), transport.device.clone(), limits.log_lines);
-                let mut worker = Self {
+                let services = Shared::new(vm.clone(), access.device.clone(), limits.log_lines);
+                let mut thread = Self {
                     services,
                     vm,
                     epoll,
                     links,
-                    bell: own_bell,
-                    allowance: Allowance::new(Arc::clone(&own_turns)),
-                    turns: own_turns,
+                    waker: own_waker,
+                    allowance: Allowance::new(Arc::clone(&own_quantum)),
+                    quantum: own_quantum,
                     limits,
                     commands: inbox,
                     main,
-                    transport,
+                    access,
                     last_served: 0,
                     peers: BTreeMap::new(),
                     start: Instant::now(),
                 };
-                worker.run();
+                thread.run();
             })?;
-        Ok(WorkerHandle {
+        Ok(Relay {
             commands,
-            bell,
-            turns,
+            waker,
+            quantum,
             thread,
         })
     }
@@ -112,7 +112,8 @@ impl Worker {
         let mut events = Vec::with_capacity(64);
         loop {
             self.allowance.refresh();
-            self.turns.set_leaving(self.peers.values().any(Peer::is_leaving));
+            self.quantum
+                .set_leaving(self.peers.values().any(Peer::is_leaving));
             self.go_on();
             let spent = self.allowance.left() == 0;
             let leaving = self.peers.values().any(Peer::is_leaving);
@@ -129,7 +130,7 @@ impl Worker {
             match epoll::wait(&self.epoll, room, rest.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => {
-                    error!(vm = %self.vm, %errno, "a gate cannot wait for events and ends");
+                    error!(vm = %self.vm, %errno, "a relay cannot wait for events and ends");
                     return;
                 }
             }
@@ -137,8 +138,8 @@ impl Worker {
             for event in &events {
                 let (flags, key) = (event.flags, Key::unpack(event.data));
                 match key {
-                    Key::Bell => {
-                        self.bell.silence();
+                    Key::Waker => {
+                        self.waker.reset();
                         if self.commands() {
                             return;
                         }
@@ -195,7 +196,7 @@ impl Worker {
     fn commands(&mut self) -> bool {
         loop {
             match self.commands.try_recv() {
-                Ok(Command::Open(arrival)) => self.open(arrival),
+                Ok(Command::Open(new)) => self.open(new),
                 Ok(Command::Close(key)) => self.leave(key.0),
                 Ok(Command::Credit) => self.peers.values_mut().for_each(Peer::say_credit),
                 Ok(Command::Limits(limits)) => {
@@ -208,20 +209,20 @@ impl Worker {
         }
     }
 
-    fn open(&mut self, arrival: Arrival) {
-        let Arrival {
+    fn open(&mut self, new: NewClient) {
+        let NewClient {
             key,
             endpoint,
             globals,
-        } = arrival;
+        } = new;
         let opened = Peer::open(Opening {
             key,
             endpoint,
-            device: self.transport.device.as_deref(),
-            host: self.transport.host.clone(),
+            device: self.access.device.as_deref(),
+            host: self.access.host.clone(),
             limits: self.limits.session,
             unread: self.limits.unread,
-            budgets: Arc::clone(&self.turns.budgets),
+            budgets: Arc::clone(&self.quantum.budgets),
             globals,
             services: self.services.clone(),
             start: self.start,
@@ -265,7 +266,7 @@ impl Worker {
             Err(end) => {
                 end.log(&self.vm, id, &self.services);
                 if matches!(end, PeerEnd::Violation(_)) {
-                    self.turns.violations.fetch_add(1, Ordering::Relaxed);
+                    self.quantum.violations.fetch_add(1, Ordering::Relaxed);
                     // Without a main thread there is nobody to pause the VM.
                     let _stopping = self.main.send(VmEvent::Violated(self.vm.clone()));
                 }
@@ -307,12 +308,12 @@ fn watch_peer(epoll: &OwnedFd, links: &OwnedFd, peer: &mut Peer) -> Result<(), E
     done
 }
 
-impl Drop for Worker {
+impl Drop for VmThread {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            error!(vm = %self.vm, clients = self.peers.len(), "a gate panicked; its VM's clients are disconnected");
+            error!(vm = %self.vm, clients = self.peers.len(), "a relay panicked; its VM's clients are disconnected");
         } else {
-            info!(vm = %self.vm, "gate stopped");
+            info!(vm = %self.vm, "relay stopped");
         }
     }
 }
