@@ -16,6 +16,7 @@ mod quantum;
 mod recv_queue;
 mod services;
 mod thread;
+mod transport;
 mod watch;
 
 pub use display_socket::{DisplayThread, HostLine};

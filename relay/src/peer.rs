@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use heraldry_gate::{Budgets, Globals, Goodbye, Limits, Outbox, ServerFault, Session, Violation};
 use heraldry_identity::VmName;
-use heraldry_virtio::guest::{Context, Device, RecvError, SendError, TakeError, take_connection};
+use heraldry_virtio::guest::Device;
 use heraldry_wire::descriptors::{receive, send};
 use heraldry_wire::display::CompositorRecord;
 use rustix::event::epoll::EventFlags;
@@ -21,17 +21,15 @@ use crate::events::{ClientKey, Endpoint};
 use crate::quantum::Allowance;
 use crate::recv_queue::{RecvQueue, Sum};
 use crate::services::Shared;
+use crate::transport::{CHUNK, OpenError, Transport, TransportError};
 use crate::watch::Watch;
 
-/// Bytes taken from a socket at once.
-const CHUNK: usize = 16 * 1024;
 /// Descriptors that wait for a client that does not read.
 const MAX_DOWN_FDS: usize = 256;
 
-/// Where the client's bytes come from and go to.
+/// Whether the client is there.
 enum Link {
-    Virtio(Context),
-    Socket(UnixStream),
+    Open(Transport),
     /// The client has left; its objects are still being destroyed.
     Left(Goodbye),
 }
@@ -63,20 +61,6 @@ pub(crate) struct Watches {
     pub(crate) stream: Watch,
 }
 
-/// Why a connection could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum PeerError {
-    /// The host no longer has it.
-    #[error("the announced connection could not be taken: {0}")]
-    Take(#[from] TakeError),
-    /// There is no device for a VM's connection to come through.
-    #[error("there is no device")]
-    NoDevice,
-    /// The system gave no socket pair.
-    #[error("the system refused: {0}")]
-    System(#[from] std::io::Error),
-}
-
 /// Why a client's connection ends.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PeerEnd {
@@ -98,6 +82,15 @@ pub(crate) enum PeerEnd {
     /// The connection failed.
     #[error("the connection failed: {0}")]
     Link(String),
+}
+
+impl From<TransportError> for PeerEnd {
+    fn from(error: TransportError) -> Self {
+        match error {
+            TransportError::Gone => Self::Client,
+            TransportError::Failed(why) => Self::Link(why),
+        }
+    }
 }
 
 impl PeerEnd {
@@ -153,27 +146,18 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Opens a connection. Returns the peer and the compositor's end of its socket pair.
-    pub(crate) fn open(opening: Opening<'_>) -> Result<(Self, UnixStream), PeerError> {
-        let (link, credit) = match opening.endpoint {
-            Endpoint::Socket(stream) => {
-                stream.set_nonblocking(true)?;
-                (Link::Socket(stream), None)
-            }
-            Endpoint::Virtio(announcement) => {
-                let device = opening.device.ok_or(PeerError::NoDevice)?;
-                let context = take_connection(device, &announcement)?;
-                (
-                    Link::Virtio(context),
-                    opening.host.map(|line| (line, announcement.number)),
-                )
-            }
+    pub(crate) fn open(opening: Opening<'_>) -> Result<(Self, UnixStream), OpenError> {
+        let number = match &opening.endpoint {
+            Endpoint::Virtio(announcement) => Some(announcement.number),
+            Endpoint::Socket(_) => None,
         };
+        let transport = Transport::open(opening.endpoint, opening.device)?;
         let (stream, compositor) = UnixStream::pair()?;
         stream.set_nonblocking(true)?;
         let peer = Self {
             key: opening.key,
             watches: Watches::default(),
-            link,
+            link: Link::Open(transport),
             stream,
             session: Session::of_vm(opening.limits, opening.budgets, opening.globals, opening.services),
             up: Outbox::new(),
@@ -181,7 +165,7 @@ impl Peer {
             down_fds: VecDeque::new(),
             unread: opening.unread,
             received: RecvQueue::default(),
-            credit,
+            credit: opening.host.zip(number),
             ended: false,
             start: opening.start,
         };
@@ -196,8 +180,7 @@ impl Peer {
     /// The connection; `None` when the client has left.
     pub(crate) fn link_fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.link {
-            Link::Virtio(context) => Some(context.as_fd()),
-            Link::Socket(stream) => Some(stream.as_fd()),
+            Link::Open(transport) => Some(transport.fd()),
             Link::Left(_) => None,
         }
     }
@@ -214,8 +197,10 @@ impl Peer {
     /// Whether the connection is to be read. One over virtio_wl always is; a socket waits by itself.
     fn may_receive(&self) -> bool {
         match &self.link {
-            Link::Virtio(_) => !self.ended,
-            Link::Socket(_) => !self.ended && self.up.is_empty() && self.received.is_empty(),
+            Link::Open(transport) if transport.waits_by_itself() => {
+                !self.ended && self.up.is_empty() && self.received.is_empty()
+            }
+            Link::Open(_) => !self.ended,
             Link::Left(_) => false,
         }
     }
@@ -254,10 +239,8 @@ impl Peer {
     pub(crate) fn sends(&self) -> EventFlags {
         let mut flags = EventFlags::empty();
         // A virtio_wl context never waits for POLLOUT: SEND takes everything or waits itself.
-        flags.set(
-            EventFlags::OUT,
-            matches!(self.link, Link::Socket(_)) && !self.down.is_empty(),
-        );
+        let says_room = matches!(&self.link, Link::Open(transport) if transport.waits_by_itself());
+        flags.set(EventFlags::OUT, says_room && !self.down.is_empty());
         flags
     }
 
@@ -379,46 +362,26 @@ impl Peer {
         Ok(())
     }
 
-    /// Receives once into the buffer; `false` at the end.
+    /// Receives once into the queue; `false` at the end.
     fn receive(&mut self) -> Result<bool, PeerEnd> {
-        let (mut bytes, mut fds) = (Vec::new(), VecDeque::new());
-        let goes_on = match &self.link {
-            Link::Virtio(context) => match context.recv(&mut bytes, &mut fds) {
-                Ok(received) => !received.eof,
-                Err(RecvError::NoDescriptors) => {
-                    return Err(PeerEnd::Link("no descriptors are left".to_owned()));
-                }
-                Err(error) => return Err(PeerEnd::Link(error.to_string())),
-            },
-            Link::Socket(stream) => {
-                bytes.resize(CHUNK, 0);
-                let received = receive(stream.as_fd(), &mut bytes, &mut fds);
-                bytes.truncate(received.map_or(0, |received| received.bytes));
-                match received {
-                    Ok(received) => received.bytes > 0,
-                    Err(Errno::AGAIN | Errno::INTR) => true,
-                    Err(Errno::CONNRESET) => false,
-                    Err(errno) => return Err(PeerEnd::Link(errno.to_string())),
-                }
-            }
-            Link::Left(_) => false,
+        let Link::Open(transport) = &self.link else {
+            return Ok(false);
         };
-        let keeps_to_it = self.received.add(bytes, fds) || matches!(self.link, Link::Socket(_));
+        let incoming = transport.receive()?;
+        let keeps_to_it = self.received.add(incoming.bytes, incoming.fds) || transport.waits_by_itself();
         keeps_to_it
-            .then_some(goes_on)
+            .then_some(!incoming.ended)
             .ok_or_else(|| PeerEnd::Link("the host sends more than its window".to_owned()))
     }
 
     /// Tells the client which rule it broke.
     fn refuse(&mut self, violation: Violation) -> PeerEnd {
         // A client that cannot be told is ended all the same.
-        if self.flush_down().is_ok() && self.down.is_empty() {
-            let event = violation.error_event();
-            match &self.link {
-                Link::Virtio(context) => drop(context.send(&event, &[])),
-                Link::Socket(stream) => drop(send(stream.as_fd(), &event, &[])),
-                Link::Left(_) => {}
-            }
+        if self.flush_down().is_ok()
+            && self.down.is_empty()
+            && let Link::Open(transport) = &self.link
+        {
+            transport.send_last(&violation.error_event());
         }
         PeerEnd::Violation(violation)
     }
@@ -437,30 +400,9 @@ impl Peer {
     }
 
     fn flush_down(&mut self) -> Result<(), PeerEnd> {
-        while !self.down.is_empty() {
-            let sent = match &self.link {
-                Link::Virtio(context) => self.down.send(CHUNK, |chunk| {
-                    context
-                        .send(chunk.bytes, &chunk.fds)
-                        .map(|()| chunk.bytes.len())
-                        .map_err(|error| match error {
-                            SendError::Gone => PeerEnd::Client,
-                            error => PeerEnd::Link(error.to_string()),
-                        })
-                }),
-                Link::Socket(stream) => match self
-                    .down
-                    .send(CHUNK, |chunk| send(stream.as_fd(), chunk.bytes, &chunk.fds))
-                {
-                    Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
-                    Err(Errno::PIPE | Errno::CONNRESET) => Err(PeerEnd::Client),
-                    Err(errno) => Err(PeerEnd::Link(errno.to_string())),
-                    Ok(taken) => Ok(taken),
-                },
-                Link::Left(_) => return Ok(()),
-            };
-            sent?;
+        match &self.link {
+            Link::Open(transport) => Ok(transport.flush(&mut self.down)?),
+            Link::Left(_) => Ok(()),
         }
-        Ok(())
     }
 }
