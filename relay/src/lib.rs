@@ -5,13 +5,13 @@
 //! tells a thread by its handle, and hears of it by a [`VmEvent`]. A thread that waits or ends costs its own VM only.
 //! Nothing here knows Smithay: what leaves for the main thread is a socket with whole, checked messages.
 //!
-//! Start reading at [`Relay`], then `thread` (the loop of a VM's thread) and `peer` (one client).
+//! Start reading at [`Relay`], then `thread` (the loop of a VM's thread) and `client` (one client).
 #![forbid(unsafe_code)]
 
+mod client;
 mod display_socket;
 mod events;
 mod handle;
-mod peer;
 mod quantum;
 mod recv_queue;
 mod services;

@@ -24,10 +24,10 @@ use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
 use tracing::{debug, error, info};
 
+use crate::client::{Client, ClientEnd, Opening};
 use crate::display_socket::HostLine;
 use crate::events::VmEvent;
 use crate::handle::{Command, GateLimits, NewClient, Relay};
-use crate::peer::{Opening, Peer, PeerEnd};
 use crate::quantum::{Allowance, Quantum};
 use crate::services::Shared;
 use crate::watch::{Key, Waker};
@@ -57,7 +57,7 @@ pub(crate) struct VmThread {
     /// Whose turn it was when the credit was used up: next time others come first.
     last_served: u64,
     services: Shared,
-    peers: BTreeMap<u64, Peer>,
+    clients: BTreeMap<u64, Client>,
     /// The session's clock starts here.
     start: Instant,
 }
@@ -95,7 +95,7 @@ impl VmThread {
                     main,
                     access,
                     last_served: 0,
-                    peers: BTreeMap::new(),
+                    clients: BTreeMap::new(),
                     start: Instant::now(),
                 };
                 thread.run();
@@ -113,10 +113,10 @@ impl VmThread {
         loop {
             self.allowance.refresh();
             self.quantum
-                .set_leaving(self.peers.values().any(Peer::is_leaving));
+                .set_leaving(self.clients.values().any(Client::is_leaving));
             self.go_on();
             let spent = self.allowance.left() == 0;
-            let leaving = self.peers.values().any(Peer::is_leaving);
+            let leaving = self.clients.values().any(Client::is_leaving);
             // The turn may have ended between the look and the note.
             if (spent || leaving) && !self.allowance.wait() {
                 continue;
@@ -145,8 +145,10 @@ impl VmThread {
                         }
                     }
                     Key::Links => self.links(),
-                    Key::Link(id) => self.peer(id, |peer, allowance| peer.link_ready(flags, allowance)),
-                    Key::Stream(id) => self.peer(id, |peer, allowance| peer.stream_ready(flags, allowance)),
+                    Key::Link(id) => self.client(id, |client, allowance| client.link_ready(flags, allowance)),
+                    Key::Stream(id) => {
+                        self.client(id, |client, allowance| client.stream_ready(flags, allowance))
+                    }
                 }
             }
         }
@@ -169,7 +171,7 @@ impl VmThread {
         }
         for event in events {
             if let Key::Link(id) = Key::unpack(event.data) {
-                self.peer(id, |peer, allowance| peer.link_ready(event.flags, allowance));
+                self.client(id, |client, allowance| client.link_ready(event.flags, allowance));
             }
         }
     }
@@ -178,9 +180,9 @@ impl VmThread {
     fn go_on(&mut self) {
         let last = self.last_served;
         let mut waiting: Vec<u64> = self
-            .peers
+            .clients
             .iter()
-            .filter(|(_, peer)| peer.has_more(&self.allowance))
+            .filter(|(_, client)| client.has_more(&self.allowance))
             .map(|(id, _)| *id)
             .collect();
         waiting.sort_unstable_by_key(|id| (*id <= last, *id));
@@ -188,7 +190,7 @@ impl VmThread {
             if self.allowance.left() > 0 {
                 self.last_served = id;
             }
-            self.peer(id, Peer::advance);
+            self.client(id, Client::advance);
         }
     }
 
@@ -198,7 +200,7 @@ impl VmThread {
             match self.commands.try_recv() {
                 Ok(Command::Open(new)) => self.open(new),
                 Ok(Command::Close(key)) => self.leave(key.0),
-                Ok(Command::Credit) => self.peers.values_mut().for_each(Peer::say_credit),
+                Ok(Command::Credit) => self.clients.values_mut().for_each(Client::say_credit),
                 Ok(Command::Limits(limits)) => {
                     self.limits = limits;
                     self.services.set_log_lines(limits.log_lines);
@@ -215,7 +217,7 @@ impl VmThread {
             endpoint,
             globals,
         } = new;
-        let opened = Peer::open(Opening {
+        let opened = Client::open(Opening {
             key,
             endpoint,
             device: self.access.device.as_deref(),
@@ -227,7 +229,7 @@ impl VmThread {
             services: self.services.clone(),
             start: self.start,
         });
-        let (mut peer, stream) = match opened {
+        let (mut client, stream) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 debug!(vm = %self.vm, client = key.0, %error, "connection not opened");
@@ -235,7 +237,7 @@ impl VmThread {
                 return;
             }
         };
-        let watched = watch_peer(&self.epoll, &self.links, &mut peer);
+        let watched = watch_client(&self.epoll, &self.links, &mut client);
         if let Err(errno) = watched {
             debug!(vm = %self.vm, client = key.0, %errno, "connection cannot be watched");
             let _stopping = self.main.send(VmEvent::Failed(self.vm.clone(), key));
@@ -246,26 +248,26 @@ impl VmThread {
             .send(VmEvent::Connected(self.vm.clone(), key, stream))
             .is_ok()
         {
-            self.peers.insert(key.0, peer);
+            self.clients.insert(key.0, client);
         }
     }
 
-    /// Lets a peer do its work and sees to what comes of it.
-    fn peer(&mut self, id: u64, work: impl FnOnce(&mut Peer, &mut Allowance) -> Result<(), PeerEnd>) {
-        let Some(peer) = self.peers.get_mut(&id) else {
+    /// Lets a client do its work and sees to what comes of it.
+    fn client(&mut self, id: u64, work: impl FnOnce(&mut Client, &mut Allowance) -> Result<(), ClientEnd>) {
+        let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
-        let done = work(peer, &mut self.allowance);
+        let done = work(client, &mut self.allowance);
         match done {
             Ok(()) => {
-                if let Err(errno) = watch_peer(&self.epoll, &self.links, peer) {
+                if let Err(errno) = watch_client(&self.epoll, &self.links, client) {
                     error!(vm = %self.vm, client = id, %errno, "a connection cannot be watched any more");
-                    self.peers.remove(&id);
+                    self.clients.remove(&id);
                 }
             }
             Err(end) => {
                 end.log(&self.vm, id, &self.services);
-                if matches!(end, PeerEnd::Violation(_)) {
+                if matches!(end, ClientEnd::Violation(_)) {
                     self.quantum.violations.fetch_add(1, Ordering::Relaxed);
                     // Without a main thread there is nobody to pause the VM.
                     let _stopping = self.main.send(VmEvent::Violated(self.vm.clone()));
@@ -273,7 +275,7 @@ impl VmThread {
                 if end.is_of_the_client() {
                     self.leave(id);
                 } else {
-                    self.peers.remove(&id);
+                    self.clients.remove(&id);
                 }
             }
         }
@@ -281,37 +283,37 @@ impl VmThread {
 
     /// A client is gone. What it had is destroyed in slices, then the compositor's end is closed.
     fn leave(&mut self, id: u64) {
-        let Some(peer) = self.peers.get_mut(&id) else {
+        let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
-        if peer.leave().is_err() || watch_peer(&self.epoll, &self.links, peer).is_err() {
-            self.peers.remove(&id);
+        if client.leave().is_err() || watch_client(&self.epoll, &self.links, client).is_err() {
+            self.clients.remove(&id);
         }
     }
 }
 
-/// Brings epoll in line with what a peer waits for.
-fn watch_peer(epoll: &OwnedFd, links: &OwnedFd, peer: &mut Peer) -> Result<(), Errno> {
-    let key = peer.key();
-    let (receives, sends, stream) = (peer.receives(), peer.sends(), peer.stream_interest());
-    let mut watches = std::mem::take(&mut peer.watches);
-    let link = peer.link_fd().map_or(Ok(()), |link| {
+/// Brings epoll in line with what a client waits for.
+fn watch_client(epoll: &OwnedFd, links: &OwnedFd, client: &mut Client) -> Result<(), Errno> {
+    let key = client.key();
+    let (receives, sends, stream) = (client.receives(), client.sends(), client.stream_interest());
+    let mut watches = std::mem::take(&mut client.watches);
+    let link = client.link_fd().map_or(Ok(()), |link| {
         watches.receive.set(links, link, Key::Link(key), receives)?;
         watches.send.set(epoll, link, Key::Link(key), sends)
     });
     let done = link.and_then(|()| {
         watches
             .stream
-            .set(epoll, peer.stream_fd(), Key::Stream(key), stream)
+            .set(epoll, client.stream_fd(), Key::Stream(key), stream)
     });
-    peer.watches = watches;
+    client.watches = watches;
     done
 }
 
 impl Drop for VmThread {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            error!(vm = %self.vm, clients = self.peers.len(), "a relay panicked; its VM's clients are disconnected");
+            error!(vm = %self.vm, clients = self.clients.len(), "a relay panicked; its VM's clients are disconnected");
         } else {
             info!(vm = %self.vm, "relay stopped");
         }

@@ -51,7 +51,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) start: Instant,
 }
 
-/// A peer's places in epoll.
+/// A client's places in epoll.
 #[derive(Debug, Default)]
 pub(crate) struct Watches {
     /// The link, for what comes.
@@ -63,7 +63,7 @@ pub(crate) struct Watches {
 
 /// Why a client's connection ends.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PeerEnd {
+pub(crate) enum ClientEnd {
     /// The client left.
     #[error("the client left")]
     Client,
@@ -84,7 +84,7 @@ pub(crate) enum PeerEnd {
     Link(String),
 }
 
-impl From<TransportError> for PeerEnd {
+impl From<TransportError> for ClientEnd {
     fn from(error: TransportError) -> Self {
         match error {
             TransportError::Gone => Self::Client,
@@ -93,7 +93,7 @@ impl From<TransportError> for PeerEnd {
     }
 }
 
-impl PeerEnd {
+impl ClientEnd {
     /// Whether the compositor's side still has the client.
     pub(crate) const fn is_of_the_client(&self) -> bool {
         !matches!(self, Self::Compositor)
@@ -124,7 +124,7 @@ impl PeerEnd {
 }
 
 /// One client.
-pub(crate) struct Peer {
+pub(crate) struct Client {
     key: ClientKey,
     /// Its places in epoll.
     pub(crate) watches: Watches,
@@ -144,8 +144,8 @@ pub(crate) struct Peer {
     start: Instant,
 }
 
-impl Peer {
-    /// Opens a connection. Returns the peer and the compositor's end of its socket pair.
+impl Client {
+    /// Opens a connection. Returns the client and the compositor's end of its socket pair.
     pub(crate) fn open(opening: Opening<'_>) -> Result<(Self, UnixStream), OpenError> {
         let number = match &opening.endpoint {
             Endpoint::Virtio(announcement) => Some(announcement.number),
@@ -154,7 +154,7 @@ impl Peer {
         let transport = Transport::open(opening.endpoint, opening.device)?;
         let (stream, compositor) = UnixStream::pair()?;
         stream.set_nonblocking(true)?;
-        let peer = Self {
+        let client = Self {
             key: opening.key,
             watches: Watches::default(),
             link: Link::Open(transport),
@@ -169,7 +169,7 @@ impl Peer {
             ended: false,
             start: opening.start,
         };
-        Ok((peer, compositor))
+        Ok((client, compositor))
     }
 
     /// Its number.
@@ -253,7 +253,11 @@ impl Peer {
     }
 
     /// The client's side has something, or room.
-    pub(crate) fn link_ready(&mut self, flags: EventFlags, allowance: &mut Allowance) -> Result<(), PeerEnd> {
+    pub(crate) fn link_ready(
+        &mut self,
+        flags: EventFlags,
+        allowance: &mut Allowance,
+    ) -> Result<(), ClientEnd> {
         // A connection that is gone has no room and is reported for ever: what waits for it tells.
         if flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR) {
             self.flush_down()?;
@@ -266,7 +270,7 @@ impl Peer {
     }
 
     /// Gives the session what was received, as far as the turn goes.
-    pub(crate) fn advance(&mut self, allowance: &mut Allowance) -> Result<(), PeerEnd> {
+    pub(crate) fn advance(&mut self, allowance: &mut Allowance) -> Result<(), ClientEnd> {
         loop {
             self.flush_up()?;
             if !self.up.is_empty() {
@@ -274,7 +278,7 @@ impl Peer {
             }
             if let Link::Left(goodbye) = &mut self.link {
                 if goodbye.is_done() {
-                    return Err(PeerEnd::Compositor);
+                    return Err(ClientEnd::Compositor);
                 }
                 if allowance.goodbyes() == 0 {
                     return Ok(());
@@ -284,7 +288,11 @@ impl Peer {
             }
             let left = allowance.left();
             if self.received.is_empty() {
-                return if self.ended { Err(PeerEnd::Client) } else { Ok(()) };
+                return if self.ended {
+                    Err(ClientEnd::Client)
+                } else {
+                    Ok(())
+                };
             }
             if left == 0 {
                 return Ok(());
@@ -306,7 +314,7 @@ impl Peer {
     }
 
     /// The client is gone: closes its connection, and begins to take apart what it had.
-    pub(crate) fn leave(&mut self) -> Result<(), PeerEnd> {
+    pub(crate) fn leave(&mut self) -> Result<(), ClientEnd> {
         if matches!(self.link, Link::Left(_)) {
             return Ok(());
         }
@@ -317,7 +325,7 @@ impl Peer {
         self.down = Outbox::new();
         self.flush_up()?;
         match &self.link {
-            Link::Left(goodbye) if goodbye.is_done() && self.up.is_empty() => Err(PeerEnd::Compositor),
+            Link::Left(goodbye) if goodbye.is_done() && self.up.is_empty() => Err(ClientEnd::Compositor),
             _ => Ok(()),
         }
     }
@@ -327,19 +335,19 @@ impl Peer {
         &mut self,
         flags: EventFlags,
         allowance: &mut Allowance,
-    ) -> Result<(), PeerEnd> {
+    ) -> Result<(), ClientEnd> {
         if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
             let mut bytes = vec![0; CHUNK];
             let n = match receive(self.stream.as_fd(), &mut bytes, &mut self.down_fds) {
                 Ok(received) => received.bytes,
                 Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
                 Err(Errno::CONNRESET | Errno::PIPE) => 0,
-                Err(errno) => return Err(PeerEnd::Link(errno.to_string())),
+                Err(errno) => return Err(ClientEnd::Link(errno.to_string())),
             };
             if n == 0 {
                 // What the compositor said last, often an error, still goes out.
                 self.flush_down()?;
-                return Err(PeerEnd::Compositor);
+                return Err(ClientEnd::Compositor);
             }
             bytes.truncate(n);
             self.session.set_time(self.start.elapsed());
@@ -349,10 +357,10 @@ impl Peer {
             } else {
                 self.session
                     .from_server(&bytes, &mut self.down_fds, &mut self.down)
-                    .map_err(PeerEnd::Server)?;
+                    .map_err(ClientEnd::Server)?;
                 self.flush_down()?;
                 if self.down.len() > self.unread || self.down.descriptors() > MAX_DOWN_FDS {
-                    return Err(PeerEnd::Unread);
+                    return Err(ClientEnd::Unread);
                 }
             }
         }
@@ -363,7 +371,7 @@ impl Peer {
     }
 
     /// Receives once into the queue; `false` at the end.
-    fn receive(&mut self) -> Result<bool, PeerEnd> {
+    fn receive(&mut self) -> Result<bool, ClientEnd> {
         let Link::Open(transport) = &self.link else {
             return Ok(false);
         };
@@ -371,11 +379,11 @@ impl Peer {
         let keeps_to_it = self.received.add(incoming.bytes, incoming.fds) || transport.waits_by_itself();
         keeps_to_it
             .then_some(!incoming.ended)
-            .ok_or_else(|| PeerEnd::Link("the host sends more than its window".to_owned()))
+            .ok_or_else(|| ClientEnd::Link("the host sends more than its window".to_owned()))
     }
 
     /// Tells the client which rule it broke.
-    fn refuse(&mut self, violation: Violation) -> PeerEnd {
+    fn refuse(&mut self, violation: Violation) -> ClientEnd {
         // A client that cannot be told is ended all the same.
         if self.flush_down().is_ok()
             && self.down.is_empty()
@@ -383,23 +391,23 @@ impl Peer {
         {
             transport.send_last(&violation.error_event());
         }
-        PeerEnd::Violation(violation)
+        ClientEnd::Violation(violation)
     }
 
-    fn flush_up(&mut self) -> Result<(), PeerEnd> {
+    fn flush_up(&mut self) -> Result<(), ClientEnd> {
         let stream = self.stream.as_fd();
         while !self.up.is_empty() {
             match self.up.send(CHUNK, |chunk| send(stream, chunk.bytes, &chunk.fds)) {
                 Ok(_) => {}
                 Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
-                Err(Errno::PIPE | Errno::CONNRESET) => return Err(PeerEnd::Compositor),
-                Err(errno) => return Err(PeerEnd::Link(errno.to_string())),
+                Err(Errno::PIPE | Errno::CONNRESET) => return Err(ClientEnd::Compositor),
+                Err(errno) => return Err(ClientEnd::Link(errno.to_string())),
             }
         }
         Ok(())
     }
 
-    fn flush_down(&mut self) -> Result<(), PeerEnd> {
+    fn flush_down(&mut self) -> Result<(), ClientEnd> {
         match &self.link {
             Link::Open(transport) => Ok(transport.flush(&mut self.down)?),
             Link::Left(_) => Ok(()),
