@@ -8,12 +8,16 @@ use std::os::unix::net::UnixStream;
 use heraldry_gate::Outbox;
 use heraldry_virtio::guest::{Context, Device, RecvError, SendError, TakeError, take_connection};
 use heraldry_wire::descriptors::{receive, send};
+use heraldry_wire::virtwl::MAX_FDS;
 use rustix::io::Errno;
 
 use crate::events::Endpoint;
 
 /// Bytes taken from a socket at once, and given to a connection at once.
 pub(crate) const CHUNK: usize = 16 * 1024;
+
+/// The gate knows no virtio_wl, and its messages must fit into one of its transactions.
+const _: () = assert!(heraldry_gate::MAX_DESCRIPTORS_PER_SEND <= MAX_FDS);
 
 /// A client's connection.
 pub(crate) enum Transport {
