@@ -7,7 +7,7 @@ use std::time::Duration;
 use heraldry_compositor::booking::Booking;
 use heraldry_compositor::init::record::{Pause, Record};
 use heraldry_compositor::vm::pause::PauseReason;
-use heraldry_config::VmName;
+use heraldry_identity::VmName;
 use heraldry_tests::colour::key::{CYAN, MAGENTA};
 use heraldry_tests::fixture::{CONFIG, Fixture, Setup, Window};
 
