@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # The entry point. Every target installs what it lacks (scripts/setup says what).
 export PATH := $(HOME)/.cargo/bin:$(PATH)
-.PHONY: help setup build demo test check bench image vm deb fuzz soak clean
+.PHONY: help setup build demo quick test check bench image vm deb fuzz soak clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -15,10 +15,15 @@ build: setup ## build every program
 demo: setup ## show three VMs' windows; without a display: target/demo/heraldry.png
 	@scripts/demo
 
+quick: ## format, lints, tests of the pure crates: seconds
+	@scripts/quick
+
 test: setup ## run all tests
 	# The whole-path tests run the programs themselves, which cargo test alone does not build.
 	cargo build --workspace --bins --locked
 	cargo test --workspace --locked
+	# The same path without a device.
+	HERALDRY_TRANSPORT=local cargo test -p heraldry-tests --test whole_path --locked
 	# Last, because machines want the processors for themselves. HERALDRY_SKIP_VM_TESTS=1 skips them, and says so.
 	cargo test -p heraldry-tests --test vm --locked -- --nocapture
 

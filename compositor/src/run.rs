@@ -33,8 +33,10 @@ use crate::outputs::{Outputs, Setup};
 use crate::render::Render;
 use crate::stacking::Announcements;
 use crate::state::{Core, State};
+use crate::vm::Vms;
+use crate::vm::dev_socket::DevSocket;
+use crate::vm::link::{HostLink, Link};
 use crate::vm::pause::PauseReason;
-use crate::vm::{Vms, dev_socket::DevSocket, link::Link};
 use crate::watchdog::Heart;
 use crate::windows::Windows;
 
@@ -75,8 +77,8 @@ pub struct Options {
     pub size: Size<i32, Physical>,
     /// Physical pixels per logical one.
     pub scale: f64,
-    /// The virtio_wl device; `None` runs without VMs.
-    pub device: Option<PathBuf>,
+    /// How the host is reached; `None` runs without VMs.
+    pub host: Option<HostLink>,
     /// The control socket; `None` for none.
     pub control: Option<PathBuf>,
     /// Development sockets, one for each VM name.
@@ -264,7 +266,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
     state.init_input();
     crate::backend::kms::open_input(&handle, &mut state)?;
     let _control = open_control(&handle, options.control.as_deref(), first)?;
-    crate::vm::link::start(&mut state, options.device.as_deref(), options.dev_sockets)?;
+    crate::vm::link::start(&mut state, options.host, options.dev_sockets)?;
     if let Some(limit) = options.exit_after {
         handle
             .insert_source(Timer::from_duration(limit), |_, (), state: &mut State| {

@@ -148,7 +148,7 @@ impl Client {
     /// Opens a connection. Returns the client and the compositor's end of its socket pair.
     pub(crate) fn open(opening: Opening<'_>) -> Result<(Self, UnixStream), OpenError> {
         let number = match &opening.endpoint {
-            Endpoint::Virtio(announcement) => Some(announcement.number),
+            Endpoint::Announced(announcement) => Some(announcement.number),
             Endpoint::Socket(_) => None,
         };
         let transport = Transport::open(opening.endpoint, opening.device)?;

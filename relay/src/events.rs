@@ -16,7 +16,7 @@ pub enum Endpoint {
     /// A development socket's stream.
     Socket(UnixStream),
     /// A connection that the host announced.
-    Virtio(Announcement),
+    Announced(Announcement),
 }
 
 /// What the relays and the thread of the display socket tell the main thread.

@@ -2,7 +2,7 @@
 //! What the gate needs of its surroundings: memory that a client of another VM can use.
 //!
 //! Nothing of this VM's own memory can be sent through virtio_wl, so a keymap is copied into memory of the host, once
-//! for each content and VM. Development sockets have no device; for them a sealed copy in our own memory does the same.
+//! for each content and VM. Development sockets have no host; for them a sealed copy in our own memory does the same.
 
 use std::cell::RefCell;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -23,16 +23,20 @@ pub(crate) struct Shared(Rc<RefCell<VmServices>>);
 struct VmServices {
     vm: VmName,
     memory: Option<MemfdClient>,
+    /// Memory tells its size: it is this machine's.
+    tells_size: bool,
     cache: MemoryCache,
     log: RateLimited,
 }
 
 impl Shared {
     pub(crate) fn new(vm: VmName, device: Option<Arc<Device>>, log_lines: u32) -> Self {
+        let tells_size = device.as_ref().is_none_or(|device| device.is_local());
         let memory = device.map(MemfdClient::new);
         Self(Rc::new(RefCell::new(VmServices {
             vm,
             memory,
+            tells_size,
             cache: MemoryCache::new(),
             log: RateLimited::new(log_lines),
         })))
@@ -99,7 +103,7 @@ impl VmServices {
         let told = || {
             rustix::fs::fstat(fd).is_ok_and(|stat| u64::try_from(stat.st_size).is_ok_and(|has| has >= size))
         };
-        self.memory.is_some() || told()
+        !self.tells_size || told()
     }
 }
 

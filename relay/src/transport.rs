@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How a client's bytes come and go: a virtio_wl context, or the socket of a client in development. Knows no Wayland.
+//! How a client's bytes come and go: a virtio_wl context, or a socket of this machine. Knows no Wayland.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -69,9 +69,10 @@ impl Transport {
                 stream.set_nonblocking(true)?;
                 Ok(Self::Socket(stream))
             }
-            Endpoint::Virtio(announcement) => {
+            Endpoint::Announced(announcement) => {
                 let device = device.ok_or(OpenError::NoDevice)?;
-                Ok(Self::Virtio(take_connection(device, &announcement)?))
+                let context = take_connection(device, &announcement)?;
+                Ok(context.into_socket().map_or_else(Self::Virtio, Self::Socket))
             }
         }
     }

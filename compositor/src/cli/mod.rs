@@ -20,6 +20,7 @@ use crate::init::supervise::{SuperviseError, supervise};
 use crate::run::{BackendChoice, Options};
 use crate::sandbox::Places;
 use crate::vm::dev_socket::DevSocket;
+use crate::vm::link::HostLink;
 
 /// The user's input is wrong.
 const EXIT_INPUT: u8 = 1;
@@ -80,6 +81,10 @@ struct RunArgs {
     /// The virtio_wl device that VMs' connections come through.
     #[arg(long, value_name = "PATH")]
     device: Option<PathBuf>,
+    /// The folder of a `heraldry-host` on this machine (its `--dir`): VMs' connections come through its sockets, and no
+    /// device is needed.
+    #[arg(long, value_name = "DIR", conflicts_with = "device")]
+    host_dir: Option<PathBuf>,
     /// Who opens screens and input devices, for `--backend kms`.
     #[arg(long, value_enum, default_value_t)]
     session: SessionChoice,
@@ -338,7 +343,10 @@ fn run(args: RunArgs) -> ExitCode {
         },
         size: args.size,
         scale: args.scale,
-        device: args.device,
+        host: args
+            .device
+            .map(HostLink::Device)
+            .or(args.host_dir.map(HostLink::Local)),
         control,
         dev_sockets: args.dev_socket,
         exit_after: args.exit_after.map(Duration::from_secs),

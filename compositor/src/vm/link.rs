@@ -2,7 +2,7 @@
 //! From a VM's connection to a client of the display: the main thread's side of the relays and of the display socket.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use calloop::channel::{Event, Sender};
@@ -15,6 +15,15 @@ use tracing::{debug, info};
 use super::dev_socket::{self, DevSocket};
 use super::{ConnectError, LinkError};
 use crate::state::{Core, State};
+
+/// How the host is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostLink {
+    /// A virtio_wl device.
+    Device(PathBuf),
+    /// The folder of a `heraldry-host` on this machine.
+    Local(PathBuf),
+}
 
 /// The transports.
 #[derive(Debug, Default)]
@@ -60,7 +69,11 @@ impl Link {
 }
 
 /// Opens the transports.
-pub fn start(state: &mut State, device: Option<&Path>, dev_sockets: Vec<DevSocket>) -> Result<(), LinkError> {
+pub fn start(
+    state: &mut State,
+    host: Option<HostLink>,
+    dev_sockets: Vec<DevSocket>,
+) -> Result<(), LinkError> {
     let handle = state.core.handle.clone();
     let (events, inbox) = calloop::channel::channel();
     handle
@@ -70,8 +83,11 @@ pub fn start(state: &mut State, device: Option<&Path>, dev_sockets: Vec<DevSocke
             }
         })
         .map_err(|error| LinkError::Watch(error.to_string()))?;
-    if let Some(path) = device {
-        let device = Arc::new(Device::open(path)?);
+    if let Some(host) = host {
+        let device = Arc::new(match host {
+            HostLink::Device(path) => Device::open(path)?,
+            HostLink::Local(folder) => Device::local(folder.join("compositor")),
+        });
         state.core.link.display_socket =
             Some(DisplayThread::start(Arc::clone(&device), events.clone()).map_err(LinkError::Thread)?);
         state.core.link.device = Some(device);
@@ -119,7 +135,7 @@ impl State {
     fn announced(&mut self, announcement: Announcement) {
         let number = announcement.number;
         let vm = announcement.vm.clone();
-        let answer = match self.take(&vm, Endpoint::Virtio(announcement)) {
+        let answer = match self.take(&vm, Endpoint::Announced(announcement)) {
             Ok(()) => CompositorRecord::Take { number },
             Err(error) => {
                 self.core.refused(&vm, &error);

@@ -266,7 +266,7 @@ fn only_descriptors_of_the_device_are_sent() {
                 matches!(refused, Err(SendError::ForeignDescriptor)),
                 "{refused:?}"
             );
-            let refused = context.send(b"x", &[device.as_fd()]);
+            let refused = context.send(b"x", &[device.fd().unwrap()]);
             assert!(matches!(refused, Err(SendError::Gone)), "{refused:?}");
             let refused = rustix::net::send(&context, b"x", rustix::net::SendFlags::NOSIGNAL);
             assert_eq!(refused, Err(Errno::PIPE));

@@ -6,7 +6,9 @@ use std::process::Command;
 use heraldry_compositor::control::protocol::Rect;
 use heraldry_tests::colour::Pixels;
 use heraldry_tests::colour::key::{CYAN, MAGENTA};
-use heraldry_tests::path::{Options, Rig, Transport, assert_no_wrong_descriptor, listeners, program, until};
+use heraldry_tests::path::{
+    Options, Rig, Transport, assert_no_wrong_descriptor, assert_nothing_refused, listeners, program, until,
+};
 
 /// A terminal that draws text which was typed; the typed text does something, too.
 fn foot_draws_what_is_typed(rig: &Rig) {
@@ -92,7 +94,7 @@ fn a_windows_pixels_are_exact_inside_the_frame() {
         .map(|window| (window.vm, window.content.map(|Rect { w, h, .. }| (w, h))))
         .collect();
     assert!(found.contains(&("work".to_owned(), Some((100, 80)))), "{found:?}");
-    assert_eq!(rig.quit()["refused_sends"], 0);
+    assert_nothing_refused(&rig.quit());
 }
 
 #[test]
@@ -119,7 +121,7 @@ fn the_keymap_comes_from_the_memory_server_once_for_each_vm() {
         .unwrap();
     let said: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
     assert_eq!(said["vms"]["work"]["memory"]["count"], 1);
-    assert_eq!(rig.quit()["refused_sends"], 0);
+    assert_nothing_refused(&rig.quit());
     drop(clients);
 }
 

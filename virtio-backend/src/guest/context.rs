@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Contexts: streams of bytes and descriptors to a socket of the host.
+//!
+//! On the host's own machine a context is that socket itself.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
+use heraldry_wire::descriptors::{self, Arrival};
 use heraldry_wire::virtwl::MAX_FDS;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -78,13 +82,46 @@ pub struct Received {
 /// A context. Non-blocking from the start; poll it for POLLIN, and receive on POLLHUP too.
 #[derive(Debug)]
 pub struct Context {
+    stream: Stream,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Vfd(Vfd),
+    Socket(UnixStream),
+}
+
+/// A context of the device.
+#[derive(Debug)]
+struct Vfd {
     fd: OwnedFd,
 }
 
 impl Context {
     pub(super) fn new(fd: OwnedFd) -> Result<Self, Errno> {
         set_nonblocking(fd.as_fd())?;
-        Ok(Self { fd })
+        Ok(Self {
+            stream: Stream::Vfd(Vfd { fd }),
+        })
+    }
+
+    /// Of a connected socket that does not block.
+    pub(super) const fn of_socket(socket: UnixStream) -> Self {
+        Self {
+            stream: Stream::Socket(socket),
+        }
+    }
+
+    /// The socket itself, which says when it has room, unlike a context of the device.
+    ///
+    /// # Errors
+    ///
+    /// It is a context of the device, and given back.
+    pub fn into_socket(self) -> Result<UnixStream, Self> {
+        match self.stream {
+            Stream::Socket(socket) => Ok(socket),
+            stream @ Stream::Vfd(_) => Err(Self { stream }),
+        }
     }
 
     /// Sends `data`, and `fds` with its first bytes. Waits for the device.
@@ -93,7 +130,10 @@ impl Context {
     ///
     /// See [`SendError`]. Empty data without descriptors is sent without touching the device.
     pub fn send(&self, data: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), SendError> {
-        send(self.fd.as_fd(), data, fds)
+        match &self.stream {
+            Stream::Vfd(vfd) => send(vfd.fd.as_fd(), data, fds),
+            Stream::Socket(socket) => send_on_socket(socket.as_fd(), data, fds),
+        }
     }
 
     /// Receives once: appends what is there to `buf` and `fds`. Call again until it would block or the end has come.
@@ -104,6 +144,15 @@ impl Context {
     ///
     /// See [`RecvError`].
     pub fn recv(&self, buf: &mut Vec<u8>, fds: &mut VecDeque<OwnedFd>) -> Result<Received, RecvError> {
+        match &self.stream {
+            Stream::Vfd(vfd) => vfd.recv(buf, fds),
+            Stream::Socket(socket) => recv_on_socket(socket.as_fd(), buf, fds),
+        }
+    }
+}
+
+impl Vfd {
+    fn recv(&self, buf: &mut Vec<u8>, fds: &mut VecDeque<OwnedFd>) -> Result<Received, RecvError> {
         let mut txn = [0; TXN_HEADER + RECV_ROOM];
         let before = fds.len();
         let received = loop {
@@ -133,11 +182,14 @@ impl Context {
 
 impl AsFd for Context {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        match &self.stream {
+            Stream::Vfd(vfd) => vfd.fd.as_fd(),
+            Stream::Socket(socket) => socket.as_fd(),
+        }
     }
 }
 
-impl Drop for Context {
+impl Drop for Vfd {
     /// Takes what is queued: descriptors that were announced and not taken would stay open for ever.
     fn drop(&mut self) {
         let (mut buf, mut fds) = (Vec::new(), VecDeque::new());
@@ -150,6 +202,74 @@ impl Drop for Context {
             fds.clear();
         }
     }
+}
+
+fn recv_on_socket(
+    socket: BorrowedFd<'_>,
+    buf: &mut Vec<u8>,
+    fds: &mut VecDeque<OwnedFd>,
+) -> Result<Received, RecvError> {
+    let (mut room, before) = ([0; RECV_ROOM], fds.len());
+    let received = loop {
+        match descriptors::receive(socket, &mut room, fds) {
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                return Ok(Received {
+                    would_block: true,
+                    ..Received::default()
+                });
+            }
+            // What the other side had not read when it closed its end.
+            Err(Errno::CONNRESET) => {
+                return Ok(Received {
+                    eof: true,
+                    ..Received::default()
+                });
+            }
+            other => break other.map_err(RecvError::Other)?,
+        }
+    };
+    if received.descriptors == Arrival::Lost {
+        return Err(RecvError::NoDescriptors);
+    }
+    buf.extend(room.iter().take(received.bytes));
+    Ok(Received {
+        bytes: received.bytes,
+        fds: fds.len() - before,
+        eof: received.bytes == 0,
+        would_block: false,
+    })
+}
+
+/// Sends on a socket, which has room for a second at most, as the device does.
+fn send_on_socket(socket: BorrowedFd<'_>, data: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), SendError> {
+    if fds.len().div_ceil(MAX_FDS) > data.len() {
+        return Err(SendError::TooManyDescriptors(fds.len(), data.len()));
+    }
+    let mut fds = fds.chunks(MAX_FDS);
+    let (mut rest, mut batch) = (data, fds.next().unwrap_or_default());
+    while !rest.is_empty() {
+        // All but the last batch of descriptors go ahead with one byte each, so that none comes after its bytes.
+        let most = if fds.len() > 0 { 1 } else { rest.len() };
+        match descriptors::send(socket, rest.get(..most).unwrap_or(rest), batch) {
+            Ok(taken) => {
+                rest = rest.get(taken..).unwrap_or_default();
+                batch = fds.next().unwrap_or_default();
+            }
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let ready = poll(&mut [PollFd::new(&socket, PollFlags::OUT)], Some(&BUSY));
+                if matches!(ready, Ok(0)) {
+                    return Err(SendError::Busy {
+                        sent: data.len() - rest.len(),
+                    });
+                }
+            }
+            Err(Errno::PIPE | Errno::CONNRESET) => return Err(SendError::Gone),
+            Err(other) => return Err(SendError::Other(other)),
+        }
+    }
+    Ok(())
 }
 
 /// Sends on any vfd that takes data.
@@ -204,5 +324,56 @@ fn send_one(vfd: BorrowedFd<'_>, txn: &mut [u8], sent: usize) -> Result<(), Send
             Err(Errno::BADFD) => return Err(SendError::ForeignDescriptor),
             Err(other) => return Err(SendError::Other(other)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    fn pair() -> (Context, UnixStream) {
+        let (own, far) = UnixStream::pair().unwrap();
+        own.set_nonblocking(true).unwrap();
+        (Context::of_socket(own), far)
+    }
+
+    #[test]
+    fn a_socket_carries_bytes_and_descriptors_and_says_its_end() {
+        let (context, far) = pair();
+        let (mut bytes, mut fds) = (Vec::new(), VecDeque::new());
+        assert!(context.recv(&mut bytes, &mut fds).unwrap().would_block);
+        let many: Vec<_> = std::iter::repeat_with(|| far.try_clone().unwrap())
+            .take(2 * MAX_FDS + 3)
+            .collect();
+        let many: Vec<_> = many.iter().map(AsFd::as_fd).collect();
+        let other = Context::of_socket(far.try_clone().unwrap());
+        other.send(b"hello", &many).unwrap();
+        let refused = other.send(b"h", &many);
+        assert!(
+            matches!(refused, Err(SendError::TooManyDescriptors(..))),
+            "{refused:?}"
+        );
+        while !context.recv(&mut bytes, &mut fds).unwrap().would_block {}
+        assert_eq!((bytes.as_slice(), fds.len()), (b"hello".as_slice(), many.len()));
+        drop(many);
+        drop((far, other, fds));
+        let (mut bytes, mut fds) = (Vec::new(), VecDeque::new());
+        assert!(context.recv(&mut bytes, &mut fds).unwrap().eof);
+        assert!(matches!(context.send(b"x", &[]), Err(SendError::Gone)));
+    }
+
+    #[test]
+    fn who_never_reads_is_waited_for_a_second_and_no_longer() {
+        let (context, mut far) = pair();
+        let much = vec![7; 4 << 20];
+        let Err(SendError::Busy { sent }) = context.send(&much, &[]) else {
+            panic!("there is no room for so much");
+        };
+        drop(context);
+        let mut got = Vec::new();
+        far.read_to_end(&mut got).unwrap();
+        assert_eq!(got.len(), sent);
     }
 }

@@ -17,6 +17,7 @@
 
 mod context;
 mod display;
+mod local;
 mod memfd;
 mod memory;
 mod pipe;
@@ -102,10 +103,16 @@ impl From<Errno> for NewError {
     }
 }
 
-/// An open virtio_wl device.
+/// The way to the host: an open virtio_wl device, or the folder of its sockets on the same machine.
 #[derive(Debug)]
 pub struct Device {
-    fd: OwnedFd,
+    way: Way,
+}
+
+#[derive(Debug)]
+enum Way {
+    VirtioWl(OwnedFd),
+    Local(PathBuf),
 }
 
 impl Device {
@@ -128,7 +135,33 @@ impl Device {
         }
         // With O_NONBLOCK on the device itself, NEW would fail as soon as the queue is full.
         rustix::fs::fcntl_setfl(&fd, OFlags::RDWR).map_err(failed)?;
-        Ok(Self { fd })
+        Ok(Self {
+            way: Way::VirtioWl(fd),
+        })
+    }
+
+    /// No device: the host's sockets for the compositor lie in `folder` of this machine. Nothing is opened yet, because
+    /// the host may come later.
+    #[must_use]
+    pub const fn local(folder: PathBuf) -> Self {
+        Self {
+            way: Way::Local(folder),
+        }
+    }
+
+    /// Whether the host is on this machine: then its memory tells its size.
+    #[must_use]
+    pub const fn is_local(&self) -> bool {
+        matches!(self.way, Way::Local(_))
+    }
+
+    /// The device's own descriptor; `None` where there is no device.
+    #[must_use]
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.way {
+            Way::VirtioWl(fd) => Some(fd.as_fd()),
+            Way::Local(_) => None,
+        }
     }
 
     /// Connects to the host socket registered under `name`.
@@ -138,6 +171,9 @@ impl Device {
     /// See [`NewError`]; an unknown name and a refused connection look the same.
     pub fn context(&self, name: &str) -> Result<Context, NewError> {
         let name = ContextName::new(name).map_err(NewError::Name)?;
+        if let Way::Local(folder) = &self.way {
+            return local::connect(folder, &name);
+        }
         let request = NewRequest::new(new_kind::CTX_NAMED).with_name(name.as_str().as_bytes());
         Context::new(self.make(&request)?).map_err(NewError::Other)
     }
@@ -176,13 +212,11 @@ impl Device {
     }
 
     fn make(&self, request: &NewRequest) -> Result<OwnedFd, Errno> {
-        ioctl::new_vfd(self.fd.as_fd(), request)
-    }
-}
-
-impl AsFd for Device {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        match &self.way {
+            Way::VirtioWl(fd) => ioctl::new_vfd(fd.as_fd(), request),
+            // Memory and pipes are made by whoever needs them; there is no device for it.
+            Way::Local(_) => Err(Errno::NOTTY),
+        }
     }
 }
 
