@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::client::{Window, connect};
-use crate::subjects::{DIRECT, Subject, WHOLE_PATH, cpu, direct, pin, weston, whole_path};
+use crate::subjects::{DIRECT, Subject, WHOLE_PATH, cpu, direct, local, pin, weston, whole_path};
 
 const SIZE: (i32, i32) = (1200, 680);
 const SYNCS: usize = 3000;
@@ -24,6 +24,7 @@ pub(crate) fn run(bin: &Path, before: Option<&Path>) {
     let mut subjects = vec![
         weston(dir.path()),
         direct(DIRECT, bin, dir.path()),
+        local(bin, dir.path()),
         whole_path(WHOLE_PATH, bin, dir.path()),
     ];
     if let Some(before) = before {

@@ -16,6 +16,7 @@ pub(crate) fn pin() {
 
 pub(crate) const DIRECT: &str = "heraldry, development socket";
 pub(crate) const WHOLE_PATH: &str = "heraldry, whole path";
+pub(crate) const LOCAL: &str = "heraldry, host's sockets";
 
 /// A compositor to measure.
 pub(crate) struct Subject {
@@ -158,21 +159,52 @@ pub(crate) fn direct(name: &'static str, bin: &Path, dir: &Path) -> Subject {
     }
 }
 
+/// Starts the host daemon; returns it and its folder.
+fn host(bin: &Path, dir: &Path, config: &str) -> (Child, PathBuf) {
+    let host_dir = dir.join("host");
+    let args = strings(&[
+        "run",
+        "--config",
+        config,
+        "--dir",
+        &host_dir.display().to_string(),
+    ]);
+    let host = start(&bin.join("heraldry-host"), dir, &args);
+    wait_for(&host_dir.join("vm/work/wayland-0"));
+    (host, host_dir)
+}
+
+pub(crate) fn local(bin: &Path, dir: &Path) -> Subject {
+    let dir = private(dir, LOCAL);
+    let config = config(&dir);
+    let (host, host_dir) = host(bin, &dir, &config);
+    let folder = host_dir.display().to_string();
+    let args = [
+        "run",
+        "--backend",
+        "headless",
+        "--size",
+        "1280x800",
+        "--config",
+        &config,
+        "--host-dir",
+        &folder,
+    ];
+    let compositor = start(&bin.join("heraldry"), &dir, &strings(&args));
+    Subject {
+        name: LOCAL,
+        socket: host_dir.join("vm/work/wayland-0"),
+        other: host_dir.join("vm/other/wayland-0"),
+        names: vec!["heraldry-host", "heraldry"],
+        children: vec![host, compositor],
+    }
+}
+
 pub(crate) fn whole_path(name: &'static str, bin: &Path, dir: &Path) -> Subject {
     let dir = private(dir, name);
     let config = config(&dir);
-    let host_dir = dir.join("host");
-    let host = start(
-        &bin.join("heraldry-host"),
-        &dir,
-        &[
-            strings(&["run", "--config"]),
-            vec![config.clone(), "--dir".to_owned(), host_dir.display().to_string()],
-        ]
-        .concat(),
-    );
+    let (host, host_dir) = host(bin, &dir, &config);
     let socket = host_dir.join("vm/work/wayland-0");
-    wait_for(&socket);
     let at = |name: &str| host_dir.join("compositor").join(name).display().to_string();
     let sockets = format!(
         "heraldry-display={},heraldry-connection={},__crosvm_memfd={}",
