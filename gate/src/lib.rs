@@ -35,6 +35,7 @@ pub use outbox::{Chunk, MAX_DESCRIPTORS_PER_SEND, Outbox};
 pub use rate::{Admission, RateLimited};
 pub use services::{MemoryPurpose, ServiceError, Services};
 pub use session::{Globals, Progress, Session};
+pub use tables::{GLOBALS, display, global};
 pub use violation::{Rule, ServerFault, Violation};
 pub use wire::MAX_MESSAGE;
 

@@ -27,34 +27,38 @@ use wayland_server::protocol::wl_shm::WlShm;
 use wayland_server::protocol::wl_subcompositor::WlSubcompositor;
 
 /// The interface of object 1.
-pub(crate) fn display() -> &'static Interface {
+#[must_use]
+pub fn display() -> &'static Interface {
     &WL_DISPLAY_INTERFACE
 }
 
 /// The globals that the gate can decode. Which of them a client may have is not decided here.
-pub(crate) const GLOBALS: &[fn() -> &'static Interface] = &[
-    OrgKdeKwinServerDecorationManager::interface,
+///
+/// Sessions that were recorded for fuzzing name globals by their place here, from 1: a new one goes to the end.
+pub const GLOBALS: &[fn() -> &'static Interface] = &[
     WlCompositor::interface,
+    WlShm::interface,
+    WlSubcompositor::interface,
     WlDataDeviceManager::interface,
     WlOutput::interface,
     WlSeat::interface,
-    WlShm::interface,
-    WlSubcompositor::interface,
-    WpCursorShapeManagerV1::interface,
+    XdgWmBase::interface,
+    ZxdgDecorationManagerV1::interface,
+    OrgKdeKwinServerDecorationManager::interface,
+    WpViewporter::interface,
     WpFractionalScaleManagerV1::interface,
+    WpCursorShapeManagerV1::interface,
     WpPresentation::interface,
     WpSinglePixelBufferManagerV1::interface,
-    WpViewporter::interface,
-    XdgWmBase::interface,
-    ZwpLinuxDmabufV1::interface,
     ZwpPrimarySelectionDeviceManagerV1::interface,
-    ZwpTabletManagerV2::interface,
-    ZxdgDecorationManagerV1::interface,
     ZxdgOutputManagerV1::interface,
+    ZwpLinuxDmabufV1::interface,
+    ZwpTabletManagerV2::interface,
 ];
 
 /// The global called `name`, if the gate can decode it.
-pub(crate) fn global(name: &str) -> Option<&'static Interface> {
+#[must_use]
+pub fn global(name: &str) -> Option<&'static Interface> {
     GLOBALS
         .iter()
         .map(|interface| interface())

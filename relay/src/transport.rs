@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 
 use heraldry_gate::Outbox;
 use heraldry_virtio::guest::{Context, Device, RecvError, SendError, TakeError, take_connection};
-use heraldry_wire::descriptors::{receive, send};
+use heraldry_wire::descriptors::{Arrival, receive, send};
 use heraldry_wire::virtwl::MAX_FDS;
 use rustix::io::Errno;
 
@@ -106,7 +106,18 @@ impl Transport {
                 let received = receive(stream.as_fd(), bytes, fds);
                 bytes.truncate(received.map_or(0, |received| received.bytes));
                 *ended = match received {
-                    Ok(received) => received.bytes == 0,
+                    Ok(received) => match received.descriptors {
+                        Arrival::Whole => received.bytes == 0,
+                        // What follows would be taken for something else.
+                        Arrival::Lost => {
+                            return Err(TransportError::Failed("no descriptors are left".to_owned()));
+                        }
+                        Arrival::TooMany => {
+                            return Err(TransportError::Failed(
+                                "more descriptors than a message may have".to_owned(),
+                            ));
+                        }
+                    },
                     Err(Errno::AGAIN | Errno::INTR) => false,
                     Err(Errno::CONNRESET) => true,
                     Err(errno) => return Err(TransportError::Failed(errno.to_string())),

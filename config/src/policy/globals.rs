@@ -9,6 +9,7 @@ use crate::origin::Origin;
 /// The interfaces that a file may allow, with the highest version that this version of Heraldry vouches for.
 ///
 /// An interface that is not in this table cannot be allowed: it has to be judged first.
+/// An addition is a decision: what can a hostile VM do with it?
 pub const KNOWN: &[(&str, u32)] = &[
     ("org_kde_kwin_server_decoration_manager", 1),
     ("wl_compositor", 6),

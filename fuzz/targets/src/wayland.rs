@@ -8,59 +8,8 @@ pub mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use heraldry_gate::{GLOBALS, display, global};
 use wayland_backend::protocol::{AllowNull, ArgumentType, Interface, MessageDesc};
-use wayland_protocols::wp::cursor_shape::v1::server::wp_cursor_shape_manager_v1::WpCursorShapeManagerV1;
-use wayland_protocols::wp::fractional_scale::v1::server::wp_fractional_scale_manager_v1::WpFractionalScaleManagerV1;
-use wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_dmabuf_v1::ZwpLinuxDmabufV1;
-use wayland_protocols::wp::presentation_time::server::wp_presentation::WpPresentation;
-use wayland_protocols::wp::primary_selection::zv1::server::zwp_primary_selection_device_manager_v1::ZwpPrimarySelectionDeviceManagerV1;
-use wayland_protocols::wp::single_pixel_buffer::v1::server::wp_single_pixel_buffer_manager_v1::WpSinglePixelBufferManagerV1;
-use wayland_protocols::wp::tablet::zv2::server::zwp_tablet_manager_v2::ZwpTabletManagerV2;
-use wayland_protocols::wp::viewporter::server::wp_viewporter::WpViewporter;
-use wayland_protocols::xdg::decoration::zv1::server::zxdg_decoration_manager_v1::ZxdgDecorationManagerV1;
-use wayland_protocols::xdg::shell::server::xdg_wm_base::XdgWmBase;
-use wayland_protocols::xdg::xdg_output::zv1::server::zxdg_output_manager_v1::ZxdgOutputManagerV1;
-use wayland_protocols_misc::server_decoration::server::org_kde_kwin_server_decoration_manager::OrgKdeKwinServerDecorationManager;
-use wayland_server::Resource;
-use wayland_server::protocol::__interfaces::WL_DISPLAY_INTERFACE;
-use wayland_server::protocol::wl_compositor::WlCompositor;
-use wayland_server::protocol::wl_data_device_manager::WlDataDeviceManager;
-use wayland_server::protocol::wl_output::WlOutput;
-use wayland_server::protocol::wl_seat::WlSeat;
-use wayland_server::protocol::wl_shm::WlShm;
-use wayland_server::protocol::wl_subcompositor::WlSubcompositor;
-
-/// The globals of the fuzzed compositor. Recorded sessions name them by their place here, from 1.
-pub const GLOBALS: &[fn() -> &'static Interface] = &[
-    WlCompositor::interface,
-    WlShm::interface,
-    WlSubcompositor::interface,
-    WlDataDeviceManager::interface,
-    WlOutput::interface,
-    WlSeat::interface,
-    XdgWmBase::interface,
-    ZxdgDecorationManagerV1::interface,
-    OrgKdeKwinServerDecorationManager::interface,
-    WpViewporter::interface,
-    WpFractionalScaleManagerV1::interface,
-    WpCursorShapeManagerV1::interface,
-    WpPresentation::interface,
-    WpSinglePixelBufferManagerV1::interface,
-    ZwpPrimarySelectionDeviceManagerV1::interface,
-    ZxdgOutputManagerV1::interface,
-    ZwpLinuxDmabufV1::interface,
-    ZwpTabletManagerV2::interface,
-];
-
-/// The global called `name`.
-#[must_use]
-pub fn global(name: &str) -> Option<&'static Interface> {
-    GLOBALS
-        .iter()
-        .map(|interface| interface())
-        .find(|interface| interface.name == name)
-}
-
 /// The first id of objects that the compositor makes.
 pub const FIRST_SERVER_ID: u32 = 0xff00_0000;
 
@@ -203,7 +152,7 @@ impl Default for Objects {
             next: 1,
             keys: 0,
         };
-        objects.create(1, &WL_DISPLAY_INTERFACE, 1, true);
+        objects.create(1, display(), 1, true);
         objects
     }
 }

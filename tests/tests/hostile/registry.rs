@@ -1,32 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a VM's registry shows, and everything that it does not.
 
+use heraldry_config::policy::globals::KNOWN;
 use heraldry_tests::client::raw::{Raw, Value};
 use heraldry_tests::colour::key::MAGENTA;
 
 use super::attack::Expect::{Lives, Rule};
 use super::attack::{Attack, Row, row};
-
-/// A VM's registry. An addition here is a decision: what can a hostile VM do with it?
-const GLOBALS: &[(&str, u32)] = &[
-    ("org_kde_kwin_server_decoration_manager", 1),
-    ("wl_compositor", 6),
-    ("wl_data_device_manager", 3),
-    ("wl_output", 4),
-    ("wl_seat", 9),
-    ("wl_shm", 2),
-    ("wl_subcompositor", 1),
-    ("wp_cursor_shape_manager_v1", 1),
-    ("wp_fractional_scale_manager_v1", 1),
-    ("wp_presentation", 2),
-    ("wp_single_pixel_buffer_manager_v1", 1),
-    ("wp_viewporter", 1),
-    ("xdg_wm_base", 6),
-    ("zwp_primary_selection_device_manager_v1", 1),
-    ("zwp_tablet_manager_v2", 1),
-    ("zxdg_decoration_manager_v1", 1),
-    ("zxdg_output_manager_v1", 3),
-];
 
 pub(crate) const ROWS: &[Row] = &[
     row(
@@ -185,7 +165,7 @@ fn hidden(a: &mut Attack<'_>, interfaces: &[&'static str]) {
 fn golden(a: &mut Attack<'_>) {
     let mut shown: Vec<_> = a.raw.globals.values().cloned().collect();
     shown.sort();
-    let expected: Vec<_> = GLOBALS
+    let expected: Vec<_> = KNOWN
         .iter()
         .map(|(name, version)| ((*name).to_owned(), *version))
         .collect();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a VM sees of the compositor, and what it does not see of other VMs.
 
+use heraldry_config::policy::globals::KNOWN;
 use heraldry_tests::fixture::{ClientId, Fixture, Setup};
 use insta::assert_snapshot;
 
@@ -47,6 +48,33 @@ fn the_registry_is_what_the_policy_lists_and_nothing_else() {
     zxdg_decoration_manager_v1 1
     zxdg_output_manager_v1 3
     ");
+}
+
+#[test]
+fn all_lists_of_globals_agree() {
+    let read = |page: &str| {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../docs")
+            .join(page);
+        std::fs::read_to_string(path).unwrap()
+    };
+    let (configuration, gate) = (read("configuration.md"), read("gate.md"));
+    for (name, version) in KNOWN {
+        let decoded = heraldry_gate::global(name).unwrap_or_else(|| panic!("the gate cannot decode {name}"));
+        assert!(
+            *version <= decoded.version,
+            "the tables of {name} end at {}",
+            decoded.version
+        );
+        assert!(
+            configuration.contains(&format!("| `{name}` | {version} |")),
+            "{name} in configuration.md"
+        );
+    }
+    for interface in heraldry_gate::GLOBALS {
+        let name = interface().name;
+        assert!(gate.contains(&format!("`{name}`")), "{name} in gate.md");
+    }
 }
 
 #[test]

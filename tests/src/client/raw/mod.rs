@@ -5,7 +5,6 @@
 //! [`shapes`] has the few things that take more than a line.
 
 mod events;
-mod interfaces;
 pub mod random;
 mod shapes;
 
@@ -84,7 +83,7 @@ impl Raw {
     pub fn silent(stream: UnixStream) -> Self {
         stream.set_nonblocking(true).expect("a socket");
         let mut objects = HashMap::new();
-        objects.insert(1, (interfaces::display(), 1));
+        objects.insert(1, (heraldry_gate::display(), 1));
         Self {
             stream,
             out: Vec::new(),
@@ -344,7 +343,7 @@ impl Raw {
         let (name, offered) = found
             .map(|(name, (_, version))| (*name, *version))
             .unwrap_or_else(|| panic!("{interface} is not offered"));
-        let known = interfaces::find(interface).unwrap_or_else(|| panic!("{interface} is not known"));
+        let known = heraldry_gate::global(interface).unwrap_or_else(|| panic!("{interface} is not known"));
         let version = version.min(offered).min(known.version);
         let id = self.bind(name, interface, version);
         self.objects.insert(id, (known, version));
