@@ -29,7 +29,7 @@ pub(super) struct CtlArgs {
 enum CtlCommand {
     /// List windows, from top to bottom.
     Windows,
-    /// List VMs that have connected.
+    /// List VMs that have connected or are paused.
     Vms,
     /// Show counters.
     Stats,
@@ -286,10 +286,10 @@ fn table(reply: &Reply) -> String {
                 let mark = if window.focused { '*' } else { ' ' };
                 // The title is the VM's own text: escaped, so that it cannot talk to the terminal.
                 let title = window.untrusted_title.escape_default();
-                let silent = if window.not_responding {
-                    " not responding"
-                } else {
-                    ""
+                let silent = match (window.minimized, window.not_responding) {
+                    (true, _) => " minimized",
+                    (false, true) => " not responding",
+                    (false, false) => "",
                 };
                 format!(
                     "{mark}{:>4} {:<16} {:<10} {place:<20}{silent} {title}\n",
@@ -301,6 +301,7 @@ fn table(reply: &Reply) -> String {
             .iter()
             .map(|vm| {
                 let mark = match &vm.paused {
+                    Some(why) if vm.hidden => format!("  paused and hidden: {why}"),
                     Some(why) => format!("  paused: {why}"),
                     None if vm.throttled => "  throttled".to_owned(),
                     None => String::new(),

@@ -233,7 +233,7 @@ pub struct WindowInfo {
     pub mode: String,
     /// Whether it has the keyboard.
     pub focused: bool,
-    /// Whether it is hidden.
+    /// Whether it is not shown: minimised by the user or its client, or of a VM that is hidden.
     pub minimized: bool,
     /// Popups that are open.
     pub popups: usize,
@@ -262,6 +262,9 @@ pub struct VmInfo {
     pub windows: usize,
     /// Why it is not served; absent if it is.
     pub paused: Option<String>,
+    /// Whether its windows are not shown until it is served again.
+    #[serde(default)]
+    pub hidden: bool,
     /// Whether it wants so much more than its share that its windows say so.
     pub throttled: bool,
 }

@@ -113,7 +113,6 @@ fn serve(state: &State, open: &mut Connections, stream: UnixStream) {
 
 fn answer(state: &mut State, request: Request) -> Reply {
     debug!(request = request_name(&request), "control");
-    state.core.heart.begin();
     match request {
         Request::Windows => Reply::Windows(windows(state)),
         Request::Vms => Reply::Vms(vms(state)),
@@ -169,8 +168,14 @@ fn request_name(request: &Request) -> &'static str {
 
 fn effect(state: &mut State, id: u64, effect: impl Fn(WindowId) -> Effect) -> Reply {
     let id = WindowId(id);
-    if state.core.windows.get(id).is_none() {
+    let Some(window) = state.core.windows.get(id) else {
         return Reply::Error(format!("there is no window {id}"));
+    };
+    if matches!(effect(id), Effect::Focus(_)) && state.core.windows.layout.is_hidden(id) {
+        let vm = &window.vm;
+        return Reply::Error(format!(
+            "VM {vm} is hidden; `heraldry ctl resume {vm}` brings it back"
+        ));
     }
     state.perform(effect(id));
     state.apply_focus();
@@ -253,6 +258,7 @@ fn vms(state: &State) -> Vec<VmInfo> {
             connections: vm.connections,
             windows: core.windows.iter().filter(|window| window.vm == vm.name).count(),
             paused: vm.paused.map(|reason| reason.as_str().to_owned()),
+            hidden: vm.hidden,
             throttled: vm.load.throttled,
         })
         .collect()

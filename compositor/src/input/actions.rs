@@ -143,6 +143,8 @@ impl State {
                     window.toplevel.send_close();
                 }
             }
+            // The user does not want to see it.
+            Effect::Focus(id) if self.core.windows.layout.is_hidden(id) => {}
             Effect::Focus(id) => {
                 self.core.windows.layout.raise(id);
                 self.core.put_by_user(id);
@@ -260,7 +262,7 @@ impl State {
     }
 
     /// The keyboard stays with the VM that had it, or goes to nobody: what the user types next was meant for it.
-    fn focus_next_of(&mut self, vm: &VmName, leaving: WindowId) {
+    pub(crate) fn focus_next_of(&mut self, vm: &VmName, leaving: WindowId) {
         let next =
             self.core.windows.layout.visible().find(|id| {
                 *id != leaving && self.core.windows.get(*id).is_some_and(|window| window.vm == *vm)
@@ -322,7 +324,8 @@ impl State {
         let Some((order, at)) = self.core.input.switcher.as_mut() else {
             return;
         };
-        order.retain(|id| self.core.windows.layout.mode(*id).is_some());
+        let layout = &self.core.windows.layout;
+        order.retain(|id| layout.mode(*id).is_some() && !layout.is_hidden(*id));
         if order.is_empty() {
             return;
         }

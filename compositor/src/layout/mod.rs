@@ -140,6 +140,8 @@ struct Placed {
     size: ContentSize,
     mode: Mode,
     minimized: bool,
+    /// The user does not want to see its VM.
+    hidden: bool,
     /// Sizes the client declared; zero means "no limit".
     min: Size<i32, Logical>,
     max: Size<i32, Logical>,
@@ -254,6 +256,7 @@ impl Layout {
                 size: ContentSize { asked, committed },
                 mode: Mode::Floating,
                 minimized: false,
+                hidden: false,
                 min: Size::default(),
                 max: Size::default(),
                 anchor: None,
@@ -290,7 +293,20 @@ impl Layout {
         }
     }
 
-    /// Hides or shows a window; a hidden one goes to the bottom.
+    /// Takes a window out of sight, whatever is done to it meanwhile, or shows it again where it was.
+    pub fn set_hidden(&mut self, id: WindowId, hidden: bool) {
+        if let Some(window) = self.windows.get_mut(&id) {
+            window.hidden = hidden;
+        }
+    }
+
+    /// Whether a window is out of sight because of its VM.
+    #[must_use]
+    pub fn is_hidden(&self, id: WindowId) -> bool {
+        self.windows.get(&id).is_some_and(|window| window.hidden)
+    }
+
+    /// Minimises or shows a window; a minimised one goes to the bottom.
     pub fn set_minimized(&mut self, id: WindowId, minimized: bool) {
         if let Some(window) = self.windows.get_mut(&id) {
             window.minimized = minimized;
@@ -434,10 +450,11 @@ impl Layout {
         self.windows.get(&id).map(|window| window.mode)
     }
 
-    /// Whether the window is placed and not minimised.
+    /// Whether the window is placed, not minimised and not hidden.
     #[must_use]
     pub fn is_visible(&self, id: WindowId) -> bool {
-        self.windows.get(&id).is_some_and(|window| !window.minimized)
+        let window = self.windows.get(&id);
+        window.is_some_and(|window| !window.minimized && !window.hidden)
     }
 
     /// Every placed window, from top to bottom, minimised ones last.

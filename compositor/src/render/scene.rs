@@ -334,7 +334,7 @@ impl<R: Painter> Builder<'_, R> {
         kept: &mut HashMap<ObjectId, PerScale<FrameCache>>,
     ) {
         for vm in core.vms.iter() {
-            let icon = vm.drag_icon.as_ref().filter(|_| vm.hidden.is_none());
+            let icon = vm.drag_icon.as_ref().filter(|_| !vm.hidden);
             let Some(icon) = icon.filter(|icon| icon.is_alive()) else {
                 continue;
             };

@@ -31,7 +31,6 @@ use wayland_server::{Client, Resource};
 
 use crate::client::ClientState;
 use crate::globals::adopt;
-use crate::layout::WindowId;
 use crate::state::{Core, State};
 use load::Load;
 use pause::PauseReason;
@@ -73,8 +72,8 @@ pub struct Vm {
     pub limits: Limits,
     /// Why it is not served.
     pub paused: Option<PauseReason>,
-    /// Windows that were hidden when it was paused, if it was to be hidden.
-    pub hidden: Option<Vec<WindowId>>,
+    /// Its windows are out of sight until it is served again.
+    pub hidden: bool,
     _seat_global: Option<GlobalId>,
 }
 
@@ -312,7 +311,7 @@ impl Core {
                 load: Load::default(),
                 limits: settings.rules.limits,
                 paused: None,
-                hidden: None,
+                hidden: false,
                 _seat_global: global,
             },
         );

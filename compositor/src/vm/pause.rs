@@ -11,14 +11,26 @@ use heraldry_identity::VmName;
 use tracing::{info, warn};
 
 use crate::init::record::Pause;
-use crate::input::Effect;
-use crate::state::State;
+use crate::state::{Core, State};
 
 pub use crate::init::record::PauseReason;
 
 fn notice(vm: &VmName, reason: PauseReason) -> Option<String> {
     // The user knows what the user did.
     (reason != PauseReason::User).then(|| format!("VM {vm} is PAUSED: {}", reason.as_str()))
+}
+
+impl Core {
+    /// Takes all windows of a VM out of sight, or shows them again where they were.
+    fn set_hidden(&mut self, vm: &VmName, hidden: bool) {
+        let of_it = self.windows.iter().filter(|window| window.vm == *vm);
+        let ids: Vec<_> = of_it.map(|window| window.id).collect();
+        for id in ids {
+            self.windows.layout.set_hidden(id, hidden);
+        }
+        self.input.refresh_pointer = true;
+        self.render.schedule();
+    }
 }
 
 impl State {
@@ -31,14 +43,14 @@ impl State {
         let Some(vm) = self.core.vms.get_mut(name) else {
             return false;
         };
-        let hide = hide && vm.hidden.is_none();
+        let hide = hide && !vm.hidden;
         let by_user = reason == PauseReason::User;
         let reason = vm.paused.unwrap_or(reason);
         if hide || vm.paused.is_none() {
             self.core.books.paused(&Pause {
                 vm: name.clone(),
                 reason,
-                hidden: hide || vm.hidden.is_some(),
+                hidden: hide || vm.hidden,
             });
         }
         if vm.paused.is_none() {
@@ -52,19 +64,11 @@ impl State {
             }
         }
         if hide {
-            let shown: Vec<_> = self
-                .core
-                .windows
-                .iter()
-                .filter(|window| window.vm == *name)
-                .map(|window| window.id)
-                .filter(|id| self.core.windows.layout.is_visible(*id))
-                .collect();
-            for id in &shown {
-                self.perform(Effect::Minimize(*id));
-            }
-            if let Some(vm) = self.core.vms.get_mut(name) {
-                vm.hidden = Some(shown);
+            vm.hidden = true;
+            self.core.set_hidden(name, true);
+            let focus = self.core.input.focus();
+            if let Some(id) = focus.filter(|id| self.core.windows.layout.is_hidden(*id)) {
+                self.focus_next_of(name, id);
             }
             // What comes back first is what the user hid last, and not who broke a rule since.
             let at = if by_user { self.core.input.hidden.len() } else { 0 };
@@ -110,15 +114,13 @@ impl State {
         let Some(reason) = vm.paused.take() else {
             return true;
         };
-        let hidden = vm.hidden.take().unwrap_or_default();
+        vm.hidden = false;
+        self.core.set_hidden(name, false);
         self.core.books.resumed(name);
         self.core.input.hidden.retain(|hidden| hidden != name);
         info!(vm = %name, "VM resumed");
         if let Some(relay) = self.core.link.relay(name) {
             relay.pause(false);
-        }
-        for id in hidden {
-            self.core.windows.layout.set_minimized(id, false);
         }
         if let Some(text) = notice(name, reason) {
             self.core.render.hide_notice(&text);

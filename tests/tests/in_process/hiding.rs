@@ -138,3 +138,43 @@ fn a_pause_outlives_a_start_with_a_configuration_that_does_not_know_the_vm() {
     assert!(fixture.picture().find(CYAN).is_some());
     assert_eq!(record.pauses().len(), 1);
 }
+
+#[test]
+fn what_is_hidden_stays_so_whatever_is_done_to_it_and_comes_back_where_it_was() {
+    const ALT: u32 = 56;
+    const TAB: u32 = 15;
+    let mut fixture = Fixture::default();
+    let below = settled(&mut fixture, "work", (100, 100));
+    let above = settled(&mut fixture, "untrusted", (200, 150));
+    fixture.focus(&below);
+    fixture.focus(&above);
+    fixture.motion(350.0, 250.0);
+    fixture.advance(LONG);
+    chord(&mut fixture, &[SUPER, ESCAPE]);
+    assert!(paused(&fixture, "untrusted"));
+    let hidden = |fixture: &Fixture| !fixture.state.core.windows.layout.is_visible(above.id);
+    assert!(hidden(&fixture));
+    chord(&mut fixture, &[SUPER, SHIFT, ESCAPE]);
+    let stack: Vec<_> = fixture.state.core.windows.layout.top_to_bottom().collect();
+    assert_eq!(stack, [above.id, below.id]);
+    assert!(!hidden(&fixture) && !paused(&fixture, "untrusted"));
+    fixture.advance(LONG);
+    chord(&mut fixture, &[SUPER, ESCAPE]);
+    assert!(hidden(&fixture));
+    fixture.key(ALT, true);
+    for _ in 0..3 {
+        fixture.key(TAB, true);
+        fixture.key(TAB, false);
+        assert!(hidden(&fixture), "Alt+Tab does not choose it");
+    }
+    fixture.key(ALT, false);
+    fixture.focus(&above);
+    assert!(hidden(&fixture) && fixture.state.core.input.focus() != Some(above.id));
+    // The window that is seen there now is another VM's.
+    fixture.advance(LONG);
+    chord(&mut fixture, &[SUPER, ESCAPE]);
+    assert!(paused(&fixture, "work") && hidden(&fixture));
+    chord(&mut fixture, &[SUPER, SHIFT, ESCAPE]);
+    chord(&mut fixture, &[SUPER, SHIFT, ESCAPE]);
+    assert!(!hidden(&fixture) && !paused(&fixture, "untrusted") && !paused(&fixture, "work"));
+}
