@@ -92,7 +92,6 @@ impl State {
         let spent = |vm: &VmName| self.core.vms.get(vm).map(|vm| vm.load.last_turn);
         ready.sort_by_cached_key(|(vm, _)| spent(vm));
         for (vm, id) in ready {
-            self.core.heart.begin();
             let books = self.core.books.clone();
             books.book(&vm, Work::Requests, || {
                 // An error is the end of this client, which the library sees to.

@@ -37,7 +37,7 @@ use crate::vm::Vms;
 use crate::vm::dev_socket::DevSocket;
 use crate::vm::link::{HostLink, Link};
 use crate::vm::pause::PauseReason;
-use crate::watchdog::Heart;
+use crate::watchdog::{Heart, Wakes};
 use crate::windows::Windows;
 
 /// A client's events may pile up to this many bytes before it is disconnected (the library's default is 4 KiB,
@@ -248,6 +248,12 @@ pub fn run(options: Options) -> Result<(), RunError> {
     let watchdog = state.core.policy.config().watchdog;
     state.core.books = Booking::with_record(options.served_record.as_deref())?;
     state.core.heart = Heart::start(watchdog, &state.core.books)?;
+    handle
+        .insert_source(Wakes(state.core.heart.clone()), |(), (), _| {})
+        .map_err(|error| RunError::Watch {
+            what: "the turns of the loop",
+            why: error.to_string(),
+        })?;
     if options.served_record.is_some() {
         // A compositor whose supervisor was killed would be one that nobody can stop or replace.
         let signal = Some(rustix::process::Signal::TERM);

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Notices when the main loop does not come back, and says whom it was serving.
 //!
-//! Each turn of the loop winds up a timer and stops it at its end, so an idle compositor is never woken. Under
+//! Each turn of the loop winds up a timer before the first event is handled, whichever it is, and stops it at its end, so an
+//! idle compositor is never woken. Under
 //! `heraldry supervise` the VM being served is also written to a record that outlives a crash, and a turn without end is
 //! ended by abort.
 
+use std::cell::Cell;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use calloop::{EventIterator, EventSource, Poll, PostAction, Readiness, Token, TokenFactory};
 use heraldry_config::Watchdog;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
@@ -27,18 +31,21 @@ struct Shared {
     serving: Serving,
 }
 
-/// The main thread's side. Without a timer it beats for nobody.
+/// The main thread's side. Without a timer it beats for nobody. All clones are one heart.
+#[derive(Debug, Clone, Default)]
+pub struct Heart(Rc<Beat>);
+
 #[derive(Debug, Default)]
-pub struct Heart {
+struct Beat {
     shared: Arc<Shared>,
     timer: Option<Arc<OwnedFd>>,
     warn: Duration,
-    wound: bool,
+    wound: Cell<bool>,
     /// Whether a turn has begun that is not over.
-    turning: bool,
+    turning: Cell<bool>,
     /// Processor time of this thread at the end of the last turn.
-    processor: Duration,
-    longest: Duration,
+    processor: Cell<Duration>,
+    longest: Cell<Duration>,
 }
 
 fn settings(first: Duration) -> Itimerspec {
@@ -65,44 +72,81 @@ impl Heart {
         std::thread::Builder::new()
             .name("watchdog".to_owned())
             .spawn(move || watch(&own_timer, &own_shared, limits, supervised))?;
-        Ok(Self {
+        Ok(Self(Rc::new(Beat {
             shared,
             timer: Some(timer),
             warn: limits.warn,
-            ..Self::default()
-        })
+            ..Beat::default()
+        })))
     }
 
     /// A turn begins, if none has.
-    pub fn begin(&mut self) {
-        self.turning = true;
-        if let Some(timer) = self.timer.as_ref().filter(|_| !self.wound) {
-            self.shared.turn.fetch_add(1, Ordering::SeqCst);
+    pub fn begin(&self) {
+        let beat = &self.0;
+        beat.turning.set(true);
+        if let Some(timer) = beat.timer.as_ref().filter(|_| !beat.wound.get()) {
+            beat.shared.turn.fetch_add(1, Ordering::SeqCst);
             // A watchdog that cannot be wound up watches nothing, which harms nobody.
-            let _unwatched = timerfd_settime(timer, TimerfdTimerFlags::empty(), &settings(self.warn));
-            self.wound = true;
+            let _unwatched = timerfd_settime(timer, TimerfdTimerFlags::empty(), &settings(beat.warn));
+            beat.wound.set(true);
         }
     }
 
     /// The turn is over.
-    pub fn rest(&mut self) {
-        if std::mem::take(&mut self.turning) {
+    pub fn rest(&self) {
+        let beat = &self.0;
+        if beat.turning.take() {
             let now = processor_time();
-            let took = now.saturating_sub(std::mem::replace(&mut self.processor, now));
-            self.longest = self.longest.max(took);
+            let took = now.saturating_sub(beat.processor.replace(now));
+            beat.longest.set(beat.longest.get().max(took));
         }
-        if let Some(timer) = self.timer.as_ref().filter(|_| self.wound) {
+        if let Some(timer) = beat.timer.as_ref().filter(|_| beat.wound.get()) {
             let _unwatched = timerfd_settime(timer, TimerfdTimerFlags::empty(), &settings(Duration::ZERO));
-            self.shared.turn.fetch_add(1, Ordering::SeqCst);
-            self.wound = false;
+            beat.shared.turn.fetch_add(1, Ordering::SeqCst);
+            beat.wound.set(false);
         }
+    }
+
+    /// Processor time of the longest turn since the last call. What others on the machine take is not in it.
+    #[must_use]
+    pub fn take_longest(&self) -> Duration {
+        self.0.longest.take()
     }
 }
 
-impl Heart {
-    /// Processor time of the longest turn since the last call. What others on the machine take is not in it.
-    pub fn take_longest(&mut self) -> Duration {
-        std::mem::take(&mut self.longest)
+/// Begins a turn whenever the loop wakes, before any event is handled. It has no events of its own.
+#[derive(Debug)]
+pub struct Wakes(pub Heart);
+
+impl EventSource for Wakes {
+    type Event = ();
+    type Metadata = ();
+    type Ret = ();
+    type Error = std::convert::Infallible;
+
+    const NEEDS_EXTRA_LIFECYCLE_EVENTS: bool = true;
+
+    fn before_handle_events(&mut self, _: EventIterator<'_>) {
+        self.0.begin();
+    }
+
+    fn process_events<F>(&mut self, _: Readiness, _: Token, _: F) -> Result<PostAction, Self::Error>
+    where
+        F: FnMut((), &mut ()),
+    {
+        Ok(PostAction::Continue)
+    }
+
+    fn register(&mut self, _: &mut Poll, _: &mut TokenFactory) -> calloop::Result<()> {
+        Ok(())
+    }
+
+    fn reregister(&mut self, _: &mut Poll, _: &mut TokenFactory) -> calloop::Result<()> {
+        Ok(())
+    }
+
+    fn unregister(&mut self, _: &mut Poll) -> calloop::Result<()> {
+        Ok(())
     }
 }
 
@@ -172,8 +216,8 @@ mod tests {
             warn: Duration::from_secs(60),
             abort: Duration::from_secs(60),
         };
-        let mut heart = Heart::start(limits, &Booking::default()).unwrap();
-        let turn = |heart: &Heart| heart.shared.turn.load(Ordering::SeqCst);
+        let heart = Heart::start(limits, &Booking::default()).unwrap();
+        let turn = |heart: &Heart| heart.0.shared.turn.load(Ordering::SeqCst);
         heart.begin();
         heart.begin();
         assert_eq!(turn(&heart), 1);
@@ -182,5 +226,29 @@ mod tests {
         assert_eq!(turn(&heart), 2);
         heart.begin();
         assert_eq!(turn(&heart), 3);
+    }
+
+    #[test]
+    fn a_turn_begins_before_the_first_event_whatever_that_is() {
+        let limits = Watchdog {
+            warn: Duration::from_secs(60),
+            abort: Duration::from_secs(60),
+        };
+        let heart = Heart::start(limits, &Booking::default()).unwrap();
+        let mut event_loop = calloop::EventLoop::<(Heart, u64)>::try_new().unwrap();
+        let handle = event_loop.handle();
+        handle
+            .insert_source(Wakes(heart.clone()), |(), (), _| {})
+            .unwrap();
+        let (ping, source) = calloop::ping::make_ping().unwrap();
+        handle
+            .insert_source(source, |(), (), (heart, seen)| {
+                *seen = heart.0.shared.turn.load(Ordering::SeqCst);
+            })
+            .unwrap();
+        ping.ping();
+        let mut data = (heart, 0);
+        event_loop.dispatch(None, &mut data).unwrap();
+        assert_eq!(data.1, 1);
     }
 }

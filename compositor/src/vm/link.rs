@@ -112,7 +112,6 @@ impl Core {
 
 impl State {
     fn vm_event(&mut self, event: VmEvent) {
-        self.core.heart.begin();
         match event {
             VmEvent::Announced(announcement) => self.announced(announcement),
             VmEvent::Withdrawn(number) => debug!(number, "the host withdrew a client"),

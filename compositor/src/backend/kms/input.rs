@@ -111,7 +111,6 @@ fn offer(state: &mut State) {
 
 /// Takes one event.
 pub(super) fn handle(state: &mut State, event: InputEvent<LibinputInputBackend>) {
-    state.core.heart.begin();
     match event {
         InputEvent::DeviceAdded { device } => added(state, device),
         InputEvent::DeviceRemoved { device } => {

@@ -247,7 +247,6 @@ impl State {
     }
 
     fn udev(&mut self, event: UdevEvent) {
-        self.core.heart.begin();
         let current = self.kms().and_then(|kms| kms.card.as_ref().map(|(id, ..)| *id));
         match event {
             UdevEvent::Changed { device_id } if current == Some(device_id) => self.with_card(Self::scan),
@@ -356,7 +355,6 @@ impl State {
     }
 
     fn blank(&mut self, crtc: crtc::Handle, metadata: Option<DrmEventMetadata>) {
-        self.core.heart.begin();
         let now = self.core.clock.now();
         let at = match metadata.as_ref().map(|metadata| metadata.time) {
             // A device without blanks of its own says zero.
