@@ -102,10 +102,15 @@ impl State {
 
     /// Draws a frame and tells clients that they may draw the next.
     fn frame(&mut self, start: Duration) {
-        self.core.heart.begin();
         self.core.uploads_drawn();
         if let Err(error) = self.backend.render(&mut self.core) {
-            error!(%error, "a frame could not be drawn");
+            // Nobody has seen it: it is drawn again, less and less often, and nobody is told of it.
+            if self.core.frame_clock.failures() == 0 {
+                error!(%error, "a frame could not be drawn; trying again");
+            }
+            let end = self.core.clock.now();
+            self.core.frame_clock.failed(Drawn { start, end });
+            return;
         }
         let screens: Vec<_> = self.core.outputs.iter().map(Screen::id).collect();
         for screen in screens {

@@ -100,13 +100,19 @@ fn serve(device: &Device, main: &MainSender<VmEvent>, inbox: &Receiver<Composito
                 match session(socket, main, inbox, waker) {
                     Ended::Stopping => return,
                     Ended::Lost(error) => {
-                        warn!(%error, "the host closed the display socket; clients live on")
+                        warn!(
+                            error = &error as &dyn std::error::Error,
+                            "the host closed the display socket; clients live on"
+                        );
                     }
                 }
             }
             Err(error) => {
                 if !std::mem::replace(&mut reported, true) {
-                    warn!(%error, "the host has no display socket; waiting for it");
+                    warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the host has no display socket; waiting for it"
+                    );
                 }
             }
         }
