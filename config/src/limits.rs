@@ -103,8 +103,8 @@ limits! {
         "A buffer keeps its pool's memory mapped.";
     pools "pools" = 512 in 1..8192 "memory pools":
         "A pool costs two descriptors and a mapping, and to unmap 900 takes 5 ms.";
-    pool_mib "pool-mib" = 2048 in 1..65536 "MiB of memory pools":
-        "Memory that a VM shares is mapped here for as long as a pool, a buffer or a surface uses it.";
+    pool_mib "pool-mib" = 16384 in 1..65536 "MiB of memory pools":
+        "Memory that a VM shares is mapped here for as long as a pool, a buffer or a surface uses it. A terminal (foot) has two pools of 512 MiB for each window, most of it never touched.";
     descriptors "descriptors" = 3072 in 64..65536 "descriptors":
         "Descriptors belong to the whole process: without them no VM gets a connection.";
     regions "regions" = 4096 in 1..65536 "regions":

@@ -84,7 +84,7 @@ impl Default for Limits {
             popups: 64,
             buffers: 8192,
             pools: 512,
-            pool_bytes: 2048 << 20,
+            pool_bytes: 16_384 << 20,
             descriptors: 3072,
             lasting: 1024,
             regions: 4096,

@@ -176,8 +176,10 @@ fn sources(raw: &mut Raw) {
 }
 
 fn memory_of_pools(raw: &mut Raw) {
-    // As large as a pool can be, and nothing in it.
-    raw.pool(2000 << 20, 2000 << 20);
+    // As large as pools can be, and nothing in them.
+    for _ in 0..8 {
+        raw.pool(2000 << 20, 2000 << 20);
+    }
     for _ in 0..500 {
         raw.pool(4096, 4096);
     }
