@@ -11,6 +11,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod control;
+pub mod desktop;
 pub mod dispatch;
 pub mod frame_clock;
 pub mod globals;

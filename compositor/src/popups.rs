@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use heraldry_identity::VmName;
-use smithay::backend::renderer::utils::with_renderer_surface_state;
 use smithay::desktop::PopupKind;
 use smithay::desktop::{PopupManager, find_popup_root_surface, get_popup_toplevel_coords};
 use smithay::utils::{Logical, Rectangle, Size};
@@ -12,9 +11,8 @@ use smithay::wayland::shell::xdg::PositionerState;
 use tracing::debug;
 use wayland_server::protocol::wl_surface::WlSurface;
 
-use crate::render::geometry;
 use crate::state::Core;
-use crate::trees::effective_geometry;
+use crate::trees::{effective_geometry, has_buffer};
 
 /// Shares of a screen are counted in millionths.
 const WHOLE: u64 = 1_000_000;
@@ -29,14 +27,11 @@ impl Core {
         for window in self.windows.iter() {
             let told = self.has_keyboard(&window.vm) || self.input.is_with(&window.vm);
             let popups: Vec<_> = if told {
-                let popups = geometry::popups(self, window.id).into_iter();
-                popups.map(|popup| (popup.surface, popup.rect.size)).collect()
+                let popups = self.popups_of(window.id);
+                popups.map(|popup| (popup.surface, popup.content.size)).collect()
             } else {
-                let popups = PopupManager::popups_for_surface(window.toplevel.wl_surface());
-                let popups = popups.map(|(popup, _)| popup.wl_surface().clone());
-                let shown = popups.filter(|popup| {
-                    with_renderer_surface_state(popup, |state| state.buffer().is_some()) == Some(true)
-                });
+                let popups = window.popups().map(|(popup, _)| popup.wl_surface().clone());
+                let shown = popups.filter(has_buffer);
                 shown
                     .map(|popup| (popup.clone(), effective_geometry(&popup).size))
                     .collect()

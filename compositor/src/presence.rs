@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Which screens each window is on, told to its surfaces: `wl_surface.enter` and `leave`, and the scale to draw at.
 
-use smithay::desktop::PopupManager;
 use smithay::utils::{IsAlive, Transform};
 use smithay::wayland::compositor::{
     SurfaceData, TraversalAction, send_surface_state, with_states, with_surface_tree_downward,
@@ -94,9 +93,7 @@ impl Core {
                 continue;
             };
             window.presence.clone_from(&presence);
-            let root = window.toplevel.wl_surface().clone();
-            let popups = PopupManager::popups_for_surface(&root).map(|(popup, _)| popup.wl_surface().clone());
-            for surface in popups.collect::<Vec<_>>().into_iter().chain([root]) {
+            for surface in window.roots() {
                 tell_tree(&self.outputs, &presence, &surface);
             }
         }
@@ -163,9 +160,7 @@ impl State {
             return false;
         };
         for window in self.core.windows.iter_mut() {
-            let root = window.toplevel.wl_surface();
-            let popups = PopupManager::popups_for_surface(root).map(|(popup, _)| popup.wl_surface().clone());
-            for surface in popups.chain([root.clone()]) {
+            for surface in window.roots() {
                 each_surface(&surface, |surface, _| screen.forget(surface));
             }
             // Clients are told anew, whatever remains.

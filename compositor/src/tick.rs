@@ -175,11 +175,7 @@ impl Core {
             .iter()
             .filter(|window| self.screen_of_window(window.id) == screen);
         for window in windows {
-            let root = window.toplevel.wl_surface();
-            let popups = smithay::desktop::PopupManager::popups_for_surface(root);
-            let popups = popups.map(|(popup, _)| popup.wl_surface().clone());
-            let all = popups.chain([root.clone()]);
-            surfaces.extend(all.map(|surface| (window.vm.clone(), surface)));
+            surfaces.extend(window.roots().map(|root| (window.vm.clone(), root)));
         }
         if self.outputs.first().id() == screen {
             for vm in self.vms.iter() {

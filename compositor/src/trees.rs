@@ -39,6 +39,12 @@ pub fn effective_geometry(root: &WlSurface) -> Rectangle<i32, Logical> {
     known.unwrap_or_else(|| measure(root))
 }
 
+/// Whether a surface has content, and so is shown with its tree.
+#[must_use]
+pub fn has_buffer(surface: &WlSurface) -> bool {
+    with_renderer_surface_state(surface, |state| state.buffer().is_some()).unwrap_or(false)
+}
+
 fn measure(root: &WlSurface) -> Rectangle<i32, Logical> {
     let bounds = bbox_from_surface_tree(root, (0, 0));
     with_states(root, |states| {
@@ -110,9 +116,8 @@ impl State {
     }
 
     fn take_size(&mut self, id: WindowId, surface: &WlSurface) {
-        let has_buffer =
-            with_renderer_surface_state(surface, |state| state.buffer().is_some()).unwrap_or(false);
-        let Some(window) = self.core.windows.get_mut(id).filter(|_| has_buffer) else {
+        let has_content = has_buffer(surface);
+        let Some(window) = self.core.windows.get_mut(id).filter(|_| has_content) else {
             return;
         };
         window.geometry = effective_geometry(surface);

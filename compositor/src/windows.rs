@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use heraldry_identity::VmName;
 use heraldry_relay::ClientKey;
-use smithay::desktop::PopupManager;
-use smithay::utils::{Logical, Rectangle};
+use smithay::desktop::{PopupKind, PopupManager};
+use smithay::utils::{Logical, Point, Rectangle};
 use smithay::wayland::compositor::{get_parent, with_states};
 use smithay::wayland::shell::xdg::{ToplevelSurface, XdgPopupSurfaceData, XdgToplevelSurfaceData};
 use wayland_protocols::xdg::shell::server::xdg_toplevel;
@@ -18,8 +18,6 @@ use wayland_server::protocol::wl_surface::WlSurface;
 
 use crate::layout::{Layout, Mode, WindowId};
 use crate::presence::Presence;
-use crate::render::frames::FrameCache;
-use crate::render::per_scale::PerScale;
 
 /// One window.
 #[derive(Debug)]
@@ -44,8 +42,6 @@ pub struct Window {
     pub geometry: Rectangle<i32, Logical>,
     /// The screens that it is on, as its surfaces were told.
     pub presence: Presence,
-    /// Pixels of its frame.
-    pub frame: PerScale<FrameCache>,
     /// Button of the frame under the pointer.
     pub hover: Option<heraldry_decorations::Button>,
     /// Whether the user is dragging one of its edges.
@@ -54,6 +50,19 @@ pub struct Window {
     pub uninvited: bool,
     /// It came up below others, and its label says so until the user raises it.
     pub wants_attention: bool,
+}
+
+impl Window {
+    /// Its popups, also those that are not shown, front to back, each with its place on the window.
+    pub fn popups(&self) -> impl Iterator<Item = (PopupKind, Point<i32, Logical>)> + use<> {
+        PopupManager::popups_for_surface(self.toplevel.wl_surface())
+    }
+
+    /// The roots of all its surface trees, also those that are not shown: of its popups, then its own.
+    pub fn roots(&self) -> impl Iterator<Item = WlSurface> + use<> {
+        let popups = self.popups().map(|(popup, _)| popup.wl_surface().clone());
+        popups.chain([self.toplevel.wl_surface().clone()])
+    }
 }
 
 /// All windows.
@@ -102,7 +111,6 @@ impl Windows {
                 has_content: false,
                 geometry: Rectangle::default(),
                 presence: Presence::new(),
-                frame: PerScale::default(),
                 hover: None,
                 resizing: false,
                 uninvited: false,

@@ -216,8 +216,7 @@ fn windows(state: &State) -> Vec<WindowInfo> {
         .copied()
         .chain(waiting)
         .filter_map(|id| core.windows.get(id))
-        .map(|window| (window, crate::render::geometry::popups(core, window.id)))
-        .map(|(window, popups)| WindowInfo {
+        .map(|window| WindowInfo {
             id: window.id.0,
             vm: window.vm.to_string(),
             untrusted_title: shortened(&window.untrusted_title),
@@ -231,8 +230,11 @@ fn windows(state: &State) -> Vec<WindowInfo> {
             .to_owned(),
             focused: core.input.focus() == Some(window.id),
             minimized: window.mapped.is_some() && !core.windows.layout.is_visible(window.id),
-            popups: popups.len(),
-            popup_contents: popups.iter().map(|popup| rect(popup.rect)).collect(),
+            popups: core.popups_of(window.id).count(),
+            popup_contents: core
+                .popups_of(window.id)
+                .map(|popup| rect(popup.content))
+                .collect(),
             not_responding: core.is_lost(window.client),
         })
         .collect()

@@ -262,10 +262,7 @@ impl State {
             return;
         };
         let root = window.toplevel.wl_surface().clone();
-        let popups: Vec<_> = PopupManager::popups_for_surface(&root)
-            .map(|(popup, _)| popup)
-            .collect();
-        for popup in popups {
+        for (popup, _) in window.popups() {
             // Already gone is as good as dismissed.
             let _gone = PopupManager::dismiss_popup(&root, &popup);
         }

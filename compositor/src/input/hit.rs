@@ -6,12 +6,13 @@ use heraldry_decorations::{Button, FrameKind};
 use heraldry_identity::VmName;
 use smithay::desktop::WindowSurfaceType;
 use smithay::desktop::utils::under_from_surface_tree;
-use smithay::utils::{Logical, Physical, Point, Rectangle};
+use smithay::utils::{Logical, Physical, Point};
 use wayland_server::protocol::wl_surface::WlSurface;
 
+use crate::desktop::stack::{Framed, Item, frame_kind};
 use crate::layout::{Edges, Mode, WindowId};
 use crate::outputs::Screen;
-use crate::render::geometry::{self, PopupView};
+use crate::render::geometry::{self, Placed};
 use crate::state::Core;
 
 /// What is under a point.
@@ -59,15 +60,6 @@ impl Hit {
     }
 }
 
-/// A window or a popup as a screen shows it.
-#[derive(Debug)]
-pub(super) struct Piece {
-    /// Frame and content.
-    pub(super) outer: Rectangle<i32, Physical>,
-    inner: Rectangle<i32, Physical>,
-    popup: Option<PopupView>,
-}
-
 /// Corners of the band reach this far along the edges, logical pixels.
 const CORNER: i32 = 16;
 
@@ -86,68 +78,32 @@ impl Core {
         (screen, local.to_physical(screen.scale()).to_i32_floor())
     }
 
-    /// A window and its popups as a screen shows them, from top to bottom.
-    pub(super) fn pieces(&self, id: WindowId, screen: &Screen) -> Vec<Piece> {
-        let style = self.render.style(screen.scale());
-        let piece = |rect, kind, popup| {
-            let inner = geometry::pixels_on(rect, screen);
-            Piece {
-                outer: geometry::outer(inner, style.insets(kind)),
-                inner,
-                popup,
-            }
-        };
-        let popups = geometry::popups(self, id).into_iter();
-        let popups = popups.map(|popup| piece(popup.rect, FrameKind::Popup, Some(popup)));
-        let kind = geometry::frame_kind(self.windows.layout.mode(id).unwrap_or_default());
-        let content = self.windows.layout.content(id);
-        popups
-            .chain(content.map(|content| piece(content, kind, None)))
-            .collect()
-    }
-
     /// What is under `point`.
     #[must_use]
     pub fn hit(&self, point: Point<f64, Logical>) -> Hit {
         let (screen, pixel) = self.pixel_at(point);
-        let notice = self.render.notice_place(screen.size(), screen.scale());
-        if notice.is_some_and(|notice| notice.contains(pixel)) {
-            return Hit::Notice;
-        }
-        for id in self.windows.layout.visible() {
-            let pieces = self.pieces(id, screen);
-            let Some(piece) = pieces.into_iter().find(|piece| piece.outer.contains(pixel)) else {
-                continue;
+        let style = self.render.style(screen.scale());
+        for item in self.stack(screen) {
+            let framed = match item {
+                Item::Notice(place) if place.contains(pixel) => return Hit::Notice,
+                Item::Framed(framed) => framed,
+                Item::Pointer | Item::Notice(_) => continue,
             };
-            return match piece.popup {
-                _ if piece.inner.contains(pixel) => self.content_hit(id, piece.popup.as_ref(), point),
-                Some(_) => Hit::Band(id, Edges::empty()),
-                None => self.frame_hit(id, screen, pixel - piece.outer.loc, piece.outer.size),
-            };
+            let Some(id) = framed.window else { continue };
+            let Placed { outer, inner } = geometry::placed(&framed, screen, &style);
+            if inner.contains(pixel) {
+                return content_hit(id, &framed, point);
+            }
+            if outer.contains(pixel) {
+                return match framed.kind {
+                    FrameKind::Popup => Hit::Band(id, Edges::empty()),
+                    FrameKind::Window | FrameKind::Fullscreen => {
+                        self.frame_hit(id, screen, pixel - outer.loc, outer.size)
+                    }
+                };
+            }
         }
         Hit::Desktop
-    }
-
-    /// The content of a window or of a popup of it.
-    fn content_hit(&self, id: WindowId, popup: Option<&PopupView>, point: Point<f64, Logical>) -> Hit {
-        let (Some(window), Some(content)) = (self.windows.get(id), self.windows.layout.content(id)) else {
-            return Hit::Desktop;
-        };
-        let (root, origin, kinds) = match popup {
-            Some(popup) => (&popup.surface, popup.origin, WindowSurfaceType::ALL),
-            None => (
-                window.toplevel.wl_surface(),
-                content.loc - window.geometry.loc,
-                WindowSurfaceType::TOPLEVEL | WindowSurfaceType::SUBSURFACE,
-            ),
-        };
-        let origin = origin.to_f64();
-        let surface = under_from_surface_tree(root, point - origin, (0, 0), kinds);
-        Hit::Content {
-            window: id,
-            vm: window.vm.clone(),
-            surface: surface.map(|(surface, at)| (surface, at.to_f64() + origin)),
-        }
     }
 
     fn frame_hit(
@@ -158,7 +114,7 @@ impl Core {
         size: smithay::utils::Size<i32, Physical>,
     ) -> Hit {
         let scale = screen.scale();
-        let kind = geometry::frame_kind(self.windows.layout.mode(id).unwrap_or_default());
+        let kind = frame_kind(self.windows.layout.mode(id).unwrap_or_default());
         let insets = self.render.style(scale).insets(kind);
         let signed = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
         if kind == FrameKind::Window
@@ -188,5 +144,22 @@ impl Core {
         } else {
             Hit::Band(id, edges)
         }
+    }
+}
+
+/// The content of a window or of a popup of it.
+fn content_hit(id: WindowId, framed: &Framed<'_>, point: Point<f64, Logical>) -> Hit {
+    let kinds = match framed.kind {
+        FrameKind::Popup => WindowSurfaceType::ALL,
+        FrameKind::Window | FrameKind::Fullscreen => {
+            WindowSurfaceType::TOPLEVEL | WindowSurfaceType::SUBSURFACE
+        }
+    };
+    let origin = framed.origin.to_f64();
+    let surface = under_from_surface_tree(&framed.surface, point - origin, (0, 0), kinds);
+    Hit::Content {
+        window: id,
+        vm: framed.owner.clone(),
+        surface: surface.map(|(surface, at)| (surface, at.to_f64() + origin)),
     }
 }

@@ -135,6 +135,11 @@ pub struct Input {
 }
 
 impl Input {
+    /// Whether the pointer's picture is shown, if whoever has the pointer does not hide it.
+    pub(crate) fn shows_pointer(&self) -> bool {
+        self.pointer_seen && !self.by_finger
+    }
+
     /// No focus, pointer in the corner.
     #[must_use]
     pub fn new() -> Self {

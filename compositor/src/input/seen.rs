@@ -13,8 +13,10 @@ use smithay::utils::{Logical, Physical, Point, Rectangle};
 
 use super::Drag;
 use super::hit::Hit;
+use crate::desktop::stack::Item;
 use crate::layout::{Edges, WindowId};
 use crate::outputs::{Screen, ScreenId};
+use crate::render::geometry;
 use crate::state::{Core, State};
 
 /// Views of a screen that are kept: two seconds, the longest guard, of 500 frames a second that each differ.
@@ -257,22 +259,21 @@ impl Core {
     fn view(&self, screen: &Screen) -> Vec<Patch> {
         let all = Rectangle::from_size(screen.size());
         let mut patches = Vec::new();
-        let mut see = |rect: Rectangle<i32, Physical>, owner| {
+        let mut see = |rect: Rectangle<i32, Physical>, owner: Option<&VmName>| {
             if rect.overlaps(all) {
+                let owner = owner.cloned();
                 patches.push(Patch { rect, owner });
             }
         };
-        if let Some(notice) = self.render.notice_place(screen.size(), screen.scale()) {
-            see(notice, None);
-        }
-        for window in self
-            .windows
-            .layout
-            .visible()
-            .filter_map(|id| self.windows.get(id))
-        {
-            for piece in self.pieces(window.id, screen) {
-                see(piece.outer, Some(window.vm.clone()));
+        let style = self.render.style(screen.scale());
+        for item in self.stack(screen) {
+            match item {
+                Item::Notice(place) => see(place, None),
+                Item::Framed(framed) if framed.window.is_some() => {
+                    let outer = geometry::placed(&framed, screen, &style).outer;
+                    see(outer, Some(framed.owner));
+                }
+                Item::Pointer | Item::Framed(_) => {}
             }
         }
         patches

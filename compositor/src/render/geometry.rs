@@ -1,42 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Physical rectangles of windows, frames and popups: the one source for drawing and for hit tests.
 
-use heraldry_decorations::{FrameKind, FrameSpec, Insets, TitleRule};
+use heraldry_decorations::{FrameSpec, Insets, Style, TitleRule};
 use heraldry_identity::TitleLevel;
-use smithay::desktop::PopupManager;
 use smithay::utils::{Logical, Physical, Point, Rectangle, Size};
-use wayland_server::protocol::wl_surface::WlSurface;
 
+use crate::desktop::stack::{Framed, frame_kind};
 use crate::layout::{Mode, WindowId};
 use crate::outputs::Screen;
 use crate::state::Core;
-use crate::trees::effective_geometry;
-
-/// A popup as it is shown.
-#[derive(Debug, Clone)]
-pub struct PopupView {
-    /// Its surface.
-    pub surface: WlSurface,
-    /// What is shown of it: its geometry, inside the work area.
-    pub rect: Rectangle<i32, Logical>,
-    /// Where the surface's own origin is.
-    pub origin: Point<i32, Logical>,
-}
 
 /// For frames that show no title.
 pub const NO_TITLE: TitleRule = TitleRule {
     level: TitleLevel::Ascii,
     max: 0,
 };
-
-/// The frame that a window in this mode has.
-#[must_use]
-pub fn frame_kind(mode: Mode) -> FrameKind {
-    match mode {
-        Mode::Floating | Mode::Maximized => FrameKind::Window,
-        Mode::Fullscreen => FrameKind::Fullscreen,
-    }
-}
 
 /// A logical rectangle in whole physical pixels: both corners are rounded, so neighbours never gap or overlap.
 #[must_use]
@@ -86,6 +64,23 @@ pub fn pixels_on(rect: Rectangle<i32, Logical>, screen: &Screen) -> Rectangle<i3
     pixels(Rectangle::new(loc, rect.size), screen.scale())
 }
 
+/// Where something framed is on a screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// Frame and content.
+    pub outer: Rectangle<i32, Physical>,
+    /// What shows the client's pixels.
+    pub inner: Rectangle<i32, Physical>,
+}
+
+/// Where something framed is on a screen whose frames have this style.
+#[must_use]
+pub fn placed(framed: &Framed<'_>, screen: &Screen, style: &Style) -> Placed {
+    let inner = pixels_on(framed.content, screen);
+    let outer = outer(inner, style.insets(framed.kind));
+    Placed { outer, inner }
+}
+
 /// The parts of a window's frame on a screen.
 #[must_use]
 pub fn frame_geometry(core: &Core, id: WindowId, screen: &Screen) -> Option<heraldry_decorations::Geometry> {
@@ -109,38 +104,4 @@ pub fn frame_geometry(core: &Core, id: WindowId, screen: &Screen) -> Option<hera
         &core.render.style(screen.scale()),
         &spec,
     ))
-}
-
-/// The popups of a window, from top to bottom.
-#[must_use]
-pub fn popups(core: &Core, id: WindowId) -> Vec<PopupView> {
-    let (Some(window), Some(content)) = (core.windows.get(id), core.windows.layout.content(id)) else {
-        return Vec::new();
-    };
-    let area = core.windows.layout.area_of(content);
-    let edge = i32::try_from(core.render.style(1.0).logical_insets(FrameKind::Popup).left).unwrap_or(0);
-    // The edge must stay on the screen too, or the popup would be seen without it.
-    let room = Rectangle::new(
-        (area.loc.x + edge, area.loc.y + edge).into(),
-        ((area.size.w - 2 * edge).max(1), (area.size.h - 2 * edge).max(1)).into(),
-    );
-    PopupManager::popups_for_surface(window.toplevel.wl_surface())
-        .filter_map(|(popup, offset)| {
-            let surface = popup.wl_surface().clone();
-            let mapped = smithay::backend::renderer::utils::with_renderer_surface_state(&surface, |state| {
-                state.buffer().is_some()
-            });
-            if mapped != Some(true) {
-                return None;
-            }
-            let geometry = effective_geometry(&surface);
-            let at = content.loc + offset;
-            let rect = Rectangle::new(at, geometry.size).intersection(room)?;
-            Some(PopupView {
-                surface,
-                rect,
-                origin: at - geometry.loc,
-            })
-        })
-        .collect()
 }

@@ -43,12 +43,22 @@ use self::pointer::Pointers;
 use self::purse::Balances;
 use self::shelf::Shelves;
 use self::textures::Textures;
+use crate::layout::WindowId;
 
 /// A notice and its bitmaps.
 #[derive(Debug)]
 struct Notice {
     text: String,
     drawn: PerScale<(MemoryRenderBuffer, Size<i32, Physical>)>,
+}
+
+/// What is remembered of what is framed, from frame to frame.
+#[derive(Debug, Default)]
+struct Caches {
+    /// Of windows, also of those that are not seen.
+    windows: HashMap<WindowId, PerScale<FrameCache>>,
+    /// Of popups and drag icons that are shown, by their surface.
+    others: HashMap<ObjectId, PerScale<FrameCache>>,
 }
 
 /// What drawing needs to remember.
@@ -60,8 +70,8 @@ pub struct Render {
     pub background: Color32F,
     /// What frames of a VM share.
     shelves: Shelves,
-    /// Frames of popups and drag icons by their surface.
-    popups: HashMap<ObjectId, PerScale<FrameCache>>,
+    /// What is remembered of everything framed.
+    caches: Caches,
     /// Notices of the compositor's own, and the bar above all windows that shows them.
     notices: Vec<String>,
     notice: Option<Notice>,
@@ -97,7 +107,7 @@ impl Render {
             },
             background: Color32F::BLACK,
             shelves: Shelves::default(),
-            popups: HashMap::new(),
+            caches: Caches::default(),
             notices: Vec::new(),
             notice: None,
             pointer: Pointers::default(),

@@ -13,16 +13,15 @@ use smithay::backend::renderer::element::memory::{MemoryRenderBuffer, MemoryRend
 use smithay::utils::{Logical, Physical, Point, Rectangle};
 use tracing::warn;
 use wayland_server::Resource;
-use wayland_server::backend::ObjectId;
-use wayland_server::protocol::wl_surface::WlSurface;
 
+use super::Caches;
 use super::content::{Account, Content};
 use super::damage::{Damage, push};
 use super::elements::{Exact, SceneElement};
 use super::fingerprint::Fingerprints;
 use super::framed::Framed;
 use super::frames::{FrameCache, Updated};
-use super::geometry::{self, frame_kind, outer, pixels, unsigned};
+use super::geometry::{self, Placed, unsigned};
 use super::painter::Painter;
 use super::per_scale::PerScale;
 use super::picture::Picture;
@@ -31,60 +30,57 @@ use super::purse::{Purse, Till};
 use super::shelf::Shelves;
 use super::textures::Textures;
 use crate::booking::{Booking, Work};
+use crate::desktop::stack::{self, Item};
 use crate::layout::{Mode, WindowId};
-use crate::outputs::ScreenId;
+use crate::outputs::{Screen, ScreenId};
 use crate::state::Core;
-use crate::trees::effective_geometry;
-
-/// A drag icon is shown at most this large, logical pixels.
-const MAX_DRAG_ICON: i32 = 128;
 
 /// Frames in front that are looked at to leave out what they cover.
 const COVERS: usize = 64;
 
 /// Builds the scene of one screen; empty if there is none of that name.
 pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) -> Vec<SceneElement<R>> {
-    let Some(screen) = core.outputs.get(screen) else {
+    let Some(scale) = core.outputs.get(screen).map(Screen::scale) else {
         return Vec::new();
     };
-    let (rect, size, scale) = (screen.rect(), screen.size(), screen.scale());
     // Once for each scene, and not for each turn: every window is looked at.
     if std::mem::take(&mut core.render.moved) {
         core.update_presence();
         core.limit_popups();
     }
+    let ours = Ours::draw(core, scale);
+    let Some(screen) = core.outputs.get(screen) else {
+        return Vec::new();
+    };
     let mut textures = std::mem::take(&mut core.render.textures);
     textures.sweep();
     let mut shelves = std::mem::take(&mut core.render.shelves);
     shelves.sweep(renderer, |vm| core.vms.iter().any(|known| known.name == *vm));
+    let mut caches = std::mem::take(&mut core.render.caches);
+    caches.windows.retain(|id, _| core.windows.get(*id).is_some());
+    let fingerprints = std::mem::take(&mut core.render.fingerprints);
     core.render.number = core.render.number.saturating_add(1);
     let till = Till::new(
         core.render.number,
         core.outputs.iter().count(),
         core.render.composing_time(core.clock.runs()),
     );
+    let budgets = budgets(core, &till);
     let mut builder = Builder {
         renderer,
-        screen: rect,
-        pixels: Rectangle::from_size(size),
+        screen,
+        pixels: Rectangle::from_size(screen.size()),
         style: core.render.style(scale),
         elements: Vec::new(),
         covers: Vec::new(),
         ground: core.render.ground,
         books: core.books.clone(),
-        budgets: budgets(core, &till),
+        budgets,
         textures,
         shelves,
-        fingerprints: std::mem::take(&mut core.render.fingerprints),
+        fingerprints,
     };
-    let mut popup_frames = std::mem::take(&mut core.render.popups);
-    let mut kept = HashMap::new();
-
-    builder.pointer(core);
-    builder.notice(core);
-    builder.drag_icons(core, &mut popup_frames, &mut kept);
-    builder.windows(core, &mut popup_frames, &mut kept);
-    core.render.popups = kept;
+    builder.all(core, &ours, &mut caches);
     let Builder {
         elements,
         budgets,
@@ -96,6 +92,8 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
     core.render.fingerprints = fingerprints;
     core.render.textures = textures;
     core.render.shelves = shelves;
+    put_pictures_away(core, &mut caches);
+    core.render.caches = caches;
     let composing = budgets.values().filter(|budget| budget.purse.is_opened());
     let composing = u64::try_from(composing.count()).unwrap_or(u64::MAX);
     // Forgotten one after the other, or VMs that compose in every second frame would find all of it for themselves.
@@ -110,24 +108,23 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
             core.drawing_waits(&vm);
         }
     }
-    put_pictures_away(core);
     elements
 }
 
 /// Pictures of windows that are covered or minimised stay for when these are seen again, unless their VM has more pictures
 /// than it may. Those of popups are bounded by what popups may cover.
-fn put_pictures_away(core: &mut Core) {
+fn put_pictures_away(core: &Core, caches: &mut Caches) {
     let screens = u64::try_from(core.outputs.iter().count()).unwrap_or(u64::MAX);
     let shown_since = core.render.number.saturating_sub(screens);
-    let mut kept: HashMap<VmName, u64> = HashMap::new();
-    for window in core.windows.iter_mut() {
-        let pictures = window
-            .frame
+    let mut kept: HashMap<&VmName, u64> = HashMap::new();
+    let owner = |id: &WindowId| core.windows.get(*id).map(|window| &window.vm);
+    for (id, frame) in &mut caches.windows {
+        let pictures = frame
             .values_mut()
             .filter_map(|cache| cache.content.picture().as_ref());
         let bytes = pictures.map(Picture::bytes).fold(0, u64::saturating_add);
-        if bytes > 0 {
-            let sum = kept.entry(window.vm.clone()).or_default();
+        if let Some(vm) = owner(id).filter(|_| bytes > 0) {
+            let sum = kept.entry(vm).or_default();
             *sum = sum.saturating_add(bytes);
         }
     }
@@ -137,17 +134,33 @@ fn put_pictures_away(core: &mut Core) {
             .map_or(0, |vm| vm.limits.picture_mib.saturating_mul(1 << 20))
     };
     kept.retain(|vm, bytes| *bytes > limit(vm));
-    for window in core
-        .windows
-        .iter_mut()
-        .filter(|window| kept.contains_key(&window.vm))
-    {
-        for cache in window.frame.values_mut() {
+    let too_many = |id: &WindowId| owner(id).is_some_and(|vm| kept.contains_key(vm));
+    for (_, frame) in caches.windows.iter_mut().filter(|(id, _)| too_many(id)) {
+        for cache in frame.values_mut() {
             cache
                 .content
                 .picture()
                 .take_if(|picture| !picture.is_drawn_since(shown_since));
         }
+    }
+}
+
+/// Our own bitmaps, as they are to be seen now.
+struct Ours {
+    /// The pointer's, and its place relative to the point that it points at.
+    pointer: Option<(MemoryRenderBuffer, Rectangle<i32, Physical>)>,
+    notice: Option<MemoryRenderBuffer>,
+}
+
+impl Ours {
+    fn draw(core: &mut Core, scale: f64) -> Self {
+        let notice = core.render.notice(scale);
+        let shape = core.input.shows_pointer().then(|| super::pointer::shape(core));
+        let pointer = shape.flatten().map(|shape| {
+            let (buffer, rect) = core.render.pointer.picture(shape, scale);
+            (buffer.clone(), rect)
+        });
+        Self { pointer, notice }
     }
 }
 
@@ -181,23 +194,10 @@ fn budgets(core: &Core, till: &Till) -> HashMap<VmName, Budget> {
     core.vms.iter().map(|vm| (vm.name.clone(), budget(vm))).collect()
 }
 
-/// A piece of a client on the desktop.
-struct Subject<'a> {
-    /// Whose it is.
-    vm: &'a VmName,
-    /// The rectangle that shows it.
-    content: Rectangle<i32, Logical>,
-    /// The root of its surfaces.
-    surface: &'a WlSurface,
-    /// Where the root's own corner is.
-    origin: Point<i32, Logical>,
-}
-
 struct Builder<'a, R: Painter> {
     renderer: &'a mut R,
-    /// Where the screen is on the desktop.
-    screen: Rectangle<i32, Logical>,
-    /// All its pixels. Where its scale does not divide them, these are more or fewer than `screen` says.
+    screen: &'a Screen,
+    /// All its pixels. Where its scale does not divide them, these are more or fewer than its place on the desktop says.
     pixels: Rectangle<i32, Physical>,
     style: Style,
     elements: Vec<SceneElement<R>>,
@@ -212,99 +212,51 @@ struct Builder<'a, R: Painter> {
 }
 
 impl<R: Painter> Builder<'_, R> {
-    /// All windows, each behind its popups.
-    fn windows(
-        &mut self,
-        core: &mut Core,
-        frames: &mut HashMap<ObjectId, PerScale<FrameCache>>,
-        kept: &mut HashMap<ObjectId, PerScale<FrameCache>>,
-    ) {
-        let order: Vec<_> = core.windows.layout.visible().collect();
-        for id in order {
-            let Some(vm) = core.windows.get(id).map(|window| window.vm.clone()) else {
-                continue;
-            };
-            let (arms, name) = (core.arms(&vm), core.display_name(&vm));
-            for popup in geometry::popups(core, id) {
-                let mut cache = frames.remove(&popup.surface.id()).unwrap_or_default();
-                let shown = Subject {
-                    vm: &vm,
-                    content: popup.rect,
-                    surface: &popup.surface,
-                    origin: popup.origin,
-                };
-                self.framed(&mut cache, &popup_spec(arms, &name), &shown);
-                kept.insert(popup.surface.id(), cache);
+    /// Everything, from front to back.
+    fn all(&mut self, core: &Core, ours: &Ours, caches: &mut Caches) {
+        let mut kept = HashMap::new();
+        for item in core.stack(self.screen) {
+            match item {
+                Item::Pointer => self.pointer(core.input.pointer, ours),
+                Item::Notice(place) => {
+                    if let Some(buffer) = &ours.notice {
+                        self.bitmap(buffer, place, Kind::Unspecified);
+                    }
+                }
+                Item::Framed(shown) => {
+                    let name = core.display_name(shown.owner);
+                    match shown.window.filter(|_| shown.kind != FrameKind::Popup) {
+                        Some(id) => {
+                            let Some(spec) = window_spec(core, id, &shown, &name) else {
+                                continue;
+                            };
+                            self.framed(caches.windows.entry(id).or_default(), &spec, &shown);
+                        }
+                        None => {
+                            let spec = popup_spec(core.arms(shown.owner), &name);
+                            let id = shown.surface.id();
+                            let mut cache = caches.others.remove(&id).unwrap_or_default();
+                            self.framed(&mut cache, &spec, &shown);
+                            kept.insert(id, cache);
+                        }
+                    }
+                }
             }
-            self.window(core, id, arms, &name);
         }
-    }
-
-    fn window(&mut self, core: &mut Core, id: WindowId, arms: Arms, display_name: &str) {
-        let focused = core.input.focus() == Some(id);
-        let mode = core.windows.layout.mode(id).unwrap_or_default();
-        let Some(title_rule) = core.windows.get(id).map(|window| core.title_rule(&window.vm)) else {
-            return;
-        };
-        let badge = core.windows.get(id).and_then(|window| {
-            let new = window.wants_attention.then_some(Badge::WantsYou);
-            core.badge(&window.vm).or(new)
-        });
-        let Some(content) = core.windows.layout.content(id) else {
-            return;
-        };
-        let Some(window) = core.windows.get_mut(id) else {
-            return;
-        };
-        let mut cache = std::mem::take(&mut window.frame);
-        let spec = FrameSpec {
-            arms,
-            display_name,
-            untrusted_title: &window.untrusted_title,
-            title_rule,
-            kind: frame_kind(mode),
-            focused,
-            maximized: mode == Mode::Maximized,
-            hover: window.hover,
-            badge,
-            content: (0, 0),
-        };
-        let shown = Subject {
-            vm: &window.vm,
-            content,
-            surface: window.toplevel.wl_surface(),
-            origin: content.loc - window.geometry.loc,
-        };
-        self.framed(&mut cache, &spec, &shown);
-        window.frame = cache;
+        caches.others = kept;
     }
 
     /// The pointer, from our own shapes.
-    fn pointer(&mut self, core: &mut Core) {
-        if !core.input.pointer_seen || core.input.by_finger {
-            return;
-        }
-        let Some(shape) = super::pointer::shape(core) else {
+    fn pointer(&mut self, at: Point<f64, Logical>, ours: &Ours) {
+        let Some((buffer, rect)) = &ours.pointer else {
             return;
         };
-        let local = core.input.pointer - self.screen.loc.to_f64();
+        let local = at - self.screen.rect().loc.to_f64();
         let at: Point<i32, Physical> = local.to_physical(self.style.scale).to_i32_round();
-        let (buffer, rect) = core.render.pointer.picture(shape, self.style.scale);
-        let buffer = buffer.clone();
         let place = Rectangle::new(at + rect.loc, rect.size);
         // Parts of it may reach over from the screen beside.
         if place.overlaps(self.pixels) {
-            self.bitmap(&buffer, place, Kind::Cursor);
-        }
-    }
-
-    /// The compositor's own notice, at the bottom of the screen.
-    fn notice(&mut self, core: &mut Core) {
-        let Some(buffer) = core.render.notice(self.style.scale) else {
-            return;
-        };
-        if let Some(place) = core.render.notice_place(self.pixels.size, self.style.scale) {
-            self.bitmap(&buffer, place, Kind::Unspecified);
+            self.bitmap(buffer, place, Kind::Cursor);
         }
     }
 
@@ -327,49 +279,10 @@ impl<R: Painter> Builder<'_, R> {
         }
     }
 
-    fn drag_icons(
-        &mut self,
-        core: &Core,
-        frames: &mut HashMap<ObjectId, PerScale<FrameCache>>,
-        kept: &mut HashMap<ObjectId, PerScale<FrameCache>>,
-    ) {
-        for vm in core.vms.iter() {
-            let icon = vm.drag_icon.as_ref().filter(|_| !vm.hidden);
-            let Some(icon) = icon.filter(|icon| icon.is_alive()) else {
-                continue;
-            };
-            let mapped = smithay::backend::renderer::utils::with_renderer_surface_state(icon, |state| {
-                state.buffer().is_some()
-            });
-            if mapped != Some(true) {
-                continue;
-            }
-            let bounds = effective_geometry(icon);
-            // Never under the pointer itself, so that it hides nothing that is about to be clicked.
-            let at = core.input.pointer.to_i32_round() + Point::from((12, 12));
-            let size = (bounds.size.w.min(MAX_DRAG_ICON), bounds.size.h.min(MAX_DRAG_ICON));
-            let mut cache = frames.remove(&icon.id()).unwrap_or_default();
-            let shown = Subject {
-                vm: &vm.name,
-                content: Rectangle::new(at, size.into()),
-                surface: icon,
-                origin: at - bounds.loc,
-            };
-            self.framed(&mut cache, &popup_spec(vm.arms, &vm.display_name), &shown);
-            kept.insert(icon.id(), cache);
-        }
-    }
-
-    /// A rectangle of the desktop as this screen has it.
-    fn local(&self, rect: Rectangle<i32, Logical>) -> Rectangle<i32, Logical> {
-        Rectangle::new(rect.loc - self.screen.loc, rect.size)
-    }
-
     /// The only way a client's pixels get on the screen: frame in front, content clipped, plate below.
-    fn framed(&mut self, cache: &mut PerScale<FrameCache>, spec: &FrameSpec<'_>, shown: &Subject<'_>) {
+    fn framed(&mut self, cache: &mut PerScale<FrameCache>, spec: &FrameSpec<'_>, shown: &stack::Framed<'_>) {
         let scale = self.style.scale;
-        let inner = pixels(self.local(shown.content), scale);
-        let outer = outer(inner, self.style.insets(spec.kind));
+        let Placed { outer, inner } = geometry::placed(shown, self.screen, &self.style);
         if !self.is_seen(outer) {
             return;
         }
@@ -378,7 +291,7 @@ impl<R: Painter> Builder<'_, R> {
             ..spec.clone()
         };
         let cache = cache.at(scale);
-        let Some(updated) = self.frame(cache, &spec, shown.vm) else {
+        let Some(updated) = self.frame(cache, &spec, shown.owner) else {
             return;
         };
         let Some(band) = cache.band() else { return };
@@ -399,7 +312,7 @@ impl<R: Painter> Builder<'_, R> {
             band,
             content,
             ground: self.ground,
-            vm: shown.vm.clone(),
+            vm: shown.owner.clone(),
             books: self.books.clone(),
         }));
         if self.covers.len() < COVERS {
@@ -448,11 +361,11 @@ impl<R: Painter> Builder<'_, R> {
     fn content(
         &mut self,
         cache: &mut FrameCache,
-        shown: &Subject<'_>,
+        shown: &stack::Framed<'_>,
         inner: Rectangle<i32, Physical>,
     ) -> Option<(Content<R>, Damage)> {
         let scale = self.style.scale;
-        let local = shown.origin - self.screen.loc;
+        let local = shown.origin - self.screen.rect().loc;
         let corner: Point<i32, Physical> = local.to_f64().to_physical(scale).to_i32_round();
         let Self {
             renderer,
@@ -462,12 +375,12 @@ impl<R: Painter> Builder<'_, R> {
             fingerprints,
             ..
         } = self;
-        let budget = budgets.get_mut(shown.vm)?;
+        let budget = budgets.get_mut(shown.owner)?;
         let limit = budget.texture_bytes;
         let origin = corner - inner.loc;
         let fingerprint = || {
-            books.book(shown.vm, Work::Drawing, || {
-                fingerprints.of(shown.surface, origin, scale)
+            books.book(shown.owner, Work::Drawing, || {
+                fingerprints.of(&shown.surface, origin, scale)
             })
         };
         let before = cache.content.picture().is_some().then(fingerprint);
@@ -478,16 +391,16 @@ impl<R: Painter> Builder<'_, R> {
         let largest = budget.upload_bytes;
         let may_have = |surface: &_, weight: Weight, copies| {
             let bytes = weight.texture.saturating_mul(copies);
-            weight.fetched <= largest && textures.may_have(shown.vm, surface, bytes, limit)
+            weight.fetched <= largest && textures.may_have(shown.owner, surface, bytes, limit)
         };
         let place = (origin, scale, inner.size);
         let in_time = budget.purse.has_time();
-        let collect = || gather(&mut **renderer, shown.surface, place, may_have);
-        let gathered = books.book(shown.vm, Work::Drawing, || budget.purse.spend(collect));
+        let collect = || gather(&mut **renderer, &shown.surface, place, may_have);
+        let gathered = books.book(shown.owner, Work::Drawing, || budget.purse.spend(collect));
         budget.purse.grant(in_time);
         let complete = gathered.complete;
         let account = Account {
-            vm: shown.vm,
+            vm: shown.owner,
             books,
             purse: &mut budget.purse,
         };
@@ -499,6 +412,28 @@ impl<R: Painter> Builder<'_, R> {
         }
         Some(updated)
     }
+}
+
+fn window_spec<'a>(
+    core: &'a Core,
+    id: WindowId,
+    shown: &stack::Framed<'_>,
+    display_name: &'a str,
+) -> Option<FrameSpec<'a>> {
+    let window = core.windows.get(id)?;
+    let new = window.wants_attention.then_some(Badge::WantsYou);
+    Some(FrameSpec {
+        arms: core.arms(&window.vm),
+        display_name,
+        untrusted_title: &window.untrusted_title,
+        title_rule: core.title_rule(&window.vm),
+        kind: shown.kind,
+        focused: core.input.focus() == Some(id),
+        maximized: core.windows.layout.mode(id) == Some(Mode::Maximized),
+        hover: window.hover,
+        badge: core.badge(&window.vm).or(new),
+        content: (0, 0),
+    })
 }
 
 fn popup_spec(arms: Arms, display_name: &str) -> FrameSpec<'_> {

@@ -191,8 +191,8 @@ fn a_popup_does_not_tell_where_its_window_is_unless_the_user_has_to_do_with_it()
         };
         fixture.popup(&window, anchor, (200, 100), MAGENTA);
         let core = &fixture.state.core;
-        let popups = heraldry_compositor::render::geometry::popups(core, window.id);
-        popups.first().map(|popup| popup.origin.x - x)
+        let mut popups = core.popups_of(window.id);
+        popups.next().map(|popup| popup.origin.x - x)
     };
     assert_eq!(told(100, false), told(900, false));
     assert_eq!(told(100, true), Some(291));

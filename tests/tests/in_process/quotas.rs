@@ -32,7 +32,7 @@ fn popups_cover_no_more_than_their_share() {
         };
         fixture.popup(&window, anchor, (400, 256), YELLOW);
         fixture.frame();
-        let there = heraldry_compositor::render::geometry::popups(&fixture.state.core, window.id).len();
+        let there = fixture.state.core.popups_of(window.id).count();
         assert_eq!(there, shown, "after the one at {at}");
     }
     let work = fixture
@@ -64,10 +64,8 @@ fn popups_that_grow_into_view_count_too() {
     };
     let popup = fixture.popup_anywhere(&window, anchor, (600, 600), YELLOW);
     let there = |fixture: &Fixture| {
-        heraldry_compositor::render::geometry::popups(&fixture.state.core, window.id)
-            .into_iter()
-            .map(|popup| popup.rect.size)
-            .collect::<Vec<_>>()
+        let popups = fixture.state.core.popups_of(window.id);
+        popups.map(|popup| popup.content.size).collect::<Vec<_>>()
     };
     let shown = there(&fixture);
     assert!(shown.len() == 1 && shown[0].w < 100, "{shown:?}");
