@@ -54,7 +54,7 @@ impl Core {
     /// What lies on a screen or may reach onto it, from front to back.
     pub fn stack<'a>(&'a self, screen: &Screen) -> impl Iterator<Item = Item<'a>> + use<'a> {
         let pointer = self.input.shows_pointer().then_some(Item::Pointer);
-        let notice = self.render.notice_place(screen.size(), screen.scale());
+        let notice = self.render.notice_place(screen);
         let icons = drag_icons(&self.vms, self.input.pointer);
         let framed = icons.chain(windows(&self.windows, self.popup_edge()));
         let ours = pointer.into_iter().chain(notice.map(Item::Notice));

@@ -24,7 +24,7 @@ mod sys;
 mod textures;
 pub(crate) mod uploads;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use heraldry_config::Appearance;
@@ -44,6 +44,7 @@ use self::purse::Balances;
 use self::shelf::Shelves;
 use self::textures::Textures;
 use crate::layout::WindowId;
+use crate::outputs::{Screen, ScreenId};
 
 /// A notice and its bitmaps.
 #[derive(Debug)]
@@ -75,6 +76,8 @@ pub struct Render {
     /// Notices of the compositor's own, and the bar above all windows that shows them.
     notices: Vec<String>,
     notice: Option<Notice>,
+    /// How large the bar is that each screen shows, or nothing, since it was drawn last.
+    shown_notice: BTreeMap<ScreenId, Size<i32, Physical>>,
     /// Pictures of the pointer.
     pointer: Pointers,
     /// Memory that the renderer has for clients' buffers.
@@ -110,6 +113,7 @@ impl Render {
             caches: Caches::default(),
             notices: Vec::new(),
             notice: None,
+            shown_notice: BTreeMap::new(),
             pointer: Pointers::default(),
             textures: Textures::default(),
             composing: 0,
@@ -192,19 +196,33 @@ impl Render {
         self.dirty = true;
     }
 
-    /// Where the notice lies on a screen of this size: at the bottom, in the middle. `None` until it is drawn there.
+    /// Where a screen shows the notice: at the bottom, in the middle. A text that came or went is not drawn yet, and what is
+    /// seen takes the click.
     #[must_use]
-    pub fn notice_place(&self, screen: Size<i32, Physical>, scale: f64) -> Option<Rectangle<i32, Physical>> {
-        let (_, size) = self.notice.as_ref()?.drawn.get(scale)?;
-        let corner = ((screen.w - size.w) / 2, screen.h - size.h);
-        Some(Rectangle::new(corner.into(), *size))
+    pub fn notice_place(&self, screen: &Screen) -> Option<Rectangle<i32, Physical>> {
+        let size = self.shown_notice.get(&screen.id())?;
+        let all = screen.size();
+        Some(Rectangle::new(
+            ((all.w - size.w) / 2, all.h - size.h).into(),
+            *size,
+        ))
+    }
+
+    /// The notice's bitmap, which a screen shows from now on.
+    fn notice(&mut self, screen: ScreenId, scale: f64) -> Option<MemoryRenderBuffer> {
+        let Some((buffer, size)) = self.drawn_notice(scale).cloned() else {
+            self.shown_notice.remove(&screen);
+            return None;
+        };
+        self.shown_notice.insert(screen, size);
+        Some(buffer)
     }
 
     /// The notice's bitmap, drawn when first needed.
-    fn notice(&mut self, scale: f64) -> Option<MemoryRenderBuffer> {
+    fn drawn_notice(&mut self, scale: f64) -> Option<&(MemoryRenderBuffer, Size<i32, Physical>)> {
         let style = self.style(scale);
         let Notice { text, drawn } = self.notice.as_mut()?;
-        let (buffer, _) = drawn.get_or_insert_with(scale, || {
+        let drawn = drawn.get_or_insert_with(scale, || {
             let picture = heraldry_decorations::notice(text, &style);
             let signed = |value: u32| i32::try_from(value).unwrap_or(0);
             let size = Size::from((signed(picture.size.0), signed(picture.size.1)));
@@ -218,7 +236,7 @@ impl Render {
             );
             (buffer, size)
         });
-        Some(buffer.clone())
+        Some(drawn)
     }
 
     /// Asks for a frame: something may look different, or a client waits for its callback.

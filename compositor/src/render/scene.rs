@@ -48,7 +48,7 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
         core.update_presence();
         core.limit_popups();
     }
-    let ours = Ours::draw(core, scale);
+    let ours = Ours::draw(core, screen, scale);
     let Some(screen) = core.outputs.get(screen) else {
         return Vec::new();
     };
@@ -153,8 +153,8 @@ struct Ours {
 }
 
 impl Ours {
-    fn draw(core: &mut Core, scale: f64) -> Self {
-        let notice = core.render.notice(scale);
+    fn draw(core: &mut Core, screen: ScreenId, scale: f64) -> Self {
+        let notice = core.render.notice(screen, scale);
         let shape = core.input.shows_pointer().then(|| super::pointer::shape(core));
         let pointer = shape.flatten().map(|shape| {
             let (buffer, rect) = core.render.pointer.picture(shape, scale);

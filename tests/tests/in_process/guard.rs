@@ -216,6 +216,53 @@ fn a_click_on_our_notice_reaches_nobody_below() {
 }
 
 #[test]
+fn no_hand_reaches_what_lies_below_our_notice_also_while_its_text_changes() {
+    let mut fixture = Fixture::default();
+    fixture.offer_touch(true);
+    fixture.offer_pen(true);
+    let client = fixture.add_client("work");
+    let _seat = fixture.client(client).take_pens();
+    let window = settled(&mut fixture, client, (10, 60), (1200, 730));
+    fixture.focus(&window);
+    let below = (640.0, 785.0);
+    let draw = |fixture: &mut Fixture| {
+        for _ in 0..2 {
+            fixture.state.core.render.schedule();
+            fixture.frame();
+        }
+    };
+    for hand in HANDS {
+        fixture.state.core.render.show_notice("VM untrusted is PAUSED");
+        fixture.advance(LONG);
+        fixture.log(client);
+        act(&mut fixture, hand, below);
+        assert!(!done_to(&fixture.log(client)), "{hand:?}");
+        // The next frame is not due yet: the screen shows the old text.
+        draw(&mut fixture);
+        fixture
+            .state
+            .core
+            .render
+            .show_notice("VM personal has a new window");
+        act(&mut fixture, hand, below);
+        assert!(!done_to(&fixture.log(client)), "{hand:?}, the text changes");
+        draw(&mut fixture);
+        fixture
+            .state
+            .core
+            .render
+            .hide_notice("VM personal has a new window");
+        fixture.state.core.render.hide_notice("VM untrusted is PAUSED");
+        act(&mut fixture, hand, below);
+        let log = fixture.log(client);
+        assert!(!done_to(&log), "{hand:?}, it is seen until the next frame: {log}");
+        fixture.advance(LONG);
+        act(&mut fixture, hand, below);
+        assert!(done_to(&fixture.log(client)), "{hand:?}, it is gone");
+    }
+}
+
+#[test]
 fn a_window_that_comes_under_a_resting_pointer_does_not_learn_where_it_rests() {
     let (mut fixture, [work, untrusted]) = two_vms();
     fixture.motion(640.0, 400.0);
