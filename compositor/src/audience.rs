@@ -18,7 +18,7 @@ use wayland_protocols::wp::presentation_time::server::wp_presentation_feedback::
 use wayland_server::protocol::wl_surface::WlSurface;
 use wayland_server::{Client, Resource};
 
-use crate::presence::each_surface;
+use crate::desktop::output_enter::each_surface;
 
 /// Events that tell of a frame: for each VM at most, and for all that ask together.
 const EVENTS: (usize, usize) = (1024, 2048);

@@ -13,17 +13,13 @@ pub mod clock;
 pub mod control;
 pub mod desktop;
 pub mod dispatch;
-pub mod frame_clock;
 pub mod globals;
 mod handlers;
 pub mod input;
-pub mod layout;
 pub mod listen;
 pub mod log;
 pub mod notify;
-pub mod outputs;
 pub mod popups;
-pub mod presence;
 pub mod render;
 pub mod run;
 pub mod sandbox;
@@ -33,7 +29,6 @@ pub mod tick;
 pub mod trees;
 pub mod vm;
 pub mod watchdog;
-pub mod windows;
 
 /// PID 1 of the compositor's VM, and who starts the compositor anew.
 pub use heraldry_init as init;

@@ -23,13 +23,14 @@ use crate::booking::Booking;
 use crate::client::Departures;
 use crate::clock::Clock;
 use crate::control;
+use crate::desktop::frame_clock::FrameClock;
+use crate::desktop::layout::{Insets, Layout};
+use crate::desktop::outputs::{Outputs, Setup};
+use crate::desktop::windows::Windows;
 use crate::dispatch::Dispatcher;
-use crate::frame_clock::FrameClock;
 use crate::globals::{Globals, Policy};
 use crate::init::record::Pause;
 use crate::input::Input;
-use crate::layout::{Insets, Layout};
-use crate::outputs::{Outputs, Setup};
 use crate::render::Render;
 use crate::stacking::Announcements;
 use crate::state::{Core, State};
@@ -38,7 +39,6 @@ use crate::vm::dev_socket::DevSocket;
 use crate::vm::link::{HostLink, Link};
 use crate::vm::pause::PauseReason;
 use crate::watchdog::{Heart, Wakes};
-use crate::windows::Windows;
 
 /// A client's events may pile up to this many bytes before it is disconnected (the library's default is 4 KiB,
 /// which a fast mouse fills in half a second of not reading).

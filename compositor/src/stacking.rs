@@ -11,7 +11,7 @@ use std::time::Duration;
 use heraldry_identity::VmName;
 use smithay::utils::{Logical, Rectangle};
 
-use crate::layout::{Mode, WindowId};
+use crate::desktop::layout::{Mode, WindowId};
 use crate::state::Core;
 
 /// How long a notice says that a VM has a new window, and how long it says nothing of that VM's windows from its beginning.

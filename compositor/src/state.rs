@@ -17,19 +17,19 @@ use crate::backend::Backend;
 use crate::booking::Booking;
 use crate::client::Departures;
 use crate::clock::Clock;
+use crate::desktop::frame_clock::FrameClock;
+use crate::desktop::layout::WindowId;
+use crate::desktop::outputs::Outputs;
+use crate::desktop::windows::Windows;
 use crate::dispatch::Dispatcher;
-use crate::frame_clock::FrameClock;
 use crate::globals::{Globals, Policy};
 use crate::init::record::Pause;
 use crate::input::Input;
-use crate::layout::WindowId;
-use crate::outputs::Outputs;
 use crate::render::Render;
 use crate::stacking::Announcements;
 use crate::vm::Vms;
 use crate::vm::link::Link;
 use crate::watchdog::Heart;
-use crate::windows::Windows;
 
 /// What every callback of the event loop gets.
 #[derive(Debug)]

@@ -21,9 +21,9 @@ use wayland_server::protocol::wl_surface::WlSurface;
 use crate::audience::Audience;
 use crate::backend::Backend;
 use crate::booking::Work;
-use crate::frame_clock::Drawn;
+use crate::desktop::frame_clock::Drawn;
+use crate::desktop::outputs::{Screen, ScreenId};
 use crate::input::Effect;
-use crate::outputs::{Screen, ScreenId};
 use crate::state::{Core, State};
 use crate::trees;
 

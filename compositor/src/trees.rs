@@ -15,7 +15,7 @@ use wayland_server::Resource;
 use wayland_server::protocol::wl_surface::WlSurface;
 
 use crate::booking::Work;
-use crate::layout::WindowId;
+use crate::desktop::layout::WindowId;
 use crate::state::{Core, State};
 
 /// Largest coordinate and size of a window's geometry; no screen is near it.

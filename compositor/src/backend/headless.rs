@@ -12,7 +12,7 @@ use smithay::utils::{Physical, Size};
 
 use super::kms::RendererChoice;
 use super::{Picture, RenderError, screenshot, sys};
-use crate::outputs::{Screen, ScreenId};
+use crate::desktop::outputs::{Screen, ScreenId};
 use crate::render::painter::Painter;
 use crate::render::scene;
 use crate::state::Core;

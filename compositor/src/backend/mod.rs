@@ -14,8 +14,8 @@ use smithay::backend::input::{Axis, InputBackend, PointerAxisEvent, TouchSlot};
 
 pub use screenshot::Picture;
 
+use crate::desktop::outputs::ScreenId;
 use crate::input::Event;
-use crate::outputs::ScreenId;
 use crate::state::{Core, State};
 
 /// Time between two frames: 60 a second.

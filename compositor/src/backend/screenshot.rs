@@ -9,7 +9,7 @@ use smithay::backend::renderer::{Bind, Color32F, ExportMem, Offscreen};
 use smithay::utils::{Buffer, Physical, Rectangle, Size, Transform};
 
 use super::RenderError;
-use crate::outputs::ScreenId;
+use crate::desktop::outputs::ScreenId;
 use crate::render::elements::SceneElement;
 use crate::render::painter::Painter;
 use crate::render::scene;

@@ -12,8 +12,8 @@ use smithay::reexports::winit::window::Window as WinitWindow;
 use smithay::utils::{Logical, Physical, Size, Transform};
 
 use super::{Picture, RenderError, screenshot};
+use crate::desktop::outputs::{Screen, ScreenId, Setup};
 use crate::input::{Event, Touch};
-use crate::outputs::{Screen, ScreenId, Setup};
 use crate::render::scene;
 use crate::state::{Core, State};
 

@@ -8,12 +8,12 @@ use heraldry_identity::VmName;
 use smithay::utils::{IsAlive, Logical, Physical, Point, Rectangle};
 use wayland_server::protocol::wl_surface::WlSurface;
 
-use crate::layout::{Mode, WindowId};
-use crate::outputs::Screen;
+use crate::desktop::layout::{Mode, WindowId};
+use crate::desktop::outputs::Screen;
+use crate::desktop::windows::{Window, Windows};
 use crate::state::Core;
 use crate::trees::{effective_geometry, has_buffer};
 use crate::vm::Vms;
-use crate::windows::{Window, Windows};
 
 /// A drag icon is shown at most this large, logical pixels.
 const MAX_DRAG_ICON: i32 = 128;

@@ -20,10 +20,10 @@ use wayland_server::protocol::wl_surface::WlSurface;
 
 use super::lenient::disarm;
 use crate::client::ClientState;
-use crate::layout::WindowId;
+use crate::desktop::layout::WindowId;
+use crate::desktop::windows::root_of;
 use crate::render::uploads;
 use crate::state::State;
-use crate::windows::root_of;
 
 impl CompositorHandler for State {
     fn compositor_state(&mut self) -> &mut CompositorState {

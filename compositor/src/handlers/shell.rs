@@ -21,10 +21,10 @@ use wayland_protocols::xdg::shell::server::xdg_toplevel;
 use wayland_server::protocol::wl_surface::WlSurface;
 use wayland_server::protocol::{wl_output, wl_seat};
 
+use crate::desktop::layout::{Edges, Mode, WindowId};
+use crate::desktop::windows::pending_configures;
 use crate::input::{Effect, Press};
-use crate::layout::{Edges, Mode, WindowId};
 use crate::state::{Core, State};
-use crate::windows::pending_configures;
 
 impl XdgShellHandler for State {
     fn xdg_shell_state(&mut self) -> &mut XdgShellState {

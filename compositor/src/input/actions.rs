@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use wayland_server::Resource;
 
 use super::{Change, Drag, Press};
-use crate::layout::{Edges, Mode, WindowId};
+use crate::desktop::layout::{Edges, Mode, WindowId};
 use crate::state::{Core, State};
 
 /// What a key binding does.

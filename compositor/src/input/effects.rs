@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::Effect;
-use crate::layout::WindowId;
+use crate::desktop::layout::WindowId;
 
 /// Effects that differ in nothing but what they ask for take each other's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,7 +58,7 @@ impl Effects {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::Mode;
+    use crate::desktop::layout::Mode;
 
     #[test]
     fn the_last_word_of_a_kind_counts_for_each_window() {

@@ -7,7 +7,7 @@
 use smithay::utils::Serial;
 use wayland_server::Resource;
 
-use crate::layout::{Edges, WindowId};
+use crate::desktop::layout::{Edges, WindowId};
 use crate::state::{Core, State};
 
 /// The press that a client named when it asked for something.

@@ -9,9 +9,9 @@ use smithay::desktop::utils::under_from_surface_tree;
 use smithay::utils::{Logical, Physical, Point};
 use wayland_server::protocol::wl_surface::WlSurface;
 
+use crate::desktop::layout::{Edges, Mode, WindowId};
+use crate::desktop::outputs::Screen;
 use crate::desktop::stack::{Framed, Item, frame_kind};
-use crate::layout::{Edges, Mode, WindowId};
-use crate::outputs::Screen;
 use crate::render::geometry::{self, Placed};
 use crate::state::Core;
 

@@ -32,7 +32,7 @@ pub use pen::{Axes, Pen, Stroke, Tool};
 pub use touch::Touch;
 
 use crate::booking::Work;
-use crate::layout::{Edges, WindowId};
+use crate::desktop::layout::{Edges, WindowId};
 use crate::state::State;
 
 /// What a backend delivers. Times are milliseconds of the compositor's clock.

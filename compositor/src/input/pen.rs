@@ -18,7 +18,7 @@ use wayland_server::protocol::wl_surface::WlSurface;
 
 use super::hit::Hit;
 use super::pointer::{BTN_LEFT, BTN_MIDDLE, BTN_RIGHT};
-use crate::layout::WindowId;
+use crate::desktop::layout::WindowId;
 use crate::state::{Core, State};
 
 /// The tip, among the buttons; no button has this code.

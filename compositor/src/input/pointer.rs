@@ -11,7 +11,7 @@ use wayland_server::protocol::wl_surface::WlSurface;
 
 use super::hit::Hit;
 use super::{Drag, Effect};
-use crate::layout::{Edges, Mode, WindowId};
+use crate::desktop::layout::{Edges, Mode, WindowId};
 use crate::state::State;
 
 /// evdev codes.

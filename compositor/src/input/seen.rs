@@ -13,9 +13,9 @@ use smithay::utils::{Logical, Physical, Point, Rectangle};
 
 use super::Drag;
 use super::hit::Hit;
+use crate::desktop::layout::{Edges, WindowId};
+use crate::desktop::outputs::{Screen, ScreenId};
 use crate::desktop::stack::Item;
-use crate::layout::{Edges, WindowId};
-use crate::outputs::{Screen, ScreenId};
 use crate::render::geometry;
 use crate::state::{Core, State};
 
@@ -321,7 +321,7 @@ mod tests {
     }
 
     fn screen() -> ScreenId {
-        crate::outputs::Outputs::new(crate::outputs::Setup::plain((100, 10).into(), 1.0))
+        crate::desktop::outputs::Outputs::new(crate::desktop::outputs::Setup::plain((100, 10).into(), 1.0))
             .first()
             .id()
     }

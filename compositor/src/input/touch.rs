@@ -17,7 +17,7 @@ use wayland_server::protocol::wl_surface::WlSurface;
 
 use super::hit::Hit;
 use super::pointer::BTN_LEFT;
-use crate::layout::WindowId;
+use crate::desktop::layout::WindowId;
 use crate::state::{Core, State};
 
 /// What fingers do. Each has a number while it is down, the backend's own, which no other finger of any device has.

@@ -5,9 +5,9 @@ use heraldry_decorations::{FrameSpec, Insets, Style, TitleRule};
 use heraldry_identity::TitleLevel;
 use smithay::utils::{Logical, Physical, Point, Rectangle, Size};
 
+use crate::desktop::layout::{Mode, WindowId};
+use crate::desktop::outputs::Screen;
 use crate::desktop::stack::{Framed, frame_kind};
-use crate::layout::{Mode, WindowId};
-use crate::outputs::Screen;
 use crate::state::Core;
 
 /// For frames that show no title.

@@ -43,8 +43,8 @@ use self::pointer::Pointers;
 use self::purse::Balances;
 use self::shelf::Shelves;
 use self::textures::Textures;
-use crate::layout::WindowId;
-use crate::outputs::{Screen, ScreenId};
+use crate::desktop::layout::WindowId;
+use crate::desktop::outputs::{Screen, ScreenId};
 
 /// A notice and its bitmaps.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ use smithay::input::pointer::{CursorIcon, CursorImageStatus};
 use smithay::utils::{Physical, Rectangle, Transform};
 
 use super::per_scale::PerScale;
+use crate::desktop::layout::Edges;
 use crate::input::hit::Hit;
-use crate::layout::Edges;
 use crate::state::Core;
 
 type Pictures = HashMap<Shape, (MemoryRenderBuffer, Rectangle<i32, Physical>)>;

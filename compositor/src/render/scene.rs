@@ -30,9 +30,9 @@ use super::purse::{Purse, Till};
 use super::shelf::Shelves;
 use super::textures::Textures;
 use crate::booking::{Booking, Work};
+use crate::desktop::layout::{Mode, WindowId};
+use crate::desktop::outputs::{Screen, ScreenId};
 use crate::desktop::stack::{self, Item};
-use crate::layout::{Mode, WindowId};
-use crate::outputs::{Screen, ScreenId};
 use crate::state::Core;
 
 /// Frames in front that are looked at to leave out what they cover.

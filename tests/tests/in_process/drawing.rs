@@ -3,8 +3,8 @@
 //! no pixel of one VM is seen in another's frame.
 
 use heraldry_compositor::backend::kms::RendererChoice;
-use heraldry_compositor::layout::Mode;
-use heraldry_compositor::outputs::Setup as Screen;
+use heraldry_compositor::desktop::layout::Mode;
+use heraldry_compositor::desktop::outputs::Setup as Screen;
 use heraldry_tests::client::painted;
 use heraldry_tests::fixture::{ClientId, Fixture, Setup, Window};
 use wayland_client::protocol::wl_buffer::WlBuffer;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use heraldry_compositor::outputs::Setup as ScreenSetup;
+use heraldry_compositor::desktop::outputs::Setup as ScreenSetup;
 use heraldry_tests::colour::Area;
 use heraldry_tests::colour::key::{CYAN, MAGENTA};
 use heraldry_tests::fixture::{ClientId, Fixture, LEFT, Setup};

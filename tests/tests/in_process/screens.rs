@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Several screens: windows stay framed on each, follow the pointer across, and come back when one goes.
 
-use heraldry_compositor::outputs::{ScreenId, Setup};
+use heraldry_compositor::desktop::outputs::{ScreenId, Setup};
 use heraldry_tests::colour::Pixels;
 use heraldry_tests::colour::key::MAGENTA;
 use heraldry_tests::fixture::{ClientId, Fixture, LEFT};

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use heraldry_compositor::desktop::layout::{Mode, WindowId};
+use heraldry_compositor::desktop::outputs::Setup;
 use heraldry_compositor::input::Event;
-use heraldry_compositor::layout::{Mode, WindowId};
-use heraldry_compositor::outputs::Setup;
 use heraldry_tests::colour::key::{CYAN, MAGENTA, YELLOW};
 use heraldry_tests::fixture::{Fixture, Window};
 use smithay::backend::input::{KeyState, Keycode};

@@ -141,7 +141,7 @@ fn a_new_window_does_not_tell_on_which_screen_the_pointer_is() {
             ..Setup::default()
         });
         let (work, spy) = (fixture.add_client("work"), fixture.add_client("untrusted"));
-        let other = heraldry_compositor::outputs::Setup::plain((1600, 1200).into(), 2.0);
+        let other = heraldry_compositor::desktop::outputs::Setup::plain((1600, 1200).into(), 2.0);
         fixture.state.plug(other);
         fixture.settle();
         let used = fixture.window(work, (300, 200), MAGENTA);

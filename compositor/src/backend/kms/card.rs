@@ -17,8 +17,8 @@ use super::KmsError;
 use super::modes::{self, ModeInfo};
 use super::paint::{Canvas, PaintError, Painter, RendererChoice};
 use super::session::Seat;
-use crate::frame_clock::{Drawn, FrameClock};
-use crate::outputs::{ScreenId, Setup};
+use crate::desktop::frame_clock::{Drawn, FrameClock};
+use crate::desktop::outputs::{ScreenId, Setup};
 use crate::state::{Core, State};
 
 /// A connector with something plugged in.
@@ -357,7 +357,7 @@ impl State {
             .outputs
             .iter()
             .find(|screen| screen.connector().is_none())
-            .map(crate::outputs::Screen::id);
+            .map(crate::desktop::outputs::Screen::id);
         match dark {
             Some(id) => {
                 self.set_up(id, setup);

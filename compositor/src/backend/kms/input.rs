@@ -14,8 +14,8 @@ use smithay::utils::{Logical, Point};
 use tracing::{debug, info};
 
 use crate::backend::{Backend, finger};
+use crate::desktop::outputs::Screen;
 use crate::input::{Axes, Event, Pen, Stroke, Tool, Touch};
-use crate::outputs::Screen;
 use crate::state::State;
 
 /// Puts settings in force.

@@ -33,7 +33,7 @@ pub use self::session::{SessionChoice, SessionError};
 use self::card::Card;
 use self::session::Seat;
 use super::{Backend, Picture, RenderError};
-use crate::outputs::ScreenId;
+use crate::desktop::outputs::ScreenId;
 use crate::state::{Core, State};
 
 /// Why there are no screens.

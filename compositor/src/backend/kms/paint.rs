@@ -20,7 +20,7 @@ use smithay::reexports::pixman::Image;
 use tracing::{info, warn};
 
 use crate::backend::{Picture, RenderError, screenshot, sys};
-use crate::outputs::ScreenId;
+use crate::desktop::outputs::ScreenId;
 use crate::render::scene;
 use crate::state::Core;
 

@@ -10,8 +10,8 @@ use wayland_server::Resource;
 use wayland_server::protocol::wl_surface::WlSurface;
 
 use crate::client::ClientState;
-use crate::layout::WindowId;
-use crate::outputs::{Outputs, ScreenId, Setup};
+use crate::desktop::layout::WindowId;
+use crate::desktop::outputs::{Outputs, ScreenId, Setup};
 use crate::state::{Core, State};
 
 /// The screens that a window is on; the first is the one that it is mostly on.

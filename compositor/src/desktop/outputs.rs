@@ -296,7 +296,7 @@ impl Outputs {
     #[must_use]
     pub fn showing(&self, rect: Rectangle<i32, Logical>) -> &Screen {
         let areas = self.areas();
-        let index = crate::layout::most_covered(&areas, rect);
+        let index = crate::desktop::layout::most_covered(&areas, rect);
         self.screens.get(index).unwrap_or_else(|| self.first())
     }
 

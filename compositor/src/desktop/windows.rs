@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Window records: which toplevel belongs to which VM, and what its client last said of it.
 //!
-//! The records hold what the protocol side knows; places and stacking are in [`crate::layout`]. A record exists from
+//! The records hold what the protocol side knows; places and stacking are in [`crate::desktop::layout`]. A record exists from
 //! the toplevel's creation, it enters the layout when it first has content.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -16,8 +16,8 @@ use smithay::wayland::shell::xdg::{ToplevelSurface, XdgPopupSurfaceData, XdgTopl
 use wayland_protocols::xdg::shell::server::xdg_toplevel;
 use wayland_server::protocol::wl_surface::WlSurface;
 
-use crate::layout::{Layout, Mode, WindowId};
-use crate::presence::Presence;
+use crate::desktop::layout::{Layout, Mode, WindowId};
+use crate::desktop::output_enter::Presence;
 
 /// One window.
 #[derive(Debug)]
