@@ -214,36 +214,36 @@ struct Builder<'a, R: Painter> {
 impl<R: Painter> Builder<'_, R> {
     /// Everything, from front to back.
     fn all(&mut self, core: &Core, ours: &Ours, caches: &mut Caches) {
-        let mut kept = HashMap::new();
+        let mut before = std::mem::take(&mut caches.others);
         for item in core.stack(self.screen) {
-            match item {
-                Item::Pointer => self.pointer(core.input.pointer, ours),
+            let shown = match item {
+                Item::Pointer => {
+                    self.pointer(core.input.pointer, ours);
+                    continue;
+                }
                 Item::Notice(place) => {
                     if let Some(buffer) = &ours.notice {
                         self.bitmap(buffer, place, Kind::Unspecified);
                     }
+                    continue;
                 }
-                Item::Framed(shown) => {
-                    let name = core.display_name(shown.owner);
-                    match shown.window.filter(|_| shown.kind != FrameKind::Popup) {
-                        Some(id) => {
-                            let Some(spec) = window_spec(core, id, &shown, &name) else {
-                                continue;
-                            };
-                            self.framed(caches.windows.entry(id).or_default(), &spec, &shown);
-                        }
-                        None => {
-                            let spec = popup_spec(core.arms(shown.owner), &name);
-                            let id = shown.surface.id();
-                            let mut cache = caches.others.remove(&id).unwrap_or_default();
-                            self.framed(&mut cache, &spec, &shown);
-                            kept.insert(id, cache);
-                        }
-                    }
-                }
-            }
+                Item::Framed(shown) => shown,
+            };
+            let name = core.display_name(shown.owner);
+            let window = shown.window.filter(|_| shown.kind != FrameKind::Popup);
+            let (cache, spec) = if let Some(id) = window {
+                let Some(spec) = window_spec(core, id, &shown, &name) else {
+                    continue;
+                };
+                (caches.windows.entry(id).or_default(), spec)
+            } else {
+                let id = shown.surface.id();
+                let cache = before.remove(&id).unwrap_or_default();
+                let spec = popup_spec(core.arms(shown.owner), &name);
+                (caches.others.entry(id).or_insert(cache), spec)
+            };
+            self.framed(cache, &spec, &shown);
         }
-        caches.others = kept;
     }
 
     /// The pointer, from our own shapes.
