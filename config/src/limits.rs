@@ -141,7 +141,7 @@ limits! {
         "The most that a VM may send in a turn, however cheap it is.";
     upload_mib "upload-mib-per-frame" = 64 in 1..4096 "MiB a frame":
         "Only the newest content is shown, so a VM that commits more waits for the next frame.";
-    composed_megapixels "composed-megapixels" = 20 in 1..10000 "million weighted pixels a frame":
+    composed_megapixels "composed-megapixels" = 16 in 1..16 "million weighted pixels a frame":
         "Scaled, turned and translucent content is composed within this; the rest follows in the next frames.";
     labels_per_frame "labels-per-frame" = 8 in 1..1000 "labels a frame":
         "A new title or size of a window is a label to draw; beyond this the old title stays until the next frame.";
