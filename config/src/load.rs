@@ -6,11 +6,12 @@
 //! for the worst text that the limits below let through.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 use std::thread;
 
 use kdl::{KdlDocument, KdlError};
+use rustix::fs::{Mode, OFlags};
 
 use crate::checked::Config;
 use crate::error::{ConfigError, ConfigErrors};
@@ -35,7 +36,7 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
     let name = path.display().to_string();
     let mut text = String::new();
     // One byte more than allowed, so that a larger file is seen as one, whatever its metadata says.
-    let read = File::open(path).and_then(|file| {
+    let read = open(path).and_then(|file| {
         file.take(MAX_FILE_BYTES.saturating_add(1))
             .read_to_string(&mut text)
     });
@@ -46,6 +47,19 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
             format!("the file cannot be read: {error}"),
             None,
         )),
+    }
+}
+
+/// Opens a file, and nothing else: the reader of a pipe, a terminal or another device waits for whoever writes to it, and the
+/// compositor reads its configuration while everybody waits for it.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    // What was opened is looked at, and not what lies at the path now.
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is not a file"))
     }
 }
 

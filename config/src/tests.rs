@@ -194,6 +194,31 @@ fn files_on_disk() {
 }
 
 #[test]
+fn what_is_no_file_is_refused_and_nobody_waits_for_it() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    mknodat(CWD, at("pipe"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+    std::os::unix::fs::symlink("pipe", at("link-to-pipe")).unwrap();
+    std::fs::create_dir(at("folder")).unwrap();
+    let (said, heard) = std::sync::mpsc::channel();
+    let paths = [at("pipe"), at("link-to-pipe"), at("folder"), "/dev/zero".into()];
+    let count = paths.len();
+    std::thread::spawn(move || {
+        for path in paths {
+            let _nobody_hears = said.send(load(&path).unwrap_err().to_string());
+        }
+    });
+    for _ in 0..count {
+        let text = heard.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert!(text.contains("it is not a file"), "{text}");
+    }
+    std::fs::write(at("file"), ASSET).unwrap();
+    std::os::unix::fs::symlink("file", at("link-to-file")).unwrap();
+    assert_eq!(load(&at("link-to-file")).unwrap().vms.len(), 3);
+}
+
+#[test]
 fn the_host_hands_over_by_token_unless_the_file_says_name() {
     use crate::HandOver;
     assert_eq!(good("schema 1").host.hand_over, HandOver::Token);
