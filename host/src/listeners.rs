@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, acceptfrom_with, bind, listen, socket_with,
 };
-use rustix::process::geteuid;
+use rustix::process::{getegid, geteuid};
 
 /// Why a socket cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -111,10 +111,14 @@ pub(crate) fn beyond_others(path: &Path) -> Result<PathBuf, ListenError> {
     // Whoever has the root has everything; who that is can look like nobody in a container.
     let root = Path::new("/").metadata().map_err(fail)?.uid();
     let trusted = [0, geteuid().as_raw(), root];
+    let trusted_groups = [0, getegid().as_raw()];
     for above in path.ancestors().skip(1) {
         let there = above.symlink_metadata().map_err(fail)?;
+        // An access list gives whom it names no more than these bits. With a trusted group it is not looked at.
+        let by_group = there.mode() & 0o020 != 0 && !trusted_groups.contains(&there.gid());
+        let by_others = there.mode() & 0o002 != 0;
         // Where the sticky bit is, each renames what is his.
-        let open = there.mode() & 0o002 != 0 && there.mode() & 0o1000 == 0;
+        let open = (by_group || by_others) && there.mode() & 0o1000 == 0;
         if open || !trusted.contains(&there.uid()) {
             return Err(ListenError::Exposed {
                 path: above.to_owned(),

@@ -104,8 +104,19 @@ fn a_folder_that_others_can_put_another_in_the_place_of_is_refused() {
         std::os::unix::fs::chown(&above, Some(4242), None).unwrap();
         let text = refused(&world);
         assert!(text.contains("others may rename"), "{text}");
-        std::os::unix::fs::chown(&above, Some(0), None).unwrap();
+        std::os::unix::fs::chown(&above, Some(0), Some(4242)).unwrap();
+        open_to(0o775);
+        let text = refused(&world);
+        assert!(text.contains("others may rename"), "{text}");
+        // A group that may not write renames nothing, and the daemon's own may.
+        open_to(0o755);
+        world.start();
+        world.kill();
+        std::os::unix::fs::chown(&above, Some(0), Some(0)).unwrap();
     }
+    open_to(0o775);
+    world.start();
+    world.kill();
     // Where the sticky bit is, nobody renames what is another's.
     open_to(0o1777);
     world.start();
