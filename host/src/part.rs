@@ -28,8 +28,11 @@ pub enum Part {
 /// Why a process of the host's ends before its supervisor does.
 #[derive(Debug, thiserror::Error)]
 pub enum PartError {
-    /// Standard input is no link to a supervisor.
+    /// Standard input is no link to a supervisor: nothing came over it that could be a first order.
     #[error("this process is started by heraldry-host run")]
+    NoSupervisor(#[source] LinkErrorText),
+    /// The link to the supervisor failed later.
+    #[error("the link to the supervisor failed")]
     Link(#[source] LinkErrorText),
     /// An order that makes no sense here.
     #[error("the supervisor gave an order that makes no sense")]
@@ -96,7 +99,7 @@ where
         match link.receive() {
             Ok(Some(order)) => return Ok(Some(order)),
             Err(LinkError::Closed) => return Ok(None),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(PartError::NoSupervisor(LinkErrorText(error))),
             Ok(None) => {}
         }
         match poll(&mut [PollFd::new(&*link, PollFlags::IN)], None) {
@@ -126,4 +129,26 @@ where
         }
     }
     Ok((orders, false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::pair;
+
+    fn garbage() -> (Link<(), ()>, OwnedFd) {
+        let (own, other) = pair().unwrap();
+        rustix::io::write(&other, b"rubbish").unwrap();
+        (Link::new(own), other)
+    }
+
+    #[test]
+    fn only_who_never_had_an_order_is_told_who_starts_it() {
+        let (mut link, _other) = garbage();
+        let told = first_order(&mut link).unwrap_err().to_string();
+        assert_eq!(told, "this process is started by heraldry-host run");
+        let (mut link, _other) = garbage();
+        let told = orders(&mut link).unwrap_err().to_string();
+        assert_eq!(told, "the link to the supervisor failed");
+    }
 }
