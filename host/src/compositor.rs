@@ -336,8 +336,10 @@ impl Compositor {
                     Ok(()) => self.fill_display(),
                     Err(error) => {
                         let error = anyhow::Error::from(error);
-                        if let Some(dropped) = self.log.allow() {
-                            warn!(process, dropped, "a client cannot be offered: {error:#}");
+                        if let Some(vm) = self.vms.get_mut(&process)
+                            && let Some(dropped) = vm.log.allow()
+                        {
+                            warn!(vm = %vm.name, dropped, "a client cannot be offered: {error:#}");
                         }
                         let why = "it cannot be offered to the compositor".to_owned();
                         self.tell_vm(process, &Word::Withdraw { number, why });
