@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which system calls a part of the host may make: no programs, no processes, no files but the compositor's sockets.
+//! Which system calls a part of the host may make: no programs, no processes, and no file is opened or connected to.
 //!
-//! What has no use there is refused with EPERM.
+//! What has no use there is refused with EPERM. A filter sees no paths: every part may ask what lies at one and watch it, and
+//! the compositor's may bind a socket, remove a file and change a mode wherever the daemon's user may.
 
 use std::collections::BTreeMap;
 
@@ -85,7 +86,6 @@ const ALLOWED_OLD: &[c_long] = &[];
 const SOCKETS: &[c_long] = &[
     c::SYS_bind,
     c::SYS_fchmodat,
-    c::SYS_socket,
     c::SYS_unlinkat,
     #[cfg(target_arch = "x86_64")]
     c::SYS_chmod,
@@ -124,12 +124,24 @@ fn fcntls() -> Result<Vec<SeccompRule>, BackendError> {
     FCNTLS.iter().map(rule).collect()
 }
 
+/// Streams of this machine are bound; datagrams, or the network, would reach others without connecting to them.
+fn sockets() -> Result<Vec<SeccompRule>, BackendError> {
+    let unix = SeccompCondition::new(0, Len::Dword, Op::Eq, u64::from(c::AF_UNIX.unsigned_abs()))?;
+    // The other bits of the kind are flags.
+    let kind = u64::from(c::SOCK_STREAM.unsigned_abs());
+    let stream = SeccompCondition::new(1, Len::Dword, Op::MaskedEq(0xf), kind)?;
+    Ok(vec![SeccompRule::new(vec![unix, stream])?])
+}
+
 /// Gives up all other system calls; also forbids new privileges.
 pub(crate) fn enter(part: &Part) -> Result<(), FilterError> {
-    let sockets = if *part == Part::Compositor { SOCKETS } else { &[] };
-    let calls = ALLOWED.iter().chain(ALLOWED_OLD).chain(sockets);
+    let paths = if *part == Part::Compositor { SOCKETS } else { &[] };
+    let calls = ALLOWED.iter().chain(ALLOWED_OLD).chain(paths);
     let mut rules: BTreeMap<c_long, Vec<_>> = calls.map(|call| (*call, Vec::new())).collect();
     rules.insert(c::SYS_fcntl, fcntls()?);
+    if *part == Part::Compositor {
+        rules.insert(c::SYS_socket, sockets()?);
+    }
     #[cfg(target_arch = "x86_64")]
     let arch = TargetArch::x86_64;
     #[cfg(target_arch = "aarch64")]
@@ -140,14 +152,22 @@ pub(crate) fn enter(part: &Part) -> Result<(), FilterError> {
 }
 
 #[cfg(test)]
+#[path = "../../tests/src/escape/sys.rs"]
+mod sys;
+
+#[cfg(test)]
 mod tests {
-    use std::os::fd::{AsFd as _, OwnedFd};
+    use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
     use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
     use rustix::io::{Errno, FdFlags, fcntl_setfd, ioctl_fionbio, ioctl_fionread};
+    use rustix::net::{AddressFamily, SocketType, socket};
     use rustix::process::{Signal, getppid, kill_process};
 
     use super::*;
+
+    /// As in the kernel's header; the binding has no name for it.
+    const F_SETSIG: u32 = 10;
 
     /// Filters are a thread's, so this one can have some.
     #[test]
@@ -160,7 +180,22 @@ mod tests {
                 fcntl_getfl(&reader).unwrap();
                 fcntl_setfd(&reader, FdFlags::CLOEXEC).unwrap();
                 reader.as_fd().try_clone_to_owned().unwrap();
+                let fd = reader.as_raw_fd().unsigned_abs();
+                let to = supervisor.as_raw_nonzero().get().unsigned_abs();
+                let fcntl = |command, number| sys::call(c::SYS_fcntl, &[fd, command, number]).err();
+                let socket = |family, kind| socket(family, kind, None).err();
+                let stream = socket(AddressFamily::UNIX, SocketType::STREAM);
+                assert_eq!(stream.is_none(), part == Part::Compositor);
+                let spawn = std::process::Command::new("/bin/true").spawn();
                 [
+                    sys::call(c::SYS_execve, &[]).err(),
+                    sys::call(c::SYS_execveat, &[]).err(),
+                    spawn.err().and_then(|error| Errno::from_io_error(&error)),
+                    // The supervisor would be stopped when the pipe can be read.
+                    fcntl(F_SETSIG, c::SIGSTOP.unsigned_abs()),
+                    fcntl(c::F_SETOWN.unsigned_abs(), to),
+                    socket(AddressFamily::UNIX, SocketType::DGRAM),
+                    socket(AddressFamily::INET, SocketType::STREAM),
                     fcntl_setfl(&reader, OFlags::NONBLOCK | OFlags::from_bits_retain(0o20000)).err(),
                     ioctl_fionbio(&reader, true).err(),
                     ioctl_fionread(&reader).err(),
@@ -170,7 +205,7 @@ mod tests {
             })
             .join()
             .unwrap();
-            assert_eq!(reached, [Some(Errno::PERM); 5]);
+            assert_eq!(reached, [Some(Errno::PERM); 12]);
         }
     }
 }

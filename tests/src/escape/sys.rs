@@ -21,6 +21,7 @@ const KNOWN: &[c_long] = &[
     c::SYS_chroot,
     c::SYS_clock_settime,
     c::SYS_delete_module,
+    c::SYS_execve,
     c::SYS_execveat,
     c::SYS_fcntl,
     c::SYS_finit_module,
