@@ -93,6 +93,11 @@ impl Booking {
         self.note(|record| record.resume(vm));
     }
 
+    /// Tells the supervisor that the main loop turns.
+    pub fn note_turns(&self) {
+        self.note(Record::set_turns);
+    }
+
     fn note(&self, write: impl FnOnce(&Record) -> std::io::Result<()>) {
         if let Some(record) = &self.0.record
             && write(record).is_err()

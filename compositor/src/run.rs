@@ -295,6 +295,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
     );
     state.tick();
     crate::notify::ready(&handle, options.ready_fd);
+    state.core.books.note_turns();
     while !state.core.stopping {
         let now = state.core.clock.now();
         let wait = state.next_deadline().map(|due| due.saturating_sub(now));
@@ -310,7 +311,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
 fn begin_paused(state: &mut State, told: Vec<VmName>) -> bool {
     state.restore_pauses();
     let record = state.core.books.record();
-    let first = record.is_none_or(crate::init::record::Record::is_first_start);
+    let first = record.is_none_or(crate::init::record::Record::take_first_start);
     // The user may have resumed them since the supervisor was told.
     for vm in told.into_iter().filter(|_| first) {
         state.pause_once_known(Pause {

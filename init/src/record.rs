@@ -21,6 +21,9 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 const NAME: usize = 32;
 /// The VM that is being served has the first entry.
 const ENTRY: usize = 64;
+/// Behind its name: a compositor has started, and the main loop of this one turns.
+const STARTED: u64 = NAME as u64;
+const TURNS: u64 = STARTED + 1;
 /// VMs that can be paused at one time; no configuration has as many.
 const PAUSES: usize = 1023;
 
@@ -31,7 +34,7 @@ pub enum PauseReason {
     User,
     /// A client broke a rule, and the configuration wants the VM paused then.
     Violation,
-    /// It was being served when the compositor ended unexpectedly, twice in a row.
+    /// It was being served when the compositor ended unexpectedly, twice in a row or several times of late.
     Crashes,
 }
 
@@ -95,6 +98,7 @@ impl Record {
     pub fn renew(&self) -> io::Result<Self> {
         let new = Self::create()?;
         new.0.write_all_at(&self.read()?, 0)?;
+        new.set_flag(TURNS, false)?;
         Ok(new)
     }
 
@@ -196,11 +200,36 @@ impl Record {
 
     /// Whether no compositor has started with this record before; one has, from now on.
     #[must_use]
-    pub fn is_first_start(&self) -> bool {
-        let mut started = [0];
-        let read = self.0.read_exact_at(&mut started, NAME as u64);
-        let _unwritable = self.0.write_all_at(&[1], NAME as u64);
-        read.is_ok() && started == [0]
+    pub fn take_first_start(&self) -> bool {
+        let first = !self.flag(STARTED);
+        let _unwritable = self.set_flag(STARTED, true);
+        first
+    }
+
+    /// Writes down that the compositor's main loop turns.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub fn set_turns(&self) -> io::Result<()> {
+        self.set_flag(TURNS, true)
+    }
+
+    /// Whether the main loop of the compositor that has this record has turned.
+    #[must_use]
+    pub fn turns(&self) -> bool {
+        self.flag(TURNS)
+    }
+
+    /// Whether a byte is set; one that cannot be read is.
+    fn flag(&self, at: u64) -> bool {
+        let mut byte = [1];
+        let _unreadable = self.0.read_exact_at(&mut byte, at);
+        byte != [0]
+    }
+
+    fn set_flag(&self, at: u64, set: bool) -> io::Result<()> {
+        self.0.write_all_at(&[u8::from(set)], at)
     }
 
     /// Every place for a pause, with what stands there.
@@ -300,14 +329,18 @@ mod tests {
         let record = Record::create().unwrap();
         record.pause(&pause("vault", PauseReason::User, true)).unwrap();
         record.serve(Some(&"work".parse().unwrap())).unwrap();
-        assert!(record.is_first_start());
+        assert!(record.take_first_start());
+        assert!(!record.turns());
+        record.set_turns().unwrap();
+        assert!(record.turns());
         // A child has the same open file: from now on who writes to it writes at its end.
         rustix::fs::fcntl_setfl(&record.0, rustix::fs::OFlags::APPEND).unwrap();
         rustix::fs::fchmod(&record.0, rustix::fs::Mode::empty()).unwrap();
         assert!(record.pause(&pause("work", PauseReason::Crashes, false)).is_err());
         let next = record.renew().unwrap();
         assert_eq!(next.pauses(), record.pauses());
-        assert!(!next.is_first_start());
+        assert!(!next.take_first_start());
+        assert!(!next.turns(), "the next one has not turned");
         assert_eq!(next.take_served(), "work".parse().ok());
         next.pause(&pause("work", PauseReason::Crashes, false)).unwrap();
         assert_eq!((next.pauses().len(), next.take_served()), (2, None));

@@ -2,9 +2,9 @@
 //! `heraldry supervise`: runs the compositor, and starts it anew when it ends unexpectedly.
 //!
 //! The compositor writes the VM that it is serving into a [`Record`], and which VMs are not to be served. A VM that was
-//! being served at two crashes in a row, or at three of the last few, is paused: whatever it does must not keep everybody
-//! else from working, nor must VMs that take turns. What is
-//! paused stays so at every later start, until the user resumes it.
+//! being served at two crashes in a row, or at three of the last nine, is paused: whatever it does must not keep everybody
+//! else from working, nor must up to four VMs that take turns. What is paused stays so at every later start, until the user
+//! resumes it.
 //!
 //! A compositor that was taken over must not get at its supervisor: not by its memory, which nobody may look at, and not by a
 //! signal. Where PID 1 is ours it is another user besides.
@@ -15,8 +15,8 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
+use calloop::EventLoop;
 use calloop::signals::{Signal, Signals};
-use calloop::{EventLoop, LoopSignal};
 use heraldry_identity::VmName;
 use rustix::process::{
     DumpableBehavior, Pid, Signal as Kill, WaitId, WaitIdOptions, kill_process, set_dumpable_behavior, waitid,
@@ -50,6 +50,11 @@ pub enum SuperviseError {
 const STABLE: Duration = Duration::from_secs(30);
 /// First and longest wait before the next start after a crash, but for the first one, which has no wait.
 const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// A compositor that has not turned for this long after its start is spoken of.
+const START_PATIENCE: Duration = Duration::from_secs(5);
+/// One that has not ended for this long after it was asked to is killed. PID 1 waits a little longer for everybody.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What became of the compositor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +135,10 @@ struct Supervisor {
     child: Option<Child>,
     ended: Option<ExitStatus>,
     stopping: bool,
-    signal: LoopSignal,
+    /// When the child is spoken of if it has not turned.
+    slow_at: Option<Instant>,
+    /// When the child is killed.
+    kill_at: Option<Instant>,
 }
 
 impl Supervisor {
@@ -144,7 +152,6 @@ impl Supervisor {
                 if status.is_some() {
                     self.ended = status;
                     self.child = None;
-                    self.signal.stop();
                 } else if self.is_stopped() {
                     warn!("the compositor was stopped by a signal; it goes on");
                     self.forward(Kill::CONT);
@@ -153,9 +160,27 @@ impl Supervisor {
             Signal::SIGHUP => self.forward(Kill::HUP),
             _ => {
                 self.stopping = true;
+                self.kill_at.get_or_insert_with(|| Instant::now() + STOP_PATIENCE);
                 self.forward(Kill::TERM);
-                self.signal.stop();
             }
+        }
+    }
+
+    /// How long there is nothing to do but wait for signals.
+    fn wait(&self) -> Option<Duration> {
+        let due = self.slow_at.into_iter().chain(self.kill_at).min()?;
+        Some(due.saturating_duration_since(Instant::now()))
+    }
+
+    /// Looks at a child that may take too long.
+    fn look(&mut self, record: &Record) {
+        let now = Instant::now();
+        if self.slow_at.take_if(|due| *due <= now).is_some() && !record.turns() {
+            warn!("the compositor was started {START_PATIENCE:?} ago and does not turn yet");
+        }
+        if self.kill_at.take_if(|due| *due <= now).is_some() {
+            warn!("the compositor was asked to end {STOP_PATIENCE:?} ago; it is killed");
+            self.forward(Kill::KILL);
         }
     }
 
@@ -200,7 +225,8 @@ pub fn supervise(command: &[OsString], args: &[OsString]) -> Result<u8, Supervis
         child: None,
         ended: None,
         stopping: false,
-        signal: event_loop.get_signal(),
+        slow_at: None,
+        kill_at: None,
     };
     let mut history = History::default();
     // Inherited by each child, which opens it anew by its number.
@@ -213,8 +239,10 @@ pub fn supervise(command: &[OsString], args: &[OsString]) -> Result<u8, Supervis
         command.arg(format!("/proc/self/fd/{}", record.number()));
         let start = Instant::now();
         state.child = Some(command.spawn()?);
+        state.slow_at = Some(start + START_PATIENCE);
         while state.ended.is_none() {
-            event_loop.run(None, &mut state, |_| {})?;
+            event_loop.dispatch(state.wait(), &mut state)?;
+            state.look(&record);
         }
         let Some(status) = state.ended.take() else {
             continue;
@@ -282,7 +310,7 @@ mod tests {
             }
             assert_eq!(paused, turns, "at the third of each");
         }
-        // Who happens to be served now and then is not to blame.
+        // Who happens to be served now and then is not to blame, nor can five be told from that who take turns.
         let mut history = History::default();
         for crash in 0..40 {
             let served = vm("work").filter(|_| crash % 5 == 0);
