@@ -352,6 +352,25 @@ mod tests {
     }
 
     #[test]
+    fn nobody_spends_more_in_a_turn_than_the_most() {
+        let quantum = Quantum::new(Budgets::new(&heraldry_gate::Limits::default()), 1000);
+        let mut allowance = Allowance::new(Arc::clone(&quantum));
+        // However cheap it was, and however much it wants; less as soon as the limit is lower.
+        for most in [1000, 1000, 300, 1000] {
+            let _woken = quantum.next(Duration::ZERO, TARGET, most);
+            allowance.refresh();
+            assert!((1..=most).contains(&allowance.left()), "{most}");
+            // It sends in pieces, and the rest of the last one waits for the next turn.
+            while allowance.left() > 0 {
+                allowance.spend(250);
+            }
+            allowance.refresh();
+            assert_eq!(allowance.left(), 0, "the turn goes on");
+            assert!(allowance.wait() && quantum.is_used_up());
+        }
+    }
+
+    #[test]
     fn a_paused_vm_has_nothing_to_spend() {
         let quantum = Quantum::new(Budgets::new(&heraldry_gate::Limits::default()), 1000);
         let mut allowance = Allowance::new(Arc::clone(&quantum));
