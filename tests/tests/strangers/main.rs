@@ -121,6 +121,7 @@ fn is_served(rig: &Rig, vm: &str) {
 fn row(kind: Kind, way: Way) {
     let _alone = alone();
     let mut counted = Vec::new();
+    let mut judged = false;
     for _ in 0..TRIES {
         let (mut rig, mut bystander) = start();
         let calm = Calm::measure(&mut bystander);
@@ -155,8 +156,16 @@ fn row(kind: Kind, way: Way) {
         let alone = alone_for_as_long(&mut Bystander::new(Raw::new(rig.connect(HONEST))));
         println!("slow: {}; alone: {}", slow.join(", "), alone.fared());
         if calm.lost(&alone).is_empty() {
+            judged = true;
             counted = slow;
         }
+    }
+    if !judged {
+        // Past what captures the output of tests that pass.
+        let _shown = writeln!(
+            std::io::stderr(),
+            "SPEED NOT JUDGED, the machine is too busy: {kind:?}, {way:?}"
+        );
     }
     // Nothing is counted on a machine that is too busy to tell.
     assert!(counted.is_empty(), "{counted:?}");
