@@ -221,6 +221,7 @@ impl Rig {
     pub fn start(options: Options) -> Self {
         let dir = TempDir::new().expect("a folder");
         std::fs::write(dir.path().join("heraldry.kdl"), &options.config).expect("a configuration");
+        std::fs::create_dir_all(dir.path().join("xkb/symbols")).expect("a folder for layouts");
         let host = (options.transport != Transport::Dev).then(|| start_host(&dir));
         let compositor = Program::start("compositor", &mut compositor_command(&dir, &options), dir.path());
         let rig = Self {
@@ -561,6 +562,8 @@ fn compositor_command(dir: &TempDir, options: &Options) -> Command {
             }
         }
     }
+    // Keyboard layouts of the user's own.
+    command.env("XKB_CONFIG_EXTRA_PATH", file("xkb"));
     for name in ["WAYLAND_DISPLAY", "WAYLAND_SOCKET", "DISPLAY"] {
         command.env_remove(name);
     }

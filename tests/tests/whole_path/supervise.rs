@@ -2,6 +2,7 @@
 //! A compositor that crashes: it comes back, VMs can connect again, and a VM that was being served at two crashes in a row
 //! waits for the user.
 
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use heraldry_tests::client::raw::Arg::{I, New, U};
 use heraldry_tests::client::raw::Raw;
 use heraldry_tests::colour::key::{CYAN, MAGENTA};
 use heraldry_tests::path::{CONFIG, Options, Rig, Visitor, until};
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 
 fn crash(rig: &Rig) {
@@ -279,24 +281,37 @@ fn what_is_paused_or_hidden_stays_so_over_crashes_until_the_user_resumes_it() {
 
 #[test]
 fn a_compositor_that_is_stuck_is_ended_and_started_anew() {
+    // There is no such layout, so keys are those of another one.
     let rig = Rig::start(Options {
         supervised: true,
-        config: format!("{CONFIG}watchdog {{ warn-ms 100; abort-ms 400; }}\n"),
+        config: format!("{CONFIG}keyboard layout=\"stuck\"\nwatchdog {{ warn-ms 100; abort-ms 400; }}\n"),
         ..Options::default()
     });
     let before = rig.compositor_pid();
-    // Nobody writes to the pipe, so the compositor waits for somebody to open its other end.
-    let config = rig.file("heraldry.kdl");
-    std::fs::remove_file(&config).unwrap();
-    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
-    rustix::fs::mkfifoat(rustix::fs::CWD, &config, mode).unwrap();
-    let text = format!("{CONFIG}watchdog {{ warn-ms 100; abort-ms 400; }}\n");
-    let next = rig.file("next.kdl");
-    std::fs::write(&next, text).unwrap();
-    let _no_answer = heraldry_compositor::control::request(&rig.file("ctl"), &Request::Reload);
-    std::fs::rename(&next, &config).unwrap();
-    until("another compositor runs", || {
+    // Now there is one of the user's own. Nobody writes to the pipe, so whoever opens it waits for somebody who does.
+    let layout = rig.file("xkb/symbols/stuck");
+    let mode = Mode::RUSR | Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, &layout, mode).unwrap();
+    let pipe = rustix::fs::open(&layout, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    let text = Request::Input(InputRequest::Type { text: "a".to_owned() });
+    let _no_answer = heraldry_compositor::control::request(&rig.file("ctl"), &text);
+    until("it is ended", || {
+        rig.compositor_log().contains("the compositor crashed")
+    });
+    std::fs::remove_file(&layout).unwrap();
+    // The next one may have found the pipe as well.
+    let let_go = || {
+        let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
+        drop(rustix::fs::open(
+            path,
+            OFlags::WRONLY | OFlags::NONBLOCK,
+            Mode::empty(),
+        ));
+    };
+    until("another compositor answers", || {
+        let_go();
         rig.running_compositor().is_some_and(|pid| pid != before)
+            && heraldry_compositor::control::request(&rig.file("ctl"), &Request::Stats).is_ok()
     });
     rig.wait_for_compositor();
     let log = rig.compositor_log();
