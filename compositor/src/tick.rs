@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What happens once after every dispatch of the event loop, in this order:
 //!
-//! 1. connections that ended are forgotten, windows that had to wait appear;
-//! 2. effects that handlers asked for are performed, windows that came or went settle the focus;
+//! 1. connections that ended are forgotten, trees that changed are measured, windows that had to wait appear;
+//! 2. grabs and drags that lost their ground end, effects that handlers asked for are performed, windows that came or went
+//!    settle the focus;
 //! 3. seats learn of a moved keyboard focus, clients of changed sizes and states;
 //! 4. the pointer's surface is looked up anew if anything under it changed;
 //! 5. a frame is drawn if one is due, and its callbacks are sent;

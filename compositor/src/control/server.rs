@@ -216,7 +216,15 @@ fn windows(state: &State) -> Vec<WindowInfo> {
         .copied()
         .chain(waiting)
         .filter_map(|id| core.windows.get(id))
-        .map(|window| WindowInfo {
+        .map(|window| {
+            (
+                window,
+                core.popups_of(window.id)
+                    .map(|popup| rect(popup.content))
+                    .collect(),
+            )
+        })
+        .map(|(window, popup_contents): (_, Vec<_>)| WindowInfo {
             id: window.id.0,
             vm: window.vm.to_string(),
             untrusted_title: shortened(&window.untrusted_title),
@@ -230,11 +238,8 @@ fn windows(state: &State) -> Vec<WindowInfo> {
             .to_owned(),
             focused: core.input.focus() == Some(window.id),
             minimized: window.mapped.is_some() && !core.windows.layout.is_visible(window.id),
-            popups: core.popups_of(window.id).count(),
-            popup_contents: core
-                .popups_of(window.id)
-                .map(|popup| rect(popup.content))
-                .collect(),
+            popups: popup_contents.len(),
+            popup_contents,
             not_responding: core.is_lost(window.client),
         })
         .collect()

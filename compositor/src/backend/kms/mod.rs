@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Real screens and real input devices: the compositor's VM.
 //!
-//! [`card`] knows the graphics device and its screens, [`paint`] the two ways to draw, [`modes`] which mode on which pipe; [`input`] translates libinput's events, [`session`] opens devices, [`sleep`] notices that the machine slept. What waits for a device that
+//! [`card`] knows the graphics device and its screens, [`paint`] the two ways to draw, [`modes`] which mode on which pipe;
+//! [`input`] translates libinput's events, [`session`] opens devices, [`sleep`] notices that the machine slept. What waits for a device that
 //! is gone keeps waiting: the compositor goes on without screens, without input, or without both.
 
 mod card;
