@@ -6,29 +6,20 @@
 
 pub mod audience;
 pub mod backend;
-pub mod booking;
 pub mod cli;
-pub mod client;
-pub mod clock;
 pub mod control;
 pub mod desktop;
-pub mod dispatch;
-pub mod globals;
 mod handlers;
 pub mod input;
-pub mod listen;
-pub mod log;
-pub mod notify;
 pub mod popups;
 pub mod render;
 pub mod run;
-pub mod sandbox;
 pub mod stacking;
 pub mod state;
+pub mod system;
 pub mod tick;
 pub mod trees;
-pub mod vm;
-pub mod watchdog;
+pub mod vms;
 
 /// PID 1 of the compositor's VM, and who starts the compositor anew.
 pub use heraldry_init as init;

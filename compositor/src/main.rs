@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use heraldry_compositor::cli::{self, Cli};
-use heraldry_compositor::log;
+use heraldry_compositor::system::log;
 use tracing_subscriber::filter::Targets;
 
 fn main() -> ExitCode {

@@ -19,26 +19,26 @@ use wayland_server::Display;
 
 use crate::backend::kms::KmsOptions;
 use crate::backend::{Backend, headless::Headless, winit};
-use crate::booking::Booking;
-use crate::client::Departures;
-use crate::clock::Clock;
 use crate::control;
 use crate::desktop::frame_clock::FrameClock;
 use crate::desktop::layout::{Insets, Layout};
 use crate::desktop::outputs::{Outputs, Setup};
 use crate::desktop::windows::Windows;
-use crate::dispatch::Dispatcher;
-use crate::globals::{Globals, Policy};
 use crate::init::record::Pause;
 use crate::input::Input;
 use crate::render::Render;
 use crate::stacking::Announcements;
 use crate::state::{Core, State};
-use crate::vm::Vms;
-use crate::vm::dev_socket::DevSocket;
-use crate::vm::link::{HostLink, Link};
-use crate::vm::pause::PauseReason;
-use crate::watchdog::{Heart, Wakes};
+use crate::system::clock::Clock;
+use crate::system::watchdog::{Heart, Wakes};
+use crate::vms::Vms;
+use crate::vms::admission::{HostLink, Link};
+use crate::vms::booking::Booking;
+use crate::vms::clients::Departures;
+use crate::vms::dev_socket::DevSocket;
+use crate::vms::dispatch::Dispatcher;
+use crate::vms::globals::{Globals, Policy};
+use crate::vms::pause::PauseReason;
 
 /// A client's events may pile up to this many bytes before it is disconnected (the library's default is 4 KiB,
 /// which a fast mouse fills in half a second of not reading).
@@ -127,7 +127,7 @@ pub enum RunError {
     Control(#[from] control::ControlError),
     /// A transport to VMs could not be opened.
     #[error(transparent)]
-    Link(#[from] crate::vm::LinkError),
+    Link(#[from] crate::vms::LinkError),
     /// A thread or a descriptor could not be made.
     #[error("a resource of the system is missing")]
     Io(#[from] std::io::Error),
@@ -272,7 +272,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
     state.init_input();
     crate::backend::kms::open_input(&handle, &mut state)?;
     let _control = open_control(&handle, options.control.as_deref(), first)?;
-    crate::vm::link::start(&mut state, options.host, options.dev_sockets)?;
+    crate::vms::admission::start(&mut state, options.host, options.dev_sockets)?;
     if let Some(limit) = options.exit_after {
         handle
             .insert_source(Timer::from_duration(limit), |_, (), state: &mut State| {
@@ -294,7 +294,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
         "running"
     );
     state.tick();
-    crate::notify::ready(&handle, options.ready_fd);
+    crate::system::notify::ready(&handle, options.ready_fd);
     state.core.books.note_turns();
     while !state.core.stopping {
         let now = state.core.clock.now();
@@ -302,7 +302,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
         event_loop.dispatch(wait, &mut state)?;
         state.tick();
     }
-    crate::notify::stopping();
+    crate::system::notify::stopping();
     info!("stopped");
     Ok(())
 }
@@ -328,7 +328,7 @@ fn open_control(
     handle: &LoopHandle<'static, State>,
     path: Option<&std::path::Path>,
     first: bool,
-) -> Result<Option<crate::listen::Files>, RunError> {
+) -> Result<Option<crate::system::listen::Files>, RunError> {
     match path.map(|path| control::listen(handle, path)).transpose() {
         // What a compositor that was taken over left at its path is no reason for dark screens.
         Err(error) if !first => {

@@ -14,22 +14,22 @@ use wayland_server::protocol::wl_surface::WlSurface;
 use wayland_server::{Display, DisplayHandle};
 
 use crate::backend::Backend;
-use crate::booking::Booking;
-use crate::client::Departures;
-use crate::clock::Clock;
 use crate::desktop::frame_clock::FrameClock;
 use crate::desktop::layout::WindowId;
 use crate::desktop::outputs::Outputs;
 use crate::desktop::windows::Windows;
-use crate::dispatch::Dispatcher;
-use crate::globals::{Globals, Policy};
 use crate::init::record::Pause;
 use crate::input::Input;
 use crate::render::Render;
 use crate::stacking::Announcements;
-use crate::vm::Vms;
-use crate::vm::link::Link;
-use crate::watchdog::Heart;
+use crate::system::clock::Clock;
+use crate::system::watchdog::Heart;
+use crate::vms::Vms;
+use crate::vms::admission::Link;
+use crate::vms::booking::Booking;
+use crate::vms::clients::Departures;
+use crate::vms::dispatch::Dispatcher;
+use crate::vms::globals::{Globals, Policy};
 
 /// What every callback of the event loop gets.
 #[derive(Debug)]

@@ -21,12 +21,12 @@ use wayland_server::protocol::wl_surface::WlSurface;
 
 use crate::audience::Audience;
 use crate::backend::Backend;
-use crate::booking::Work;
 use crate::desktop::frame_clock::Drawn;
 use crate::desktop::outputs::{Screen, ScreenId};
 use crate::input::Effect;
 use crate::state::{Core, State};
 use crate::trees;
+use crate::vms::booking::Work;
 
 impl State {
     /// The end of one turn of the event loop.

@@ -14,9 +14,9 @@ use smithay::wayland::shell::xdg::SurfaceCachedState;
 use wayland_server::Resource;
 use wayland_server::protocol::wl_surface::WlSurface;
 
-use crate::booking::Work;
 use crate::desktop::layout::WindowId;
 use crate::state::{Core, State};
+use crate::vms::booking::Work;
 
 /// Largest coordinate and size of a window's geometry; no screen is near it.
 const MOST: i32 = 1 << 24;

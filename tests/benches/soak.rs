@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use heraldry_compositor::client::LET_THROUGH;
+use heraldry_compositor::vms::clients::LET_THROUGH;
 use heraldry_tests::client::raw::Arg::{I, New, S, U};
 use heraldry_tests::client::raw::Raw;
 use heraldry_tests::client::raw::random::Dice;

@@ -18,9 +18,9 @@ use self::ctl::{CtlArgs, ctl, default_control};
 use crate::backend::kms::{KmsOptions, RendererChoice, SessionChoice};
 use crate::init::supervise::{SuperviseError, supervise};
 use crate::run::{BackendChoice, Options};
-use crate::sandbox::Places;
-use crate::vm::dev_socket::DevSocket;
-use crate::vm::link::HostLink;
+use crate::system::sandbox::Places;
+use crate::vms::admission::HostLink;
+use crate::vms::dev_socket::DevSocket;
 
 /// The user's input is wrong.
 const EXIT_INPUT: u8 = 1;
@@ -305,7 +305,7 @@ impl RunArgs {
 fn run(args: RunArgs) -> ExitCode {
     // Before any thread starts, so that every thread has it.
     if args.seccomp
-        && let Err(error) = crate::sandbox::enter(&args.places())
+        && let Err(error) = crate::system::sandbox::enter(&args.places())
     {
         return fail(EXIT_INPUT, &chain(&error));
     }

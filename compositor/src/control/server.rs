@@ -19,10 +19,10 @@ use crate::backend::Backend;
 use crate::desktop::layout::{Mode as WindowMode, WindowId};
 use crate::desktop::outputs::Screen;
 use crate::input::Effect;
-use crate::listen::{self, Files, ListenError};
 use crate::state::{Core, State};
-use crate::vm::Vm;
-use crate::vm::pause::PauseReason;
+use crate::system::listen::{self, Files, ListenError};
+use crate::vms::Vm;
+use crate::vms::pause::PauseReason;
 use heraldry_identity::VmName;
 
 /// Connections accepted in one turn of the event loop.

@@ -9,10 +9,10 @@ use smithay::wayland::fractional_scale::with_fractional_scale;
 use wayland_server::Resource;
 use wayland_server::protocol::wl_surface::WlSurface;
 
-use crate::client::ClientState;
 use crate::desktop::layout::WindowId;
 use crate::desktop::outputs::{Outputs, ScreenId, Setup};
 use crate::state::{Core, State};
+use crate::vms::clients::ClientState;
 
 /// The screens that a window is on; the first is the one that it is mostly on.
 pub type Presence = Vec<ScreenId>;

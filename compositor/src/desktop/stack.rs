@@ -13,7 +13,7 @@ use crate::desktop::outputs::Screen;
 use crate::desktop::windows::{Window, Windows};
 use crate::state::Core;
 use crate::trees::{effective_geometry, has_buffer};
-use crate::vm::Vms;
+use crate::vms::Vms;
 
 /// A drag icon is shown at most this large, logical pixels.
 const MAX_DRAG_ICON: i32 = 128;

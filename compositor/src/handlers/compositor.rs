@@ -18,12 +18,12 @@ use wayland_server::Client;
 use wayland_server::protocol::wl_buffer::WlBuffer;
 use wayland_server::protocol::wl_surface::WlSurface;
 
-use super::lenient::disarm;
-use crate::client::ClientState;
+use super::smithay_quirks::disarm;
 use crate::desktop::layout::WindowId;
 use crate::desktop::windows::root_of;
 use crate::render::uploads;
 use crate::state::State;
+use crate::vms::clients::ClientState;
 
 impl CompositorHandler for State {
     fn compositor_state(&mut self) -> &mut CompositorState {

@@ -3,7 +3,7 @@
 //! back into Smithay's input code; [`crate::tick`] does that after the dispatch.
 
 mod compositor;
-mod lenient;
 mod seat;
 mod selection;
 mod shell;
+mod smithay_quirks;

@@ -25,8 +25,8 @@ use wayland_server::{
     delegate_global_dispatch,
 };
 
-use crate::client::ClientState;
 use crate::state::State;
+use crate::vms::clients::ClientState;
 
 impl SeatHandler for State {
     type KeyboardFocus = WlSurface;
@@ -71,7 +71,7 @@ impl Dispatch<ZwpTabletManagerV2, ()> for State {
     }
 }
 
-/// A seat's global between its creation by Smithay and its adoption by [`crate::globals`]: nobody may see it in that
+/// A seat's global between its creation by Smithay and its adoption by [`crate::vms::globals`]: nobody may see it in that
 /// moment, or every VM would learn that another one has started.
 impl GlobalDispatch<WlSeat, SeatGlobalData<Self>> for State {
     fn bind(

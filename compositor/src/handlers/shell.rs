@@ -39,7 +39,7 @@ impl XdgShellHandler for State {
         let Some((vm, client)) = self.core.identity(surface.wl_surface()) else {
             return;
         };
-        self.core.input.answering.came(client, surface.client());
+        self.core.input.ping.came(client, surface.client());
         surface.with_pending_state(|state| state.decoration_mode = Some(DecorationMode::ServerSide));
         self.core.windows.insert(vm, client, surface);
     }

@@ -5,15 +5,15 @@
 //! by the user's action only; a key goes to the VM that had the keyboard when it was pressed, up to its release.
 
 mod actions;
-pub mod answering;
 mod effects;
 mod grants;
 pub mod hit;
 mod keyboard;
 mod pen;
+pub mod ping;
 mod pointer;
-mod seen;
 mod touch;
+mod view_history;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -31,9 +31,9 @@ pub use grants::Press;
 pub use pen::{Axes, Pen, Stroke, Tool};
 pub use touch::Touch;
 
-use crate::booking::Work;
 use crate::desktop::layout::{Edges, WindowId};
 use crate::state::State;
+use crate::vms::booking::Work;
 
 /// What a backend delivers. Times are milliseconds of the compositor's clock.
 #[derive(Debug, Clone, Copy)]
@@ -123,7 +123,7 @@ pub struct Input {
     /// VMs that were hidden by key, the last one last.
     pub(crate) hidden: Vec<VmName>,
     /// Who answers.
-    pub(crate) answering: answering::Answering,
+    pub(crate) ping: ping::Answering,
     /// Windows that came or went since the last tick.
     changes: Vec<Change>,
     /// The fingers that are down.
@@ -131,7 +131,7 @@ pub struct Input {
     /// The pen that is near.
     pub(crate) pens: pen::Pens,
     /// What was drawn where.
-    seen: seen::Seen,
+    seen: view_history::Seen,
 }
 
 impl Input {
@@ -162,11 +162,11 @@ impl Input {
             effects: Effects::default(),
             configures_due: BTreeSet::new(),
             hidden: Vec::new(),
-            answering: answering::Answering::default(),
+            ping: ping::Answering::default(),
             changes: Vec::new(),
             touches: touch::Touches::default(),
             pens: pen::Pens::default(),
-            seen: seen::Seen::default(),
+            seen: view_history::Seen::default(),
         }
     }
 

@@ -15,7 +15,7 @@ use super::painter::Painter;
 use super::picture::Picture;
 use super::piece::{Gathered, Ground, Look, Piece, paint};
 use super::purse::Purse;
-use crate::booking::{Booking, Work};
+use crate::vms::booking::{Booking, Work};
 
 /// A content of so many surfaces is composed into a picture, however plain they are.
 const DIRECT: usize = 8;

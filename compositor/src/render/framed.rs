@@ -14,7 +14,7 @@ use super::band::Band;
 use super::content::Content;
 use super::painter::Painter;
 use super::piece::Ground;
-use crate::booking::{Booking, Work};
+use crate::vms::booking::{Booking, Work};
 
 /// Something framed, on the screen.
 pub struct Framed<R: Renderer> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use heraldry_identity::VmName;
 use smithay::utils::{Physical, Size};
 
-use crate::clock::processor_time;
+use crate::system::clock::processor_time;
 
 /// Weighted pixels that are composed in a frame for all VMs together. A graphics processor tells nobody what they take.
 const PIXELS: u64 = 16_000_000;

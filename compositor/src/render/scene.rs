@@ -29,11 +29,11 @@ use super::piece::{Ground, Weight, gather};
 use super::purse::{Purse, Till};
 use super::shelf::Shelves;
 use super::textures::Textures;
-use crate::booking::{Booking, Work};
 use crate::desktop::layout::{Mode, WindowId};
 use crate::desktop::outputs::{Screen, ScreenId};
 use crate::desktop::stack::{self, Item};
 use crate::state::Core;
+use crate::vms::booking::{Booking, Work};
 
 /// Frames in front that are looked at to leave out what they cover.
 const COVERS: usize = 64;
@@ -178,7 +178,7 @@ struct Budget {
 }
 
 fn budgets(core: &Core, till: &Till) -> HashMap<VmName, Budget> {
-    let budget = |vm: &crate::vm::Vm| Budget {
+    let budget = |vm: &crate::vms::Vm| Budget {
         purse: Purse::new(
             vm.limits.composed_megapixels,
             vm.limits.picture_mib,

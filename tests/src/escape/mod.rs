@@ -10,7 +10,7 @@ use std::fmt;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, ExitStatus};
 
-use heraldry_compositor::sandbox::Places;
+use heraldry_compositor::system::sandbox::Places;
 use rustix::io::Errno;
 
 pub use tries::{Scene, names};
@@ -97,7 +97,7 @@ pub fn attempt(name: &str, places: &Places) -> Result<u8, String> {
     let supervisor = std::env::var(SUPERVISOR).ok().and_then(|pid| pid.parse().ok());
     let scene = Scene::new(supervisor.ok_or("who is the supervisor?")?, places);
     let attempt = tries::find(name).ok_or("there is no such try")?;
-    heraldry_compositor::sandbox::enter(places).map_err(|error| error.to_string())?;
+    heraldry_compositor::system::sandbox::enter(places).map_err(|error| error.to_string())?;
     let outcome = Outcome::of(attempt(&scene));
     let code = CODES.iter().find(|(known, _)| *known == outcome);
     Ok(code.map_or(1, |(_, code)| *code))

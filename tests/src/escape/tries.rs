@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use heraldry_compositor::sandbox::Places;
+use heraldry_compositor::system::sandbox::Places;
 use libc as c;
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;

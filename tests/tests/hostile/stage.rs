@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use heraldry_compositor::client::LET_THROUGH;
 use heraldry_compositor::control::protocol::Request;
+use heraldry_compositor::vms::clients::LET_THROUGH;
 use heraldry_tests::client::raw::Arg::New;
 use heraldry_tests::client::raw::Raw;
 use heraldry_tests::colour::key::MAGENTA;

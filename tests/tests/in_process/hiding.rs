@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use heraldry_compositor::booking::Booking;
 use heraldry_compositor::init::record::{Pause, Record};
-use heraldry_compositor::vm::pause::PauseReason;
+use heraldry_compositor::vms::booking::Booking;
+use heraldry_compositor::vms::pause::PauseReason;
 use heraldry_identity::VmName;
 use heraldry_tests::colour::key::{CYAN, MAGENTA};
 use heraldry_tests::fixture::{CONFIG, Fixture, Setup, Window};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use heraldry_compositor::vm::pause::PauseReason;
+use heraldry_compositor::vms::pause::PauseReason;
 use heraldry_tests::colour::Area;
 use heraldry_tests::colour::key::{CYAN, MAGENTA, YELLOW};
 use heraldry_tests::fixture::{Fixture, Setup};

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::idle::processor_time;
 use heraldry_compositor::backend::kms::RendererChoice;
-use heraldry_compositor::clock::Clock;
-use heraldry_compositor::vm::pause::PauseReason;
+use heraldry_compositor::system::clock::Clock;
+use heraldry_compositor::vms::pause::PauseReason;
 use heraldry_tests::client::buffer;
 use heraldry_tests::colour::Area;
 use heraldry_tests::colour::key::{CYAN, MAGENTA};

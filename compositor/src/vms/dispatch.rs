@@ -15,9 +15,9 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use tracing::{error, warn};
 use wayland_server::backend::ClientId;
 
-use crate::booking::Work;
-use crate::client::{Departure, LET_THROUGH, LibraryError};
 use crate::state::{Core, State};
+use crate::vms::booking::Work;
+use crate::vms::clients::{Departure, LET_THROUGH, LibraryError};
 
 /// Clients that are served in one turn; the others keep their place in the kernel's queue.
 const CLIENTS: usize = 64;
@@ -105,7 +105,7 @@ impl State {
     pub fn forget_departed(&mut self) {
         for Departure { key, error } in self.core.departures.take() {
             self.core.vms.disconnected(key);
-            self.core.input.answering.went(key);
+            self.core.input.ping.went(key);
             let Some((vm, id)) = self.core.dispatcher.remove(key) else {
                 continue;
             };

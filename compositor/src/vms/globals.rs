@@ -33,8 +33,8 @@ use wayland_server::backend::{ClientData, ClientId, GlobalHandler, GlobalId, Han
 use wayland_server::protocol::wl_output::WlOutput;
 use wayland_server::{Client, DataInit, DisplayHandle, GlobalDispatch, New};
 
-use crate::client::ClientState;
 use crate::state::{Core, State};
+use crate::vms::clients::ClientState;
 
 /// What presentation times count, as `clock_gettime` numbers it.
 const CLOCK_MONOTONIC: u32 = 1;

@@ -97,13 +97,13 @@ impl Core {
     /// Whether a client does not respond, as far as it was asked.
     #[must_use]
     pub fn is_lost(&self, client: ClientKey) -> bool {
-        let known = self.input.answering.0.get(&client);
+        let known = self.input.ping.0.get(&client);
         known.is_some_and(|(_, answers)| answers.is_lost(self.clock.now()))
     }
 
     fn answers(&mut self, surface: &WlSurface) -> Option<&mut (ShellClient, Answers)> {
         let (_, key) = self.identity(surface)?;
-        self.input.answering.0.get_mut(&key)
+        self.input.ping.0.get_mut(&key)
     }
 
     /// Whether a client is told of a motion now that changes nothing else. If not, it is told later.
@@ -123,7 +123,7 @@ impl Core {
 impl State {
     /// A client gave a sign of life.
     pub fn answered(&mut self, shell: &ShellClient) {
-        let mut known = self.core.input.answering.0.iter_mut();
+        let mut known = self.core.input.ping.0.iter_mut();
         let Some((key, (_, answers))) = known.find(|(_, (known, _))| known == shell) else {
             return;
         };

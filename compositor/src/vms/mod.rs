@@ -4,8 +4,12 @@
 //! A VM's seat is visible to that VM alone, so clipboard, primary selection, drag and drop, held keys and modifiers
 //! are separate by construction. Seats are kept for the life of the process and reused by VM name.
 
+pub mod admission;
+pub mod booking;
+pub mod clients;
 pub mod dev_socket;
-pub mod link;
+pub mod dispatch;
+pub mod globals;
 pub mod load;
 pub mod pause;
 
@@ -29,9 +33,9 @@ use wayland_server::backend::{DisconnectReason, GlobalId};
 use wayland_server::protocol::wl_surface::WlSurface;
 use wayland_server::{Client, Resource};
 
-use crate::client::ClientState;
-use crate::globals::adopt;
 use crate::state::{Core, State};
+use crate::vms::clients::ClientState;
+use crate::vms::globals::adopt;
 use load::Load;
 use pause::PauseReason;
 
@@ -92,7 +96,7 @@ pub enum LinkError {
     NoRuntimeDir,
     /// The path is taken or not allowed.
     #[error(transparent)]
-    Listen(#[from] crate::listen::ListenError),
+    Listen(#[from] crate::system::listen::ListenError),
     /// There is no device.
     #[error(transparent)]
     Device(#[from] heraldry_virtio::guest::OpenError),

@@ -60,7 +60,7 @@ const ACCEPTS: usize = 8;
 /// Listens on one development socket.
 pub(super) fn listen(handle: &LoopHandle<'static, State>, socket: DevSocket) -> Result<(), LinkError> {
     let path = socket.path()?;
-    let (listener, files) = crate::listen::listen(&path)?;
+    let (listener, files) = crate::system::listen::listen(&path)?;
     info!(vm = %socket.vm, path = %path.display(), "development socket: NOT ISOLATED");
     handle
         .insert_source(

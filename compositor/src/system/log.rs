@@ -198,7 +198,7 @@ mod tests {
     fn our_own_lines_and_what_was_asked_for_are_all_there() {
         let lines = written(|| {
             for number in 0..100 {
-                warn!(target: "heraldry_compositor::vm", number, "ours");
+                warn!(target: "heraldry_compositor::vms", number, "ours");
                 debug!(target: "smithay::desktop", number, "asked for");
             }
         });

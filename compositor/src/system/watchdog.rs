@@ -20,8 +20,8 @@ use rustix::time::{
 };
 use tracing::{error, warn};
 
-use crate::booking::{Booking, Serving};
-use crate::clock::processor_time;
+use crate::system::clock::processor_time;
+use crate::vms::booking::{Booking, Serving};
 
 /// What the watchdog's thread may look at.
 #[derive(Debug, Default)]

@@ -8,8 +8,8 @@ use heraldry_decorations::Badge;
 use heraldry_identity::VmName;
 use tracing::debug;
 
-use crate::booking::Spent;
 use crate::state::{Core, State};
+use crate::vms::booking::Spent;
 
 /// A VM that pressed for so long without a pause of [`PAUSE`] is marked as throttled.
 const PRESSING: Duration = Duration::from_millis(500);
