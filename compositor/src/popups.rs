@@ -100,7 +100,7 @@ impl Core {
     }
 
     fn most_covered(&self, vm: &VmName) -> u64 {
-        let percent = self.vms.get(vm).map_or(0, |vm| vm.limits.popup_coverage);
+        let percent = self.vms.get(vm).map_or(0, |vm| vm.limits().popup_coverage);
         percent.saturating_mul(WHOLE / 100)
     }
 

@@ -2,6 +2,7 @@
 //! Puts the compositor together and runs it until it is told to stop.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use calloop::generic::Generic;
@@ -32,13 +33,13 @@ use crate::state::{Core, State};
 use crate::system::clock::Clock;
 use crate::system::watchdog::{Heart, Wakes};
 use crate::vms::Vms;
-use crate::vms::admission::{HostLink, Link};
 use crate::vms::booking::Booking;
-use crate::vms::clients::Departures;
+use crate::vms::clients::Clients;
 use crate::vms::dev_socket::DevSocket;
 use crate::vms::dispatch::Dispatcher;
-use crate::vms::globals::{Globals, Policy};
+use crate::vms::globals::Globals;
 use crate::vms::pause::PauseReason;
+use crate::vms::transports::{HostLink, Transports};
 
 /// A client's events may pile up to this many bytes before it is disconnected (the library's default is 4 KiB,
 /// which a fast mouse fills in half a second of not reading).
@@ -127,7 +128,7 @@ pub enum RunError {
     Control(#[from] control::ControlError),
     /// A transport to VMs could not be opened.
     #[error(transparent)]
-    Link(#[from] crate::vms::LinkError),
+    Link(#[from] crate::vms::transports::TransportError),
     /// A thread or a descriptor could not be made.
     #[error("a resource of the system is missing")]
     Io(#[from] std::io::Error),
@@ -148,7 +149,6 @@ pub fn assemble(
     let render = Render::new(&config.appearance);
     let (frame, thin) = insets(&render.style(1.0));
     let layout = Layout::new(outputs.areas(), frame, thin);
-    let policy = Policy::new(config);
     let globals = Globals::new(&display_handle);
     let dispatcher = Dispatcher::new()?;
     watch_clients(handle, &dispatcher)?;
@@ -156,7 +156,7 @@ pub fn assemble(
         backend: Backend::Blind,
         core: Core {
             globals,
-            policy,
+            config: Arc::new(config),
             vms: Vms::default(),
             windows: Windows::new(layout),
             popups: PopupManager::default(),
@@ -167,13 +167,13 @@ pub fn assemble(
             outputs,
             clock,
             seats: SeatState::new(),
-            departures: Departures::default(),
+            clients: Clients::default(),
             display: Some(display),
             display_handle,
             handle: handle.clone(),
             frame_clock: FrameClock::new(crate::backend::FRAME_INTERVAL),
             frames: 0,
-            link: Link::default(),
+            transports: Transports::default(),
             dispatcher,
             refused_unknown: RateLimited::new(5),
             heart: Heart::default(),
@@ -245,7 +245,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
     } = options;
     let mut state = assemble(&handle, config, size, scale, Clock::system())?;
     state.core.config_path = options.config_path;
-    let watchdog = state.core.policy.config().watchdog;
+    let watchdog = state.core.config.watchdog;
     state.core.books = Booking::with_record(options.served_record.as_deref())?;
     state.core.heart = Heart::start(watchdog, &state.core.books)?;
     handle
@@ -272,7 +272,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
     state.init_input();
     crate::backend::kms::open_input(&handle, &mut state)?;
     let _control = open_control(&handle, options.control.as_deref(), first)?;
-    crate::vms::admission::start(&mut state, options.host, options.dev_sockets)?;
+    crate::vms::transports::start(&mut state, options.host, options.dev_sockets)?;
     if let Some(limit) = options.exit_after {
         handle
             .insert_source(Timer::from_duration(limit), |_, (), state: &mut State| {
@@ -415,15 +415,9 @@ impl State {
     /// From now on this is the configuration.
     pub fn adopt(&mut self, config: Config) {
         self.core.render.apply(&config.appearance);
-        self.core.policy.swap(config);
-        let config = self.core.policy.config();
-        // The others are made when they come: each costs a keymap, and a start should be quick.
-        for vm in config.vms.values() {
-            if self.core.vms.get(&vm.name).is_some() {
-                self.core.ensure_vm(vm);
-            }
-        }
-        self.core.disconnect_refused();
+        self.core.config = Arc::new(config);
+        // Records of other VMs are made when they come: each costs a keymap, and a start should be quick.
+        self.core.reconfigure_vms();
         self.pause_known();
         if let Some(notice) = self.core.fallback_notice.take() {
             self.core.render.hide_notice(&notice);

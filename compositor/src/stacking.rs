@@ -83,7 +83,7 @@ impl Core {
         if before.is_some_and(|before| before.contains_rect(outer)) || self.has_keyboard(&vm) {
             return;
         }
-        let share = self.vms.get(&vm).map_or(0, |vm| vm.limits.window_coverage);
+        let share = self.vms.get(&vm).map_or(0, |vm| vm.limits().window_coverage);
         let screen = self.windows.layout.area_of(outer);
         let layout = &self.windows.layout;
         let windows: Vec<_> = layout

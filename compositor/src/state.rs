@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use calloop::LoopHandle;
-use heraldry_config::{Limits, VmConfig};
+use heraldry_config::Config;
 use heraldry_gate::RateLimited;
 use heraldry_identity::VmName;
 use smithay::desktop::PopupManager;
@@ -25,11 +26,11 @@ use crate::stacking::Announcements;
 use crate::system::clock::Clock;
 use crate::system::watchdog::Heart;
 use crate::vms::Vms;
-use crate::vms::admission::Link;
 use crate::vms::booking::Booking;
-use crate::vms::clients::Departures;
+use crate::vms::clients::Clients;
 use crate::vms::dispatch::Dispatcher;
-use crate::vms::globals::{Globals, Policy};
+use crate::vms::globals::Globals;
+use crate::vms::transports::Transports;
 
 /// What every callback of the event loop gets.
 #[derive(Debug)]
@@ -45,9 +46,9 @@ pub struct State {
 pub struct Core {
     /// Smithay's protocol states.
     pub globals: Globals,
-    /// The configuration in force.
-    pub policy: Policy,
-    /// VMs, their seats and clients.
+    /// The configuration in force; a reload puts another in its place.
+    pub config: Arc<Config>,
+    /// VMs and their seats.
     pub vms: Vms,
     /// Windows and where they are.
     pub windows: Windows,
@@ -67,8 +68,8 @@ pub struct Core {
     pub clock: Clock,
     /// Seats of all VMs, and our own.
     pub seats: SeatState<State>,
-    /// Connections that have ended.
-    pub departures: Departures,
+    /// The clients of all VMs.
+    pub clients: Clients,
     /// The Wayland display; taken out while it dispatches.
     pub display: Option<Display<State>>,
     /// A handle to it.
@@ -83,8 +84,8 @@ pub struct Core {
     pub books: Booking,
     /// Log lines that connections of VMs cause which are not known.
     pub refused_unknown: RateLimited,
-    /// Transports to the VMs.
-    pub link: Link,
+    /// The ways to the VMs.
+    pub transports: Transports,
     /// The notice that says that the built-in configuration is in force.
     pub fallback_notice: Option<String>,
     /// The file to read on reload.
@@ -106,30 +107,10 @@ pub struct Core {
 }
 
 impl Core {
-    /// The settings in force for a VM; `None` if the policy refuses it.
-    #[must_use]
-    pub fn settings(&self, vm: &VmName) -> Option<VmConfig> {
-        self.policy.config().vm(vm).config().cloned()
-    }
-
     /// Brings every client's configure up to date. Returns the windows that were sent one.
     pub fn send_configures(&mut self, focus: Option<WindowId>) -> BTreeSet<WindowId> {
         let vms = &self.vms;
-        let limit = |vm: &VmName| vms.get(vm).map_or(0, |vm| vm.limits.pending_configures);
+        let limit = |vm: &VmName| vms.get(vm).map_or(0, |vm| vm.limits().pending_configures);
         self.windows.send_configures(focus, limit)
-    }
-
-    /// The limits in force for a VM.
-    #[must_use]
-    pub fn limits(&self, vm: &VmName) -> Limits {
-        self.settings(vm)
-            .map_or_else(Limits::default, |settings| settings.rules.limits)
-    }
-
-    /// Whether a client of this VM may fill the screen (with its frame).
-    #[must_use]
-    pub fn fullscreen_allowed(&self, vm: &VmName) -> bool {
-        self.settings(vm)
-            .is_some_and(|settings| settings.rules.fullscreen == heraldry_config::Fullscreen::Framed)
     }
 }

@@ -32,7 +32,7 @@ impl State {
     /// The end of one turn of the event loop.
     pub fn tick(&mut self) {
         self.core.heart.begin();
-        self.forget_departed();
+        self.forget_disconnected();
         self.measure_trees();
         self.map_waiting();
         if std::mem::take(&mut self.core.popups_gone) {

@@ -171,7 +171,7 @@ pub fn unknown_vm(name: &VmName, keyboard: &Keyboard) -> VmConfig {
     };
     VmConfig {
         name: name.clone(),
-        display_name: format!("{UNKNOWN_NAME} {name}"),
+        display_name: format!("{UNKNOWN_NAME} {name}").into(),
         arms: UNKNOWN_ARMS,
         keyboard: keyboard.clone(),
         rules,

@@ -70,7 +70,7 @@ pub struct VmConfig {
     /// Its identity.
     pub name: VmName,
     /// The name that people read on its frames.
-    pub display_name: String,
+    pub display_name: Arc<str>,
     /// Its marks.
     pub arms: Arms,
     /// Its keyboard.

@@ -106,7 +106,7 @@ keyboard { layout \"fr\"; repeat-rate 30 }
         (a.owner.clone(), b.owner.clone()),
         (Some(Owner::Uid(1000)), Some(Owner::Name("bob".into())))
     );
-    assert_eq!((a.arms.glyph, a.display_name.as_str()), ('A', "a"));
+    assert_eq!((a.arms.glyph, &*a.display_name), ('A', "a"));
     let list = effective(&config, &name("a")).unwrap();
     let shown: Vec<_> = list
         .iter()
@@ -138,7 +138,7 @@ fn vms_that_the_file_does_not_name() {
     assert_eq!(verdict.origin().to_string(), "test.kdl:2:12");
     let vm = verdict.config().unwrap();
     assert_eq!(
-        (vm.display_name.as_str(), vm.arms.glyph, vm.rules.limits.clients),
+        (&*vm.display_name, vm.arms.glyph, vm.rules.limits.clients),
         ("UNKNOWN stranger", '?', 4)
     );
 }

@@ -3,12 +3,25 @@
 
 use std::os::unix::net::UnixStream;
 
+use heraldry_gate::Globals;
 use heraldry_identity::VmName;
 use heraldry_wire::display::Announcement;
 
 /// Number of a connection, unique for the life of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientKey(pub u64);
+
+/// What was decided of a connection when it came. It holds until the connection ends, whatever a reload changes: a client
+/// that was told of a global may bind it.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    /// The connection's number.
+    pub key: ClientKey,
+    /// The VM, as the host daemon named it.
+    pub vm: VmName,
+    /// What the client's registry shows, for the gate and for the compositor.
+    pub globals: Globals,
+}
 
 /// One accepted connection, before anything of it was read.
 #[derive(Debug)]
@@ -29,9 +42,9 @@ pub enum VmEvent {
     /// The host can be told again what its connections may send.
     HostIsThere,
     /// A relay has the connection open; this is the compositor's end of it.
-    Connected(VmName, ClientKey, UnixStream),
+    Connected(Admission, UnixStream),
     /// A relay could not open a connection.
-    Failed(VmName, ClientKey),
+    Failed(ClientKey),
     /// A client of the VM broke a rule and is ended.
     Violated(VmName),
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use calloop::channel::Sender as MainSender;
 use heraldry_config::Limits;
-use heraldry_gate::{Globals, Usage};
+use heraldry_gate::Usage;
 use heraldry_identity::VmName;
 
-use crate::events::{ClientKey, Endpoint, VmEvent};
+use crate::events::{Admission, ClientKey, Endpoint, VmEvent};
 use crate::quantum::{Outcome, Quantum};
 use crate::thread::{Access, VmThread};
 use crate::watch::Waker;
@@ -74,12 +74,10 @@ impl GateLimits {
 /// A connection for a relay to open.
 #[derive(Debug)]
 pub struct NewClient {
-    /// Its number.
-    pub key: ClientKey,
+    /// What was decided of it.
+    pub admission: Admission,
     /// How to get at it.
     pub endpoint: Endpoint,
-    /// What its registry may show.
-    pub globals: Globals,
 }
 
 /// What the main thread asks of a relay.

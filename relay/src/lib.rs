@@ -20,7 +20,7 @@ mod transport;
 mod watch;
 
 pub use display_socket::{DisplayThread, HostLine};
-pub use events::{ClientKey, Endpoint, VmEvent};
+pub use events::{Admission, ClientKey, Endpoint, VmEvent};
 pub use handle::{GateLimits, NewClient, Relay};
 pub use quantum::Outcome;
 pub use thread::Access;

@@ -212,11 +212,8 @@ impl VmThread {
     }
 
     fn open(&mut self, new: NewClient) {
-        let NewClient {
-            key,
-            endpoint,
-            globals,
-        } = new;
+        let NewClient { admission, endpoint } = new;
+        let key = admission.key;
         let opened = Client::open(Opening {
             key,
             endpoint,
@@ -225,7 +222,7 @@ impl VmThread {
             limits: self.limits.session,
             unread: self.limits.unread,
             budgets: Arc::clone(&self.quantum.budgets),
-            globals,
+            globals: admission.globals.clone(),
             services: self.services.clone(),
             start: self.start,
         });
@@ -233,21 +230,17 @@ impl VmThread {
             Ok(opened) => opened,
             Err(error) => {
                 debug!(vm = %self.vm, client = key.0, %error, "connection not opened");
-                let _stopping = self.main.send(VmEvent::Failed(self.vm.clone(), key));
+                let _stopping = self.main.send(VmEvent::Failed(key));
                 return;
             }
         };
         let watched = watch_client(&self.epoll, &self.links, &mut client);
         if let Err(errno) = watched {
             debug!(vm = %self.vm, client = key.0, %errno, "connection cannot be watched");
-            let _stopping = self.main.send(VmEvent::Failed(self.vm.clone(), key));
+            let _stopping = self.main.send(VmEvent::Failed(key));
             return;
         }
-        if self
-            .main
-            .send(VmEvent::Connected(self.vm.clone(), key, stream))
-            .is_ok()
-        {
+        if self.main.send(VmEvent::Connected(admission, stream)).is_ok() {
             self.clients.insert(key.0, client);
         }
     }

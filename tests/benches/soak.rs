@@ -191,7 +191,7 @@ fn minute(number: u32, rig: &Rig, honest: &mut Visitor, window: &VisitorWindow, 
             .unwrap_or(0.0)
     };
     let (sum, [compositor, device, host]) = total(rig);
-    let ended: u64 = rig.stats().vms.iter().map(|vm| vm.ended_by_library).sum();
+    let ended: u64 = rig.stats().vms.iter().map(|vm| vm.ended_by_smithay).sum();
     assert_eq!(ended, 0, "{LET_THROUGH}");
     println!(
         "{number:>6} {:>10} {:>12} {:>8.0} {:>9.0} {:>9.0} {:>9.0} {sum:>12} {:>12} {:>9}",

@@ -19,8 +19,8 @@ use crate::backend::kms::{KmsOptions, RendererChoice, SessionChoice};
 use crate::init::supervise::{SuperviseError, supervise};
 use crate::run::{BackendChoice, Options};
 use crate::system::sandbox::Places;
-use crate::vms::admission::HostLink;
 use crate::vms::dev_socket::DevSocket;
+use crate::vms::transports::HostLink;
 
 /// The user's input is wrong.
 const EXIT_INPUT: u8 = 1;

@@ -31,7 +31,7 @@ pub(super) fn by_char(core: &Core, character: char) -> Option<Key> {
 }
 
 fn by_symbol(core: &Core, symbol: Keysym) -> Option<Key> {
-    let config = core.policy.config();
+    let config = &core.config;
     let keyboard = &config.keyboard;
     let keymap = xkb::Keymap::new_from_names(
         &xkb::Context::new(xkb::CONTEXT_NO_FLAGS),

@@ -310,7 +310,7 @@ pub struct VmStats {
     /// Connections that were refused.
     pub refused_connections: u64,
     /// Clients that the library ended, which the gate should have: a bug of ours if it is not 0.
-    pub ended_by_library: u64,
+    pub ended_by_smithay: u64,
 }
 
 /// Counters of the process.

@@ -184,9 +184,8 @@ fn effect(state: &mut State, id: u64, effect: impl Fn(WindowId) -> Effect) -> Re
 
 /// Does something to a VM that is configured, whether or not it has connected, or that has connected without that.
 fn named(state: &mut State, vm: &str, what: impl FnOnce(&mut State, &VmName)) -> Reply {
-    let known = |name: &VmName| {
-        state.core.vms.get(name).is_some() || state.core.policy.config().vms.contains_key(name)
-    };
+    let known =
+        |name: &VmName| state.core.vms.get(name).is_some() || state.core.config.vms.contains_key(name);
     let Some(name) = VmName::new(vm).ok().filter(known) else {
         return Reply::Error(format!("there is no VM {vm}"));
     };
@@ -259,13 +258,13 @@ fn vms(state: &State) -> Vec<VmInfo> {
         .iter()
         .map(|vm| VmInfo {
             name: vm.name.to_string(),
-            display_name: vm.display_name.to_string(),
-            color: vm.arms.color.to_string(),
-            clients: vm.clients.len(),
+            display_name: vm.config.display_name.to_string(),
+            color: vm.config.arms.color.to_string(),
+            clients: core.clients.connected(&vm.name),
             connections: vm.connections,
             windows: core.windows.iter().filter(|window| window.vm == vm.name).count(),
-            paused: vm.paused.map(|reason| reason.as_str().to_owned()),
-            hidden: vm.hidden,
+            paused: vm.paused().map(|reason| reason.as_str().to_owned()),
+            hidden: vm.is_hidden(),
             throttled: vm.load.throttled,
         })
         .collect()
@@ -301,7 +300,7 @@ fn stats(state: &mut State) -> Stats {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         backend: state.backend.name().to_owned(),
         frames: core.frames,
-        clients: core.vms.iter().map(|vm| vm.clients.len()).sum(),
+        clients: core.vms.iter().map(|vm| core.clients.connected(&vm.name)).sum(),
         windows: core.windows.iter().count(),
         scale: screen.scale(),
         size: (size.w, size.h),
@@ -311,13 +310,13 @@ fn stats(state: &mut State) -> Stats {
 }
 
 fn vm_stats(core: &Core, vm: &Vm) -> VmStats {
-    let (usage, (violations, exhausted_turns)) = core.link.usage(&vm.name).unwrap_or_default();
-    let clients = u64::try_from(vm.clients.len()).unwrap_or(u64::MAX);
+    let (usage, (violations, exhausted_turns)) = core.transports.usage(&vm.name).unwrap_or_default();
+    let clients = u64::try_from(core.clients.connected(&vm.name)).unwrap_or(u64::MAX);
     let connections = BudgetInfo {
         name: "clients".to_owned(),
         used: clients,
         peak: clients,
-        limit: vm.limits.clients,
+        limit: vm.limits().clients,
         refused: vm.load.refused_connections,
     };
     let budgets = usage.into_iter().map(|usage| BudgetInfo {
@@ -338,7 +337,7 @@ fn vm_stats(core: &Core, vm: &Vm) -> VmStats {
         delayed_maps: vm.load.delayed_maps,
         dismissed_popups: vm.load.dismissed_popups,
         refused_connections: vm.load.refused_connections,
-        ended_by_library: vm.load.ended_by_library,
+        ended_by_smithay: vm.load.ended_by_smithay,
     }
 }
 

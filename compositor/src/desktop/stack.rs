@@ -137,7 +137,7 @@ fn popups<'a>(
 
 fn drag_icons(vms: &Vms, pointer: Point<f64, Logical>) -> impl Iterator<Item = Framed<'_>> {
     vms.iter().filter_map(move |vm| {
-        let icon = vm.drag_icon.as_ref().filter(|_| !vm.hidden)?;
+        let icon = vm.drag_icon.as_ref().filter(|_| !vm.is_hidden())?;
         if !icon.alive() || !has_buffer(icon) {
             return None;
         }

@@ -116,7 +116,7 @@ impl State {
         };
         let (vm, waits, size) = (window.vm.clone(), window.waits_to_map, window.geometry.size);
         // A VM that is hidden shows nothing, not even what it said before that; when it is resumed, the tick looks again.
-        let hidden = self.core.vms.get(&vm).is_some_and(|vm| vm.hidden);
+        let hidden = self.core.vms.get(&vm).is_some_and(crate::vms::Vm::is_hidden);
         let may = if hidden {
             Err(None)
         } else {

@@ -61,9 +61,9 @@ impl Dispatch<ZwpTabletManagerV2, ()> for State {
     ) {
         if let zwp_tablet_manager_v2::Request::GetTabletSeat { .. } = &request
             && let Some(client) = client.get_data::<ClientState>()
-            && let Some(vm) = state.core.vms.get_mut(&client.vm)
+            && let Some(record) = state.core.clients.get_mut(client.key)
         {
-            vm.pen_clients.insert(client.key);
+            record.takes_pen = true;
         }
         <TabletManagerState as Dispatch<ZwpTabletManagerV2, (), Self>>::request(
             state, client, resource, request, data, handle, data_init,
@@ -111,9 +111,9 @@ impl Dispatch<WlSeat, SeatUserData<Self>> for State {
         if let wl_seat::Request::GetTouch { .. } = &request
             && state.core.input.touches.offered()
             && let Some(client) = client.get_data::<ClientState>()
-            && let Some(vm) = state.core.vms.get_mut(&client.vm)
+            && let Some(record) = state.core.clients.get_mut(client.key)
         {
-            vm.touch_clients.insert(client.key);
+            record.takes_touch = true;
         }
         <SeatState<Self> as Dispatch<WlSeat, SeatUserData<Self>, Self>>::request(
             state, client, resource, request, data, handle, data_init,

@@ -39,7 +39,7 @@ impl XdgShellHandler for State {
         let Some((vm, client)) = self.core.identity(surface.wl_surface()) else {
             return;
         };
-        self.core.input.ping.came(client, surface.client());
+        self.core.can_be_pinged(client, surface.client());
         surface.with_pending_state(|state| state.decoration_mode = Some(DecorationMode::ServerSide));
         self.core.windows.insert(vm, client, surface);
     }
@@ -273,7 +273,7 @@ impl State {
 fn too_many_pending(core: &Core, surface: &WlSurface) -> bool {
     let limit = core
         .identity(surface)
-        .and_then(|(vm, _)| Some(core.vms.get(&vm)?.limits.pending_configures));
+        .and_then(|(vm, _)| Some(core.vms.get(&vm)?.limits().pending_configures));
     pending_configures(surface) >= limit.unwrap_or(0)
 }
 

@@ -84,8 +84,7 @@ impl State {
         if let Some(number) = terminal(modifiers, symbol) {
             return Some(Action::Terminal(number));
         }
-        let config = self.core.policy.config();
-        let keys = &config.keys;
+        let keys = &self.core.config.keys;
         [
             (&keys.close, Action::Close),
             (&keys.maximize, Action::ToggleMaximize),
@@ -110,7 +109,7 @@ impl State {
             return false;
         };
         let held = own.modifier_state();
-        let wanted = self.core.policy.config().keys.move_modifier;
+        let wanted = self.core.config.keys.move_modifier;
         !wanted.is_empty()
             && wanted.ctrl == held.ctrl
             && wanted.alt == held.alt

@@ -21,7 +21,6 @@ use std::time::Duration;
 use heraldry_identity::VmName;
 use smithay::backend::input::{Axis, AxisSource, ButtonState, KeyState, Keycode};
 use smithay::input::Seat;
-use smithay::input::keyboard::XkbConfig;
 use smithay::utils::{Logical, Point, Rectangle, Size};
 use wayland_server::protocol::wl_surface::WlSurface;
 
@@ -34,6 +33,7 @@ pub use touch::Touch;
 use crate::desktop::layout::{Edges, WindowId};
 use crate::state::State;
 use crate::vms::booking::Work;
+use crate::vms::vm::add_keyboard;
 
 /// What a backend delivers. Times are milliseconds of the compositor's clock.
 #[derive(Debug, Clone, Copy)]
@@ -123,7 +123,6 @@ pub struct Input {
     /// VMs that were hidden by key, the last one last.
     pub(crate) hidden: Vec<VmName>,
     /// Who answers.
-    pub(crate) ping: ping::Answering,
     /// Windows that came or went since the last tick.
     changes: Vec<Change>,
     /// The fingers that are down.
@@ -162,7 +161,6 @@ impl Input {
             effects: Effects::default(),
             configures_due: BTreeSet::new(),
             hidden: Vec::new(),
-            ping: ping::Answering::default(),
             changes: Vec::new(),
             touches: touch::Touches::default(),
             pens: pen::Pens::default(),
@@ -232,18 +230,9 @@ impl Default for Input {
 impl State {
     /// Makes the compositor's own keyboard state, for bindings.
     pub fn init_input(&mut self) {
-        let config = self.core.policy.config();
+        let config = &self.core.config;
         let mut seat = self.core.seats.new_seat("heraldry");
-        let keyboard = &config.keyboard;
-        let xkb = XkbConfig {
-            layout: &keyboard.layout,
-            variant: &keyboard.variant,
-            options: (!keyboard.options.is_empty()).then(|| keyboard.options.clone()),
-            ..XkbConfig::default()
-        };
-        if seat.add_keyboard(xkb, 400, 25).is_err()
-            && seat.add_keyboard(XkbConfig::default(), 400, 25).is_err()
-        {
+        if !add_keyboard(&mut seat, &config.keyboard) {
             tracing::warn!("key bindings do not work: the xkb data cannot be read");
         }
         self.core.input.own = Some(seat);

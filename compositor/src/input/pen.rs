@@ -184,8 +184,8 @@ impl Core {
 
     fn takes_pen(&self, surface: &WlSurface) -> bool {
         self.identity(surface)
-            .and_then(|(vm, client)| Some(self.vms.get(&vm)?.pen_clients.contains(&client)))
-            .unwrap_or(false)
+            .and_then(|(_, client)| self.clients.get(client))
+            .is_some_and(|client| client.takes_pen)
     }
 }
 

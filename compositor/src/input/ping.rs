@@ -6,7 +6,6 @@
 //! the sign is overdue, motion waits: only the last place counts, and is told before anything that needs it. Nobody
 //! is asked who gets no motion, and no timer runs: what is overdue shows when the pointer moves.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use heraldry_identity::VmName;
@@ -74,42 +73,43 @@ impl Answers {
     }
 }
 
-/// Clients with windows.
-#[derive(Debug, Default)]
-pub struct Answering(BTreeMap<ClientKey, (ShellClient, Answers)>);
-
-impl Answering {
-    /// A client that can be asked.
-    pub(crate) fn came(&mut self, key: ClientKey, shell: ShellClient) {
-        let known = self.0.get(&key);
-        if known.is_none_or(|(known, _)| !known.alive()) {
-            self.0.insert(key, (shell, Answers::default()));
-        }
-    }
-
-    /// A client is gone.
-    pub(crate) fn went(&mut self, key: ClientKey) {
-        self.0.remove(&key);
-    }
+/// A client that can be asked, because it has a window.
+#[derive(Debug)]
+pub struct Pings {
+    shell: ShellClient,
+    answers: Answers,
 }
 
 impl Core {
+    /// A client has made a window, so it can be asked.
+    pub(crate) fn can_be_pinged(&mut self, key: ClientKey, shell: ShellClient) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        if client.pings.as_ref().is_none_or(|known| !known.shell.alive()) {
+            client.pings = Some(Pings {
+                shell,
+                answers: Answers::default(),
+            });
+        }
+    }
+
     /// Whether a client does not respond, as far as it was asked.
     #[must_use]
     pub fn is_lost(&self, client: ClientKey) -> bool {
-        let known = self.input.ping.0.get(&client);
-        known.is_some_and(|(_, answers)| answers.is_lost(self.clock.now()))
+        let pings = self.clients.get(client).and_then(|client| client.pings.as_ref());
+        pings.is_some_and(|pings| pings.answers.is_lost(self.clock.now()))
     }
 
-    fn answers(&mut self, surface: &WlSurface) -> Option<&mut (ShellClient, Answers)> {
+    fn pings(&mut self, surface: &WlSurface) -> Option<&mut Pings> {
         let (_, key) = self.identity(surface)?;
-        self.input.ping.0.get_mut(&key)
+        self.clients.get_mut(key)?.pings.as_mut()
     }
 
     /// Whether a client is told of a motion now that changes nothing else. If not, it is told later.
     pub(super) fn may_tell(&mut self, surface: &WlSurface) -> bool {
         let now = self.clock.now();
-        let Some((shell, answers)) = self.answers(surface) else {
+        let Some(Pings { shell, answers }) = self.pings(surface) else {
             return true;
         };
         let verdict = answers.motion(now);
@@ -123,11 +123,14 @@ impl Core {
 impl State {
     /// A client gave a sign of life.
     pub fn answered(&mut self, shell: &ShellClient) {
-        let mut known = self.core.input.ping.0.iter_mut();
-        let Some((key, (_, answers))) = known.find(|(_, (known, _))| known == shell) else {
-            return;
-        };
-        let (key, behind) = (*key, answers.answered());
+        let mut clients = self.core.clients.iter_mut();
+        let asked = clients.find_map(|(key, client)| {
+            let pings = client.pings.as_mut().filter(|pings| pings.shell == *shell)?;
+            Some((key, pings))
+        });
+        let Some((key, pings)) = asked else { return };
+        let behind = pings.answers.answered();
+        drop(clients);
         let hovers = self.core.input.hover.as_ref();
         let hovers =
             hovers.is_some_and(|(_, surface)| self.core.identity(surface).is_some_and(|(_, of)| of == key));
@@ -141,8 +144,8 @@ impl State {
         let pointer = self.core.vms.get(vm).and_then(|vm| vm.seat.get_pointer());
         let behind = pointer
             .and_then(|pointer| pointer.current_focus())
-            .and_then(|surface| Some(&mut self.core.answers(&surface)?.1))
-            .is_some_and(|answers| std::mem::take(&mut answers.behind));
+            .and_then(|surface| self.core.pings(&surface))
+            .is_some_and(|pings| std::mem::take(&mut pings.answers.behind));
         if behind {
             self.deliver_motion();
         }

@@ -111,16 +111,20 @@ impl Core {
                 vm.seat.add_touch();
             } else {
                 vm.seat.remove_touch();
-                // What clients have of it leads nowhere; they ask again when there is a device again.
-                vm.touch_clients.clear();
+            }
+        }
+        if !offered {
+            // What clients have of it leads nowhere; they ask again when there is a device again.
+            for (_, client) in self.clients.iter_mut() {
+                client.takes_touch = false;
             }
         }
     }
 
     fn takes_touch(&self, surface: &WlSurface) -> bool {
         self.identity(surface)
-            .and_then(|(vm, client)| Some(self.vms.get(&vm)?.touch_clients.contains(&client)))
-            .unwrap_or(false)
+            .and_then(|(_, client)| self.clients.get(client))
+            .is_some_and(|client| client.takes_touch)
     }
 
     /// Whether a finger is on a surface of this client that was not told where it is.

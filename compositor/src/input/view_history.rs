@@ -166,7 +166,7 @@ impl Core {
             return;
         };
         let now = self.clock.now();
-        let config = self.policy.config();
+        let config = &self.config;
         let guards = config.vms.values().map(|vm| vm.rules.focus.click_guard);
         let longest = guards
             .chain([config.defaults.rules.focus.click_guard, DEFAULT_GUARD])
@@ -240,7 +240,7 @@ impl Core {
             .map(|window| &window.vm);
         let guard = match owner {
             Some(vm) => self.click_guard(vm),
-            None => self.policy.config().defaults.rules.focus.click_guard,
+            None => self.config.defaults.rules.focus.click_guard,
         };
         let put = window.and_then(|id| self.input.seen.put_there(id, at));
         let seen = self

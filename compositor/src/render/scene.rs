@@ -131,7 +131,7 @@ fn put_pictures_away(core: &Core, caches: &mut Caches) {
     let limit = |vm: &VmName| {
         core.vms
             .get(vm)
-            .map_or(0, |vm| vm.limits.picture_mib.saturating_mul(1 << 20))
+            .map_or(0, |vm| vm.limits().picture_mib.saturating_mul(1 << 20))
     };
     kept.retain(|vm, bytes| *bytes > limit(vm));
     let too_many = |id: &WindowId| owner(id).is_some_and(|vm| kept.contains_key(vm));
@@ -180,16 +180,16 @@ struct Budget {
 fn budgets(core: &Core, till: &Till) -> HashMap<VmName, Budget> {
     let budget = |vm: &crate::vms::Vm| Budget {
         purse: Purse::new(
-            vm.limits.composed_megapixels,
-            vm.limits.picture_mib,
+            vm.limits().composed_megapixels,
+            vm.limits().picture_mib,
             core.render.composing,
             core.render.balances.get(&vm.name).copied().unwrap_or_default(),
             till,
         ),
-        labels: vm.limits.labels_per_frame,
+        labels: vm.limits().labels_per_frame,
         waits: false,
-        texture_bytes: vm.limits.texture_mib.saturating_mul(1 << 20),
-        upload_bytes: vm.limits.upload_mib.saturating_mul(1 << 20),
+        texture_bytes: vm.limits().texture_mib.saturating_mul(1 << 20),
+        upload_bytes: vm.limits().upload_mib.saturating_mul(1 << 20),
     };
     core.vms.iter().map(|vm| (vm.name.clone(), budget(vm))).collect()
 }

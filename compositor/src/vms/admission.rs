@@ -1,191 +1,175 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! From a VM's connection to a client of the display: the main thread's side of the relays and of the display socket.
+//! Where a connection is admitted: the configuration is asked once, and what it says goes with the connection to the VM's
+//! relay and comes back with the stream.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Instant;
 
-use calloop::channel::{Event, Sender};
 use heraldry_identity::VmName;
-use heraldry_relay::{Access, ClientKey, DisplayThread, Endpoint, GateLimits, NewClient, Relay, VmEvent};
-use heraldry_virtio::guest::Device;
-use heraldry_wire::display::{Announcement, CompositorRecord, RefuseReason};
-use tracing::{debug, info};
+use heraldry_relay::{Admission, ClientKey, Endpoint, NewClient};
+use tracing::{debug, warn};
+use wayland_server::backend::DisconnectReason;
 
-use super::dev_socket::{self, DevSocket};
-use super::{ConnectError, LinkError};
+use super::clients::ClientState;
 use crate::state::{Core, State};
 
-/// How the host is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HostLink {
-    /// A virtio_wl device.
-    Device(PathBuf),
-    /// The folder of a `heraldry-host` on this machine.
-    Local(PathBuf),
-}
-
-/// The transports.
-#[derive(Debug, Default)]
-pub struct Link {
-    device: Option<Arc<Device>>,
-    display_socket: Option<DisplayThread>,
-    relays: BTreeMap<VmName, Relay>,
-    events: Option<Sender<VmEvent>>,
-}
-
-impl Link {
-    /// Ends a connection. The library would keep a killed client's socket open until somebody else speaks, so the end
-    /// comes from the relay.
-    ///
-    /// False if the VM has no relay.
-    pub fn close(&self, vm: &VmName, key: ClientKey) -> bool {
-        let relay = self.relays.get(vm).filter(|relay| relay.is_alive());
-        if let Some(relay) = relay {
-            relay.close(key);
-        }
-        relay.is_some()
-    }
-
-    /// Puts other limits in force for a VM.
-    pub(super) fn set_limits(&self, vm: &VmName, limits: &heraldry_config::Limits) {
-        if let Some(relay) = self.relays.get(vm) {
-            relay.set_limits(GateLimits::of(limits));
-        }
-    }
-
-    /// The relay of a VM.
-    pub(super) fn relay(&self, vm: &VmName) -> Option<&Relay> {
-        self.relays.get(vm)
-    }
-
-    /// What the clients of a VM use of its budgets, and how often its gate had to act: clients that broke a rule, turns
-    /// that were used up.
-    #[must_use]
-    pub fn usage(&self, vm: &VmName) -> Option<(Vec<heraldry_gate::Usage>, (u64, u64))> {
-        let relay = self.relays.get(vm)?;
-        Some((relay.usage(), relay.counters()))
-    }
-}
-
-/// Opens the transports.
-pub fn start(
-    state: &mut State,
-    host: Option<HostLink>,
-    dev_sockets: Vec<DevSocket>,
-) -> Result<(), LinkError> {
-    let handle = state.core.handle.clone();
-    let (events, inbox) = calloop::channel::channel();
-    handle
-        .insert_source(inbox, |event, (), state: &mut State| {
-            if let Event::Msg(event) = event {
-                state.vm_event(event);
-            }
-        })
-        .map_err(|error| LinkError::Watch(error.to_string()))?;
-    if let Some(host) = host {
-        let device = Arc::new(match host {
-            HostLink::Device(path) => Device::open(path)?,
-            HostLink::Local(folder) => Device::local(folder.join("compositor")),
-        });
-        state.core.link.display_socket =
-            Some(DisplayThread::start(Arc::clone(&device), events.clone()).map_err(LinkError::Thread)?);
-        state.core.link.device = Some(device);
-    }
-    state.core.link.events = Some(events);
-    if !dev_sockets.is_empty() {
-        state.core.render.show_notice("NOT ISOLATED");
-    }
-    dev_sockets
-        .into_iter()
-        .try_for_each(|socket| dev_socket::listen(&handle, socket))
+/// Why a connection was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The policy knows no such VM and refuses unknown ones.
+    #[error("VM {0} is not in the configuration and unknown VMs are refused")]
+    UnknownVm(VmName),
+    /// The VM is at its limit.
+    #[error("VM {vm} already has {limit} clients")]
+    TooManyClients {
+        /// The VM.
+        vm: VmName,
+        /// Its limit.
+        limit: u64,
+    },
+    /// No transport was opened, so nobody hears of connections.
+    #[error("connections are not taken yet")]
+    NotReady,
+    /// The VM's thread could not be started.
+    #[error("cannot start the relay of VM {vm}")]
+    Relay {
+        /// The VM.
+        vm: VmName,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// wayland-backend did not take the stream.
+    #[error("cannot insert the client of VM {vm}")]
+    Insert {
+        /// The VM.
+        vm: VmName,
+        /// Why.
+        source: std::io::Error,
+    },
 }
 
 impl Core {
-    /// A connection is no longer on its way: it is open, or it failed.
-    fn opened(&mut self, vm: &VmName) {
-        if let Some(entry) = self.vms.get_mut(vm) {
-            entry.opening = entry.opening.saturating_sub(1);
+    /// Decides of a connection of a VM, which gets its record if it has none yet.
+    pub fn admit(&mut self, vm: &VmName) -> Result<Admission, ConnectError> {
+        if !self.ensure_vm(vm) {
+            return Err(ConnectError::UnknownVm(vm.clone()));
+        }
+        let Some(record) = self.vms.get(vm) else {
+            return Err(ConnectError::UnknownVm(vm.clone()));
+        };
+        let limit = record.limits().clients;
+        if u64::try_from(self.clients.of(vm).count()).unwrap_or(u64::MAX) >= limit {
+            return Err(ConnectError::TooManyClients {
+                vm: vm.clone(),
+                limit,
+            });
+        }
+        let allowed = record.config.rules.globals.allowed.iter();
+        let globals = allowed
+            .map(|(interface, rule)| (interface.to_string(), rule.max_version))
+            .collect();
+        Ok(Admission {
+            key: self.clients.admit(vm.clone()),
+            vm: vm.clone(),
+            globals,
+        })
+    }
+
+    /// Takes the compositor's end of an admitted connection.
+    pub fn connect(&mut self, admission: Admission, stream: UnixStream) -> Result<(), ConnectError> {
+        let key = admission.key;
+        let connected = self.insert(admission, stream);
+        if connected.is_err() {
+            self.clients.remove(key);
+        }
+        connected
+    }
+
+    fn insert(&mut self, admission: Admission, stream: UnixStream) -> Result<(), ConnectError> {
+        let (key, vm) = (admission.key, admission.vm.clone());
+        let disconnects = self.clients.disconnects.clone();
+        // One that was refused by a reload meanwhile has lost its place.
+        let (Some(client), Some(entry)) = (self.clients.get_mut(key), self.vms.get_mut(&vm)) else {
+            return Err(ConnectError::UnknownVm(vm));
+        };
+        let failed = |source| ConnectError::Insert {
+            vm: vm.clone(),
+            source,
+        };
+        self.dispatcher.watch(&stream, key).map_err(failed)?;
+        let unread = entry.limits().unread_kib.saturating_mul(4 * 1024);
+        let data = ClientState::new(admission, disconnects);
+        let inserted = self
+            .display_handle
+            .insert_client(stream, Arc::new(data))
+            .map_err(failed)?;
+        // The relay reads at once, counts what the client does not, and takes it apart in slices; this is the last resort.
+        let most = usize::try_from(unread).unwrap_or(usize::MAX);
+        inserted.set_max_buffer_size(&self.display_handle, most);
+        client.connection = Some(inserted);
+        entry.connections = entry.connections.saturating_add(1);
+        debug!(%vm, client = key.0, "client connected");
+        Ok(())
+    }
+
+    /// A connection that was admitted is gone before it was open.
+    pub(super) fn not_opened(&mut self, key: ClientKey) {
+        if let Some(record) = self.clients.remove(key) {
+            debug!(vm = %record.vm, client = key.0, "a connection was gone before it was open");
+        }
+    }
+
+    /// A connection was refused: one log line, unless the VM has caused too many.
+    pub fn refused(&mut self, vm: &VmName, error: &ConnectError) {
+        let Some(entry) = self.vms.get_mut(vm) else {
+            self.refused_unknown.log(
+                Instant::now(),
+                |more| warn!(more, "more connections of unknown VMs were refused"),
+                || warn!(%vm, %error, "client refused"),
+            );
+            return;
+        };
+        entry.load.refused_connections = entry.load.refused_connections.saturating_add(1);
+        entry.log.log(
+            Instant::now(),
+            |more| warn!(%vm, more, "more clients were refused"),
+            || warn!(%vm, %error, "client refused"),
+        );
+    }
+
+    /// Disconnects every client of a VM.
+    pub fn disconnect(&mut self, vm: &VmName) {
+        let mut opening = Vec::new();
+        for (key, client) in self.clients.of(vm) {
+            // The relay takes the client apart in slices; one without a relay goes at once.
+            let closing = self.transports.close(vm, key);
+            match &client.connection {
+                None => opening.push(key),
+                Some(_) if closing => {}
+                Some(connection) => self
+                    .display_handle
+                    .backend_handle()
+                    .kill_client(connection.id(), DisconnectReason::ConnectionClosed),
+            }
+        }
+        for key in opening {
+            self.not_opened(key);
         }
     }
 }
 
 impl State {
-    fn vm_event(&mut self, event: VmEvent) {
-        match event {
-            VmEvent::Announced(announcement) => self.announced(announcement),
-            VmEvent::Withdrawn(number) => debug!(number, "the host withdrew a client"),
-            VmEvent::HostIsThere => self.core.link.relays.values().for_each(Relay::credit),
-            VmEvent::Connected(vm, key, stream) => {
-                self.core.opened(&vm);
-                if let Err(error) = self.core.connect(&vm, key, stream) {
-                    // The stream is closed, so the relay ends the client.
-                    self.core.refused(&vm, &error);
-                }
-            }
-            VmEvent::Failed(vm, key) => {
-                self.core.opened(&vm);
-                debug!(%vm, client = key.0, "a connection was gone before it was open");
-            }
-            VmEvent::Violated(vm) => self.violated(&vm),
-        }
-    }
-
-    fn announced(&mut self, announcement: Announcement) {
-        let number = announcement.number;
-        let vm = announcement.vm.clone();
-        let answer = match self.take(&vm, Endpoint::Announced(announcement)) {
-            Ok(()) => CompositorRecord::Take { number },
-            Err(error) => {
-                self.core.refused(&vm, &error);
-                let reason = match error {
-                    ConnectError::UnknownVm(_) => RefuseReason::UnknownVm,
-                    ConnectError::TooManyClients { .. } => RefuseReason::Limit,
-                    ConnectError::Insert { .. } | ConnectError::Relay { .. } => RefuseReason::Failed,
-                };
-                CompositorRecord::Refuse { number, reason }
-            }
-        };
-        if let Some(display_socket) = &self.core.link.display_socket {
-            display_socket.answer(answer);
-        }
-    }
-
     /// Takes a connection of `vm`: asks the policy, then leaves it to the VM's own thread.
     pub fn take(&mut self, vm: &VmName, endpoint: Endpoint) -> Result<(), ConnectError> {
-        self.core.admit(vm)?;
-        let globals = self.core.globals_of(vm);
-        let limits = GateLimits::of(&self.core.limits(vm));
-        let paused = self.core.vms.get(vm).is_some_and(|vm| vm.paused.is_some());
-        let key = self.core.vms.next_key();
-        let link = &mut self.core.link;
-        if !link.relays.get(vm).is_some_and(Relay::is_alive) {
-            let Some(events) = link.events.clone() else {
-                return Err(ConnectError::UnknownVm(vm.clone()));
-            };
-            let access = Access {
-                device: link.device.clone(),
-                host: link.display_socket.as_ref().map(DisplayThread::line),
-            };
-            let relay =
-                Relay::start(vm.clone(), access, events, limits).map_err(|source| ConnectError::Relay {
-                    vm: vm.clone(),
-                    source,
-                })?;
-            info!(%vm, "relay started");
-            relay.pause(paused);
-            link.relays.insert(vm.clone(), relay);
+        let admission = self.core.admit(vm)?;
+        let key = admission.key;
+        let handed = self.core.relay(vm).map(|relay| {
+            relay.take(NewClient { admission, endpoint });
+        });
+        if handed.is_err() {
+            self.core.not_opened(key);
         }
-        if let Some(entry) = self.core.vms.get_mut(vm) {
-            entry.opening = entry.opening.saturating_add(1);
-        }
-        if let Some(relay) = self.core.link.relays.get(vm) {
-            relay.take(NewClient {
-                key,
-                endpoint,
-                globals,
-            });
-        }
-        Ok(())
+        handed
     }
 }

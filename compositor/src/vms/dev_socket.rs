@@ -11,7 +11,7 @@ use heraldry_identity::VmName;
 use heraldry_relay::Endpoint;
 use tracing::info;
 
-use super::LinkError;
+use super::transports::TransportError;
 use crate::state::State;
 
 /// One socket: `VM=NAME`, where NAME is a file in `XDG_RUNTIME_DIR` or an absolute path.
@@ -45,11 +45,11 @@ impl FromStr for DevSocket {
 
 impl DevSocket {
     /// The socket's path.
-    pub fn path(&self) -> Result<PathBuf, LinkError> {
+    pub fn path(&self) -> Result<PathBuf, TransportError> {
         if self.name.starts_with('/') {
             return Ok(PathBuf::from(&self.name));
         }
-        let dir = std::env::var_os("XDG_RUNTIME_DIR").ok_or(LinkError::NoRuntimeDir)?;
+        let dir = std::env::var_os("XDG_RUNTIME_DIR").ok_or(TransportError::NoRuntimeDir)?;
         Ok(PathBuf::from(dir).join(&self.name))
     }
 }
@@ -58,7 +58,7 @@ impl DevSocket {
 const ACCEPTS: usize = 8;
 
 /// Listens on one development socket.
-pub(super) fn listen(handle: &LoopHandle<'static, State>, socket: DevSocket) -> Result<(), LinkError> {
+pub(super) fn listen(handle: &LoopHandle<'static, State>, socket: DevSocket) -> Result<(), TransportError> {
     let path = socket.path()?;
     let (listener, files) = crate::system::listen::listen(&path)?;
     info!(vm = %socket.vm, path = %path.display(), "development socket: NOT ISOLATED");
@@ -77,6 +77,6 @@ pub(super) fn listen(handle: &LoopHandle<'static, State>, socket: DevSocket) -> 
                 Ok(PostAction::Continue)
             },
         )
-        .map_err(|error| LinkError::Watch(error.to_string()))?;
+        .map_err(|error| TransportError::Watch(error.to_string()))?;
     Ok(())
 }

@@ -4,7 +4,6 @@
 //! The library's own dispatch serves whoever has sent something until nobody has. Here every client that has something is
 //! served once a turn, those of the VM that took the least time first; the gates see to it that this is bounded.
 
-use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
@@ -12,12 +11,12 @@ use heraldry_identity::VmName;
 use heraldry_relay::ClientKey;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 use wayland_server::backend::ClientId;
 
+use super::clients::{Clients, Disconnect, LET_THROUGH, SmithayError};
 use crate::state::{Core, State};
 use crate::vms::booking::Work;
-use crate::vms::clients::{Departure, LET_THROUGH, LibraryError};
 
 /// Clients that are served in one turn; the others keep their place in the kernel's queue.
 const CLIENTS: usize = 64;
@@ -26,7 +25,6 @@ const CLIENTS: usize = 64;
 #[derive(Debug)]
 pub struct Dispatcher {
     epoll: OwnedFd,
-    clients: HashMap<ClientKey, (VmName, ClientId)>,
 }
 
 impl Dispatcher {
@@ -34,7 +32,6 @@ impl Dispatcher {
     pub fn new() -> std::io::Result<Self> {
         Ok(Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-            clients: HashMap::new(),
         })
     }
 
@@ -48,17 +45,7 @@ impl Dispatcher {
         )?)
     }
 
-    /// The library has taken the stream.
-    pub fn insert(&mut self, key: ClientKey, vm: VmName, id: ClientId) {
-        self.clients.insert(key, (vm, id));
-    }
-
-    /// A client is gone.
-    fn remove(&mut self, key: ClientKey) -> Option<(VmName, ClientId)> {
-        self.clients.remove(&key)
-    }
-
-    fn ready(&self) -> Vec<(VmName, ClientId)> {
+    fn ready(&self, clients: &Clients) -> Vec<(VmName, ClientId)> {
         const NOW: Timespec = Timespec {
             tv_sec: 0,
             tv_nsec: 0,
@@ -70,7 +57,10 @@ impl Dispatcher {
             rustix::buffer::spare_capacity(&mut events),
             Some(&NOW),
         );
-        let known = |event: &epoll::Event| self.clients.get(&ClientKey(event.data.u64())).cloned();
+        let known = |event: &epoll::Event| {
+            let client = clients.get(ClientKey(event.data.u64()))?;
+            Some((client.vm.clone(), client.connection.as_ref()?.id()))
+        };
         events.iter().filter_map(known).collect()
     }
 }
@@ -88,7 +78,7 @@ impl State {
             error!("clients are dispatched from within a client's request");
             return;
         };
-        let mut ready = self.core.dispatcher.ready();
+        let mut ready = self.core.dispatcher.ready(&self.core.clients);
         let spent = |vm: &VmName| self.core.vms.get(vm).map(|vm| vm.load.last_turn);
         ready.sort_by_cached_key(|(vm, _)| spent(vm));
         for (vm, id) in ready {
@@ -102,16 +92,19 @@ impl State {
     }
 
     /// Forgets clients that are gone. The library closes the socket of one that was killed when it next has to do with it.
-    pub fn forget_departed(&mut self) {
-        for Departure { key, error } in self.core.departures.take() {
-            self.core.vms.disconnected(key);
-            self.core.input.ping.went(key);
-            let Some((vm, id)) = self.core.dispatcher.remove(key) else {
+    pub fn forget_disconnected(&mut self) {
+        for Disconnect { key, error } in self.core.clients.disconnects.take() {
+            let Some(client) = self.core.clients.remove(key) else {
                 continue;
             };
+            let vm = client.vm;
+            debug!(%vm, client = key.0, "client gone");
             if let Some(error) = error {
-                self.core.ended_by_library(&vm, key, &error);
+                self.core.ended_by_smithay(&vm, key, &error);
             }
+            let Some(id) = client.connection.map(|connection| connection.id()) else {
+                continue;
+            };
             if let Some(mut display) = self.core.display.take() {
                 let books = self.core.books.clone();
                 books.book(&vm, Work::Requests, || {
@@ -125,10 +118,10 @@ impl State {
 
 impl Core {
     /// All that the library refuses is a rule of the gate, which takes a client apart in slices; here everybody waited.
-    fn ended_by_library(&mut self, vm: &VmName, client: ClientKey, why: &LibraryError) {
+    fn ended_by_smithay(&mut self, vm: &VmName, client: ClientKey, why: &SmithayError) {
         let Some(entry) = self.vms.get_mut(vm) else { return };
-        entry.load.ended_by_library = entry.load.ended_by_library.saturating_add(1);
-        let LibraryError {
+        entry.load.ended_by_smithay = entry.load.ended_by_smithay.saturating_add(1);
+        let SmithayError {
             interface,
             object,
             code,

@@ -6,9 +6,8 @@
 //! and listed in the policy.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
-use heraldry_config::Config;
 use heraldry_identity::VmName;
 use smithay::backend::renderer::pixman::PixmanRenderer;
 use smithay::wayland::compositor::CompositorState;
@@ -42,29 +41,6 @@ const CLOCK_MONOTONIC: u32 = 1;
 /// Globals that were taken off the registry and may still be bound. A client that binds one which is gone would be ended
 /// by the library, however late it has read of the removal.
 const RETIRED: usize = 512;
-
-/// The configuration in force, readable from the registry filter, swapped whole on reload.
-#[derive(Debug, Clone)]
-pub struct Policy(Arc<RwLock<Arc<Config>>>);
-
-impl Policy {
-    /// Starts with `config`.
-    #[must_use]
-    pub fn new(config: Config) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(config))))
-    }
-
-    /// The configuration in force.
-    #[must_use]
-    pub fn config(&self) -> Arc<Config> {
-        Arc::clone(&self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
-
-    /// Puts another configuration in force.
-    pub fn swap(&self, config: Config) {
-        *self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(config);
-    }
-}
 
 /// Smithay's protocol states; they live as long as the display.
 #[derive(Debug)]

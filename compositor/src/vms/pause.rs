@@ -10,6 +10,7 @@ use heraldry_config::OnViolation;
 use heraldry_identity::VmName;
 use tracing::{info, warn};
 
+use super::vm::Service;
 use crate::init::record::Pause;
 use crate::state::{Core, State};
 
@@ -37,26 +38,26 @@ impl State {
     /// Stops serving a VM; with `hide` its windows are hidden too. False if it is not known.
     pub fn pause(&mut self, name: &VmName, reason: PauseReason, hide: bool) -> bool {
         // It may not have come yet.
-        if let Some(settings) = self.core.settings(name) {
-            self.core.ensure_vm(&settings);
-        }
+        self.core.ensure_vm(name);
         let Some(vm) = self.core.vms.get_mut(name) else {
             return false;
         };
-        let hide = hide && !vm.hidden;
+        let (before, was_hidden) = (vm.paused(), vm.is_hidden());
+        let hide = hide && !was_hidden;
         let by_user = reason == PauseReason::User;
-        let reason = vm.paused.unwrap_or(reason);
-        if hide || vm.paused.is_none() {
+        let reason = before.unwrap_or(reason);
+        if hide || before.is_none() {
+            let hidden = hide || was_hidden;
+            vm.service = Service::Paused { reason, hidden };
             self.core.books.paused(&Pause {
                 vm: name.clone(),
                 reason,
-                hidden: hide || vm.hidden,
+                hidden,
             });
         }
-        if vm.paused.is_none() {
-            vm.paused = Some(reason);
+        if before.is_none() {
             warn!(vm = %name, reason = reason.as_str(), "VM paused");
-            if let Some(relay) = self.core.link.relay(name) {
+            if let Some(relay) = self.core.transports.relay(name) {
                 relay.pause(true);
             }
             if let Some(text) = notice(name, reason) {
@@ -64,7 +65,6 @@ impl State {
             }
         }
         if hide {
-            vm.hidden = true;
             self.core.set_hidden(name, true);
             let focus = self.core.input.focus();
             if let Some(id) = focus.filter(|id| self.core.windows.layout.is_hidden(*id)) {
@@ -111,15 +111,15 @@ impl State {
         let Some(vm) = self.core.vms.get_mut(name) else {
             return false;
         };
-        let Some(reason) = vm.paused.take() else {
+        let Some(reason) = vm.paused() else {
             return true;
         };
-        vm.hidden = false;
+        vm.service = Service::Serving;
         self.core.set_hidden(name, false);
         self.core.books.resumed(name);
         self.core.input.hidden.retain(|hidden| hidden != name);
         info!(vm = %name, "VM resumed");
-        if let Some(relay) = self.core.link.relay(name) {
+        if let Some(relay) = self.core.transports.relay(name) {
             relay.pause(false);
         }
         if let Some(text) = notice(name, reason) {
@@ -144,7 +144,7 @@ impl State {
             let text = format!(
                 "{} is paused and hidden; {} brings it back",
                 self.core.display_name(&name),
-                self.core.policy.config().keys.show_vm
+                self.core.config.keys.show_vm
             );
             self.core.announce_always(&name, text);
         }

@@ -67,7 +67,7 @@ pub(super) fn vm<'n>(reader: &mut Reader<'_>, node: &'n KdlNode, config: &Config
     origins.extend(&config.origins);
     let mut read = ReadVm {
         vm: VmConfig {
-            display_name: name.to_string(),
+            display_name: Arc::from(name.as_str()),
             arms: default_arms(&name),
             keyboard: config.keyboard.clone(),
             rules: config.defaults.rules.clone(),
@@ -161,7 +161,7 @@ fn own<'n>(
     }
 }
 
-fn display_name(reader: &mut Reader<'_>, entry: &KdlEntry) -> Option<String> {
+fn display_name(reader: &mut Reader<'_>, entry: &KdlEntry) -> Option<Arc<str>> {
     let text = reader.text(entry)?;
     let hint = if text.chars().count() > MAX_DISPLAY_NAME {
         format!("at most {MAX_DISPLAY_NAME} characters")
@@ -175,7 +175,7 @@ fn display_name(reader: &mut Reader<'_>, entry: &KdlEntry) -> Option<String> {
     } else if !text.chars().any(char::is_alphanumeric) {
         "it needs a letter or a digit".to_owned()
     } else {
-        return Some(text.to_owned());
+        return Some(Arc::from(text));
     };
     reader.error(entry, "not a display name", hint);
     None

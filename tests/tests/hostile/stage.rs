@@ -208,9 +208,9 @@ impl Stage {
     /// Clients that the library ended: whatever it would refuse, the gate refuses before.
     fn let_through(&self) -> Vec<String> {
         let stats = self.rig.stats();
-        let counted = stats.vms.iter().filter(|vm| vm.ended_by_library > 0);
+        let counted = stats.vms.iter().filter(|vm| vm.ended_by_smithay > 0);
         let mut faults: Vec<_> = counted
-            .map(|vm| format!("the library ended {} clients of {}", vm.ended_by_library, vm.name))
+            .map(|vm| format!("the library ended {} clients of {}", vm.ended_by_smithay, vm.name))
             .collect();
         if let Some(line) = self
             .rig

@@ -23,7 +23,7 @@ fn chord(fixture: &mut Fixture, keys: &[u32]) {
 
 fn paused(fixture: &Fixture, vm: &str) -> bool {
     let mut vms = fixture.state.core.vms.iter();
-    vms.any(|known| known.name.as_str() == vm && known.paused.is_some())
+    vms.any(|known| known.name.as_str() == vm && known.paused().is_some())
 }
 
 fn name(vm: &str) -> VmName {

@@ -19,6 +19,7 @@ mod pixels;
 mod pressure;
 mod quotas;
 mod registry;
+mod reload;
 mod screens;
 mod stacking;
 mod touch;

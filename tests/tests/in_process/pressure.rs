@@ -105,8 +105,7 @@ fn a_client_that_is_disconnected_goes_though_its_vm_is_paused() {
     assert!(fixture.state.pause(&work, PauseReason::User, false));
     fixture.state.core.disconnect(&work);
     fixture.until("the client is gone", |fixture| {
-        let mut vms = fixture.state.core.vms.iter();
-        vms.all(|vm| vm.clients.is_empty())
+        fixture.state.core.clients.of(&work).next().is_none()
     });
     assert_eq!(fixture.state.core.windows.iter().count(), 0);
 }

@@ -154,7 +154,7 @@ fn a_vm_can_be_hidden_and_paused_for_a_broken_rule() {
     let paused = |fixture: &Fixture, vm: &str| {
         let vms = fixture.state.core.vms.iter();
         vms.filter(|known| known.name.as_str() == vm)
-            .any(|known| known.paused == Some(PauseReason::Violation))
+            .any(|known| known.paused() == Some(PauseReason::Violation))
     };
     let shows = |fixture: &mut Fixture, colour| fixture.picture().find(colour).is_some();
     for (vm, colour) in [("other", CYAN), ("work", MAGENTA)] {

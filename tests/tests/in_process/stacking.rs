@@ -218,7 +218,7 @@ fn a_key_hides_and_pauses_the_vm_under_the_pointer_and_another_brings_it_back() 
     fixture.motion(x, y);
     let paused = |fixture: &Fixture, name: &str| {
         let mut vms = fixture.state.core.vms.iter();
-        vms.any(|vm| vm.name.as_str() == name && vm.paused.is_some())
+        vms.any(|vm| vm.name.as_str() == name && vm.paused().is_some())
     };
     chord(&mut fixture, &[SUPER, ESCAPE]);
     assert!(paused(&fixture, "untrusted") && !paused(&fixture, "work"));

@@ -230,7 +230,7 @@ fn lit(plugged: Vec<Plugged>, config: &Config) -> Vec<Plugged> {
 impl State {
     /// Brings the screens in line with what is plugged in and with the configuration.
     pub(super) fn scan(&mut self, card: &mut Card) {
-        let config = self.core.policy.config();
+        let config = std::sync::Arc::clone(&self.core.config);
         let plugged = match card.plugged() {
             Ok(plugged) => lit(plugged, &config),
             Err(error) => {

@@ -92,7 +92,7 @@ pub(super) fn greet(state: &mut State, libinput: &mut ::input::Libinput) {
 }
 
 fn added(state: &mut State, mut device: ::input::Device) {
-    set_up(&mut device, &state.core.policy.config().input);
+    set_up(&mut device, &state.core.config.input);
     info!(device = device.sysname(), "input device");
     if let Backend::Kms(kms) = &mut state.backend {
         kms.devices.push(device);

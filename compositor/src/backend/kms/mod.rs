@@ -304,7 +304,7 @@ impl State {
     /// The configuration changed.
     pub(crate) fn kms_reload(&mut self) {
         self.with_card(Self::scan);
-        let settings = self.core.policy.config().input;
+        let settings = self.core.config.input;
         if let Some(kms) = self.kms() {
             for device in &mut kms.devices {
                 input::set_up(device, &settings);

@@ -6,16 +6,14 @@ use std::time::Duration;
 
 use heraldry_decorations::Badge;
 use heraldry_identity::VmName;
-use tracing::debug;
 
-use crate::state::{Core, State};
-use crate::vms::booking::Spent;
+use crate::state::Core;
 
 /// A VM that pressed for so long without a pause of [`PAUSE`] is marked as throttled.
 const PRESSING: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(100);
 /// The mark stays for so long after the last time.
-const MARKED: Duration = Duration::from_secs(1);
+pub(super) const MARKED: Duration = Duration::from_secs(1);
 
 /// So many a second, and as many at once.
 #[derive(Debug, Clone, Copy, Default)]
@@ -53,7 +51,7 @@ pub struct Load {
     /// Bytes of new content since the last frame.
     pub uploaded: u64,
     /// It has committed more than a frame's worth, and waits for the frame.
-    held: bool,
+    pub(super) held: bool,
     maps: Bucket,
     pressing: Option<(Duration, Duration)>,
     /// Whether it is marked as throttled.
@@ -61,7 +59,7 @@ pub struct Load {
     /// Frames that it had to wait for.
     pub held_frames: u64,
     /// A part of its windows had to wait for the next frame.
-    drawing_waits: bool,
+    pub(super) drawing_waits: bool,
     /// Frames in which that was so.
     pub partial_frames: u64,
     /// Windows that appeared later than their client wanted.
@@ -71,7 +69,7 @@ pub struct Load {
     /// Connections that were refused.
     pub refused_connections: u64,
     /// Clients that the library ended, which the gate should have.
-    pub ended_by_library: u64,
+    pub ended_by_smithay: u64,
 }
 
 impl Load {
@@ -91,7 +89,7 @@ impl Load {
     }
 
     /// The VM wanted more than it got, or did not. True if the mark changes.
-    fn press(&mut self, now: Duration, pressed: bool) -> bool {
+    pub(super) fn press(&mut self, now: Duration, pressed: bool) -> bool {
         if pressed {
             let since = self
                 .pressing
@@ -112,14 +110,14 @@ impl Core {
     pub fn uploaded(&mut self, vm: &VmName, bytes: u64) {
         if let Some(vm) = self.vms.get_mut(vm) {
             vm.load
-                .upload(bytes, vm.limits.upload_mib.saturating_mul(1 << 20));
+                .upload(bytes, vm.limits().upload_mib.saturating_mul(1 << 20));
         }
     }
 
     /// A VM's windows cost more to compose than it may spend in a frame: the rest is composed in the next.
     pub fn drawing_waits(&mut self, vm: &VmName) {
         let Some(vm) = self.vms.get_mut(vm) else { return };
-        if vm.paused.is_none() && !std::mem::replace(&mut vm.load.drawing_waits, true) {
+        if vm.paused().is_none() && !std::mem::replace(&mut vm.load.drawing_waits, true) {
             vm.load.partial_frames = vm.load.partial_frames.saturating_add(1);
         }
         self.render.schedule();
@@ -129,7 +127,7 @@ impl Core {
     #[must_use]
     pub fn badge(&self, vm: &VmName) -> Option<Badge> {
         let vm = self.vms.get(vm)?;
-        if vm.paused.is_some() {
+        if vm.paused().is_some() {
             return Some(Badge::Paused);
         }
         vm.load.throttled.then_some(Badge::Throttled)
@@ -148,57 +146,11 @@ impl Core {
         let Some(vm) = self.vms.get_mut(vm) else {
             return Ok(());
         };
-        let taken = vm.load.maps.take(now, vm.limits.maps_per_second);
+        let taken = vm.load.maps.take(now, vm.limits().maps_per_second);
         if taken.is_err() {
             vm.load.delayed_maps = vm.load.delayed_maps.saturating_add(1);
         }
         taken
-    }
-}
-
-impl State {
-    /// A turn is over: every VM may feed the next, but for those that wait for a frame.
-    pub fn next_turns(&mut self) {
-        let now = self.core.clock.now();
-        let mut marks_changed = false;
-        let mut marked = false;
-        for vm in self.core.vms.iter_mut() {
-            let Spent {
-                requests: spent,
-                drawing,
-                ..
-            } = self.core.books.take(&vm.name);
-            vm.load.last_turn = spent;
-            vm.load.drawing = vm.load.drawing.saturating_add(drawing);
-            let Some(relay) = self.core.link.relay(&vm.name) else {
-                continue;
-            };
-            let target = Duration::from_micros(vm.limits.turn_us);
-            let pressed = if vm.paused.is_some() {
-                relay.next_unserved_turn(spent, target);
-                false
-            } else if vm.load.held {
-                relay.is_waiting()
-            } else {
-                let most = usize::try_from(vm.limits.turn_bytes).unwrap_or(usize::MAX);
-                relay.next_turn(spent, target, most).exhausted
-            };
-            let waits = std::mem::take(&mut vm.load.drawing_waits);
-            marks_changed |= vm.load.press(now, pressed || waits);
-            marked |= vm.load.throttled;
-        }
-        if marks_changed {
-            self.core.render.schedule();
-        }
-        // A mark goes when its VM has nothing more to say.
-        self.core.marks_due = marked.then(|| now.saturating_add(MARKED));
-    }
-
-    /// A window has to wait: the tick looks again when its VM may show one.
-    pub(crate) fn map_later(&mut self, after: Duration) {
-        let due = self.core.clock.now().saturating_add(after);
-        self.core.maps_due = Some(self.core.maps_due.map_or(due, |known| known.min(due)));
-        debug!(?after, "a window has to wait");
     }
 }
 
