@@ -11,6 +11,7 @@ pub mod control;
 pub mod desktop;
 mod handlers;
 pub mod input;
+mod mapping;
 pub mod popups;
 pub mod render;
 pub mod run;

@@ -3,7 +3,24 @@
 //! back into Smithay's input code; [`crate::tick`] does that after the dispatch.
 
 mod compositor;
+mod data_device;
+mod fractional_scale;
+mod kde_decoration;
+mod popup_grab;
+mod primary_selection;
 mod seat;
-mod selection;
-mod shell;
+mod shm;
 mod smithay_quirks;
+mod tablet;
+mod xdg_decoration;
+mod xdg_shell;
+
+use smithay::wayland::output::OutputHandler;
+
+use crate::state::State;
+
+// Protocols that need nothing of ours.
+impl OutputHandler for State {}
+smithay::delegate_viewporter!(State);
+smithay::delegate_single_pixel_buffer!(State);
+smithay::delegate_presentation!(State);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Seats: what clients say about the pointer's picture.
+//! Seats: pointer, keyboard and touch as clients ask for them, and the pointer's picture.
 
 use smithay::delegate_cursor_shape;
 use smithay::input::pointer::CursorImageStatus;
@@ -7,23 +7,13 @@ use smithay::input::{Seat, SeatHandler, SeatState};
 use smithay::wayland::seat::{
     KeyboardUserData, PointerUserData, SeatGlobalData, SeatUserData, TouchUserData,
 };
-use smithay::wayland::tablet_manager::{
-    TabletManagerState, TabletSeatHandler, TabletSeatUserData, TabletToolUserData, TabletUserData,
-};
-use wayland_protocols::wp::tablet::zv2::server::zwp_tablet_manager_v2::{self, ZwpTabletManagerV2};
-use wayland_protocols::wp::tablet::zv2::server::zwp_tablet_seat_v2::ZwpTabletSeatV2;
-use wayland_protocols::wp::tablet::zv2::server::zwp_tablet_tool_v2::ZwpTabletToolV2;
-use wayland_protocols::wp::tablet::zv2::server::zwp_tablet_v2::ZwpTabletV2;
 use wayland_server::backend::ClientId;
 use wayland_server::protocol::wl_keyboard::WlKeyboard;
 use wayland_server::protocol::wl_pointer::WlPointer;
 use wayland_server::protocol::wl_seat::{self, WlSeat};
 use wayland_server::protocol::wl_surface::WlSurface;
 use wayland_server::protocol::wl_touch::WlTouch;
-use wayland_server::{
-    Client, DataInit, Dispatch, DisplayHandle, GlobalDispatch, New, delegate_dispatch,
-    delegate_global_dispatch,
-};
+use wayland_server::{Client, DataInit, Dispatch, DisplayHandle, GlobalDispatch, New, delegate_dispatch};
 
 use crate::state::State;
 use crate::vms::clients::ClientState;
@@ -42,32 +32,6 @@ impl SeatHandler for State {
             vm.cursor = image;
             self.core.render.schedule();
         }
-    }
-}
-
-/// What a client wants a pen to look like is not heard: it is a cross over every client that takes pens.
-impl TabletSeatHandler for State {}
-
-/// Who asks for tablets is told of pens as such.
-impl Dispatch<ZwpTabletManagerV2, ()> for State {
-    fn request(
-        state: &mut Self,
-        client: &Client,
-        resource: &ZwpTabletManagerV2,
-        request: zwp_tablet_manager_v2::Request,
-        data: &(),
-        handle: &DisplayHandle,
-        data_init: &mut DataInit<'_, Self>,
-    ) {
-        if let zwp_tablet_manager_v2::Request::GetTabletSeat { .. } = &request
-            && let Some(client) = client.get_data::<ClientState>()
-            && let Some(record) = state.core.clients.get_mut(client.key)
-        {
-            record.takes_pen = true;
-        }
-        <TabletManagerState as Dispatch<ZwpTabletManagerV2, (), Self>>::request(
-            state, client, resource, request, data, handle, data_init,
-        );
     }
 }
 
@@ -130,8 +94,4 @@ impl Dispatch<WlSeat, SeatUserData<Self>> for State {
 delegate_dispatch!(State: [WlPointer: PointerUserData<State>] => SeatState<State>);
 delegate_dispatch!(State: [WlKeyboard: KeyboardUserData<State>] => SeatState<State>);
 delegate_dispatch!(State: [WlTouch: TouchUserData<State>] => SeatState<State>);
-delegate_global_dispatch!(State: [ZwpTabletManagerV2: ()] => TabletManagerState);
-delegate_dispatch!(State: [ZwpTabletSeatV2: TabletSeatUserData] => TabletManagerState);
-delegate_dispatch!(State: [ZwpTabletToolV2: TabletToolUserData] => TabletManagerState);
-delegate_dispatch!(State: [ZwpTabletV2: TabletUserData] => TabletManagerState);
 delegate_cursor_shape!(State);

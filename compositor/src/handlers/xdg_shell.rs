@@ -1,20 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! xdg-shell and the decoration protocols. Whatever a client asks of its decoration, the answer is "server side".
+//! xdg-shell: windows and popups.
 
-use smithay::desktop::{
-    PopupKeyboardGrab, PopupKind, PopupManager, PopupPointerGrab, find_popup_root_surface,
-};
+use smithay::delegate_xdg_shell;
+use smithay::desktop::{PopupKind, find_popup_root_surface};
 use smithay::input::Seat;
-use smithay::input::pointer::Focus;
 use smithay::utils::Serial;
 use smithay::wayland::compositor::with_states;
-use smithay::wayland::shell::kde::decoration::{KdeDecorationHandler, KdeDecorationState};
-use smithay::wayland::shell::xdg::decoration::XdgDecorationHandler;
 use smithay::wayland::shell::xdg::{
     Configure, PopupSurface, PositionerState, ShellClient, ToplevelSurface, XdgShellHandler, XdgShellState,
     XdgToplevelSurfaceData,
 };
-use smithay::{delegate_kde_decoration, delegate_xdg_decoration, delegate_xdg_shell};
 use tracing::debug;
 use wayland_protocols::xdg::decoration::zv1::server::zxdg_toplevel_decoration_v1::Mode as DecorationMode;
 use wayland_protocols::xdg::shell::server::xdg_toplevel;
@@ -67,55 +62,7 @@ impl XdgShellHandler for State {
     }
 
     fn grab(&mut self, surface: PopupSurface, seat: wl_seat::WlSeat, serial: Serial) {
-        let popup = PopupKind::Xdg(surface.clone());
-        let (Some(seat), Ok(root)) = (
-            Seat::<Self>::from_resource(&seat),
-            find_popup_root_surface(&popup),
-        ) else {
-            surface.send_popup_done();
-            return;
-        };
-        // The gate turns a serial that was never sent into 0.
-        if u32::from(serial) == 0 {
-            surface.send_popup_done();
-            return;
-        }
-        // Only a window that has the keyboard may open a menu that takes the input.
-        let focused = self.core.input.focus().and_then(|id| self.core.windows.get(id));
-        if focused.is_none_or(|window| *window.toplevel.wl_surface() != root) {
-            surface.send_popup_done();
-            return;
-        }
-        let (Some(keyboard), Some(pointer)) = (seat.get_keyboard(), seat.get_pointer()) else {
-            return;
-        };
-        if !self.may_grab(&surface, &seat) {
-            surface.send_popup_done();
-            return;
-        }
-        let Ok(mut grab) = self.core.popups.grab_popup(root, popup, &seat, serial) else {
-            return;
-        };
-        let stale = |held: bool, has: bool, previous: bool| held && !(has || previous);
-        let previous = grab.previous_serial().unwrap_or(grab.serial());
-        if stale(
-            keyboard.is_grabbed(),
-            keyboard.has_grab(serial),
-            keyboard.has_grab(previous),
-        ) || stale(
-            pointer.is_grabbed(),
-            pointer.has_grab(serial),
-            pointer.has_grab(previous),
-        ) {
-            grab.ungrab(smithay::desktop::PopupUngrabStrategy::All);
-            return;
-        }
-        keyboard.set_focus(self, grab.current_grab(), serial);
-        keyboard.set_grab(self, PopupKeyboardGrab::new(&grab), serial);
-        pointer.set_grab(self, PopupPointerGrab::new(&grab), serial, Focus::Keep);
-        if let Some(vm) = self.core.vms.by_seat(&seat) {
-            vm.popup_grab = Some(grab);
-        }
+        self.grab_popup(&surface, &seat, serial);
     }
 
     fn move_request(&mut self, surface: ToplevelSurface, seat: wl_seat::WlSeat, serial: Serial) {
@@ -255,67 +202,14 @@ impl State {
             state.positioner = positioner;
         });
     }
-
-    /// Closes all popups of a window, the innermost first.
-    pub fn dismiss_popups(&mut self, id: WindowId) {
-        let Some(window) = self.core.windows.get(id) else {
-            return;
-        };
-        let root = window.toplevel.wl_surface().clone();
-        for (popup, _) in window.popups() {
-            // Already gone is as good as dismissed.
-            let _gone = PopupManager::dismiss_popup(&root, &popup);
-        }
-    }
 }
 
 /// Whether a client has left too many configures of a window or popup unacknowledged: the library keeps them all.
-fn too_many_pending(core: &Core, surface: &WlSurface) -> bool {
+pub(super) fn too_many_pending(core: &Core, surface: &WlSurface) -> bool {
     let limit = core
         .identity(surface)
         .and_then(|(vm, _)| Some(core.vms.get(&vm)?.limits().pending_configures));
     pending_configures(surface) >= limit.unwrap_or(0)
 }
 
-impl XdgDecorationHandler for State {
-    fn new_decoration(&mut self, toplevel: ToplevelSurface) {
-        toplevel.with_pending_state(|state| state.decoration_mode = Some(DecorationMode::ServerSide));
-        if toplevel.is_initial_configure_sent() {
-            toplevel.send_pending_configure();
-        }
-    }
-
-    fn request_mode(&mut self, toplevel: ToplevelSurface, _mode: DecorationMode) {
-        toplevel.with_pending_state(|state| state.decoration_mode = Some(DecorationMode::ServerSide));
-        if toplevel.is_initial_configure_sent() && !too_many_pending(&self.core, toplevel.wl_surface()) {
-            toplevel.send_configure();
-        }
-    }
-
-    fn unset_mode(&mut self, toplevel: ToplevelSurface) {
-        XdgDecorationHandler::request_mode(self, toplevel, DecorationMode::ServerSide);
-    }
-}
-
-impl KdeDecorationHandler for State {
-    fn kde_decoration_state(&self) -> &KdeDecorationState {
-        &self.core.globals.kde_decoration
-    }
-
-    fn request_mode(
-        &mut self,
-        _surface: &WlSurface,
-        decoration: &wayland_protocols_misc::server_decoration::server::org_kde_kwin_server_decoration::OrgKdeKwinServerDecoration,
-        _mode: wayland_server::WEnum<
-            wayland_protocols_misc::server_decoration::server::org_kde_kwin_server_decoration::Mode,
-        >,
-    ) {
-        decoration.mode(
-            wayland_protocols_misc::server_decoration::server::org_kde_kwin_server_decoration::Mode::Server,
-        );
-    }
-}
-
 delegate_xdg_shell!(State);
-delegate_xdg_decoration!(State);
-delegate_kde_decoration!(State);

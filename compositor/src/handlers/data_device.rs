@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Clipboard, primary selection and drag inside one VM. Nothing here crosses from one VM to another: every VM has a
+//! Clipboard and drag inside one VM. Nothing here crosses from one VM to another: every VM has a
 //! seat of its own, and selections live in seats.
 
+use smithay::delegate_data_device;
 use smithay::input::Seat;
 use smithay::wayland::selection::SelectionHandler;
 use smithay::wayland::selection::data_device::{
     ClientDndGrabHandler, DataDeviceHandler, DataDeviceState, ServerDndGrabHandler,
 };
-use smithay::wayland::selection::primary_selection::{PrimarySelectionHandler, PrimarySelectionState};
-use smithay::{delegate_data_device, delegate_primary_selection};
 use wayland_server::protocol::wl_data_source::WlDataSource;
 use wayland_server::protocol::wl_surface::WlSurface;
 
@@ -21,12 +20,6 @@ impl SelectionHandler for State {
 impl DataDeviceHandler for State {
     fn data_device_state(&self) -> &DataDeviceState {
         &self.core.globals.data_device
-    }
-}
-
-impl PrimarySelectionHandler for State {
-    fn primary_selection_state(&self) -> &PrimarySelectionState {
-        &self.core.globals.primary_selection
     }
 }
 
@@ -52,4 +45,3 @@ impl ClientDndGrabHandler for State {
 impl ServerDndGrabHandler for State {}
 
 delegate_data_device!(State);
-delegate_primary_selection!(State);
