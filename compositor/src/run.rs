@@ -31,7 +31,7 @@ use crate::render::Render;
 use crate::stacking::Announcements;
 use crate::state::{Core, State};
 use crate::system::clock::Clock;
-use crate::system::watchdog::{Heart, Wakes};
+use crate::system::watchdog::{TurnBegins, Watchdog};
 use crate::vms::Vms;
 use crate::vms::booking::Booking;
 use crate::vms::clients::Clients;
@@ -176,7 +176,7 @@ pub fn assemble(
             transports: Transports::default(),
             dispatcher,
             refused_unknown: RateLimited::new(5),
-            heart: Heart::default(),
+            watchdog: Watchdog::default(),
             books: Booking::default(),
             maps_due: None,
             marks_due: None,
@@ -245,11 +245,11 @@ pub fn run(options: Options) -> Result<(), RunError> {
     } = options;
     let mut state = assemble(&handle, config, size, scale, Clock::system())?;
     state.core.config_path = options.config_path;
-    let watchdog = state.core.config.watchdog;
+    let limits = state.core.config.watchdog;
     state.core.books = Booking::with_record(options.served_record.as_deref())?;
-    state.core.heart = Heart::start(watchdog, &state.core.books)?;
+    state.core.watchdog = Watchdog::start(limits, &state.core.books)?;
     handle
-        .insert_source(Wakes(state.core.heart.clone()), |(), (), _| {})
+        .insert_source(TurnBegins(state.core.watchdog.clone()), |(), (), _| {})
         .map_err(|error| RunError::Watch {
             what: "the turns of the loop",
             why: error.to_string(),

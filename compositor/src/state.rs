@@ -24,7 +24,7 @@ use crate::input::Input;
 use crate::render::Render;
 use crate::stacking::Announcements;
 use crate::system::clock::Clock;
-use crate::system::watchdog::Heart;
+use crate::system::watchdog::Watchdog;
 use crate::vms::Vms;
 use crate::vms::booking::Booking;
 use crate::vms::clients::Clients;
@@ -79,7 +79,7 @@ pub struct Core {
     /// Which clients have sent something.
     pub dispatcher: Dispatcher,
     /// Whether the loop turns.
-    pub heart: Heart,
+    pub watchdog: Watchdog,
     /// For whom it works.
     pub books: Booking,
     /// Log lines that connections of VMs cause which are not known.

@@ -31,7 +31,7 @@ use crate::vms::booking::Work;
 impl State {
     /// The end of one turn of the event loop.
     pub fn tick(&mut self) {
-        self.core.heart.begin();
+        self.core.watchdog.turn_begins();
         self.forget_disconnected();
         self.measure_trees();
         self.map_waiting();
@@ -52,7 +52,7 @@ impl State {
         // Errors belong to single clients, which the library drops by itself.
         let _per_client = self.core.display_handle.flush_clients();
         self.next_turns();
-        self.core.heart.rest();
+        self.core.watchdog.turn_ends();
     }
 
     /// Performs an effect on the account of the VM whose window it is about.

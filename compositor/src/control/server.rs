@@ -292,7 +292,7 @@ fn screens(core: &Core) -> Vec<ScreenInfo> {
 }
 
 fn stats(state: &mut State) -> Stats {
-    let longest = state.core.heart.take_longest();
+    let longest = state.core.watchdog.take_longest();
     let core = &state.core;
     let screen = core.outputs.first();
     let size = screen.size();

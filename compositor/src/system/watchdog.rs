@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Notices when the main loop does not come back, and says whom it was serving.
 //!
-//! Each turn of the loop winds up a timer before the first event is handled, whichever it is, and stops it at its end, so an
-//! idle compositor is never woken. Under
-//! `heraldry supervise` the VM being served is also written to a record that outlives a crash, and a turn without end is
-//! ended by abort.
+//! Each turn of the loop says when it begins, before the first event is handled, whichever it is, and when it ends. A thread
+//! looks at that while turns follow each other, so that a turn costs no system call; once after the last turn it finds that
+//! the loop rests, and sleeps until the next. Under `heraldry supervise` the VM being served is also written to a record that
+//! outlives a crash, and a turn without end is ended by abort.
 
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use calloop::{EventIterator, EventSource, Poll, PostAction, Readiness, Token, TokenFactory};
-use heraldry_config::Watchdog;
+use heraldry_config::Watchdog as Limits;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
@@ -23,24 +23,76 @@ use tracing::{error, warn};
 use crate::system::clock::processor_time;
 use crate::vms::booking::{Booking, Serving};
 
-/// What the watchdog's thread may look at.
-#[derive(Debug, Default)]
+/// What the watchdog's thread looks at.
+#[derive(Debug)]
 struct Shared {
+    /// What times are counted from.
+    start: Instant,
     /// Which turn it is: odd while it runs, even while the main loop rests.
     turn: AtomicU64,
+    /// When that turn began, in nanoseconds since `start`.
+    since: AtomicU64,
+    /// The timer is set, so the thread will look.
+    looks: AtomicBool,
     serving: Serving,
+    timer: OwnedFd,
 }
 
-/// The main thread's side. Without a timer it beats for nobody. All clones are one heart.
+impl Shared {
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn begin(&self, warn: Duration) {
+        let now = u64::try_from(self.now().as_nanos()).unwrap_or(u64::MAX);
+        self.since.store(now, Ordering::SeqCst);
+        self.turn.fetch_add(1, Ordering::SeqCst);
+        if !self.looks.swap(true, Ordering::SeqCst) {
+            self.look_in(warn);
+        }
+    }
+
+    fn end(&self) {
+        self.turn.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// A watchdog whose timer cannot be set watches nothing, which harms nobody.
+    fn look_in(&self, time: Duration) {
+        let zero = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let timer = Itimerspec {
+            it_interval: zero,
+            // Zero would stop it.
+            it_value: Timespec::try_from(time.max(Duration::from_nanos(1))).unwrap_or(zero),
+        };
+        let _unwatched = timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &timer);
+    }
+
+    /// The turn that runs and for how long it has; `None` while the main loop rests.
+    fn running(&self) -> Option<(u64, Duration)> {
+        loop {
+            let turn = self.turn.load(Ordering::SeqCst);
+            if turn.is_multiple_of(2) {
+                return None;
+            }
+            let since = Duration::from_nanos(self.since.load(Ordering::SeqCst));
+            if self.turn.load(Ordering::SeqCst) == turn {
+                return Some((turn, self.now().saturating_sub(since)));
+            }
+        }
+    }
+}
+
+/// The main thread's side. One that was not started is watched by nobody. All clones are the same one.
 #[derive(Debug, Clone, Default)]
-pub struct Heart(Rc<Beat>);
+pub struct Watchdog(Rc<Main>);
 
 #[derive(Debug, Default)]
-struct Beat {
-    shared: Arc<Shared>,
-    timer: Option<Arc<OwnedFd>>,
+struct Main {
+    shared: Option<Arc<Shared>>,
     warn: Duration,
-    wound: Cell<bool>,
     /// Whether a turn has begun that is not over.
     turning: Cell<bool>,
     /// Processor time of this thread at the end of the last turn.
@@ -48,62 +100,50 @@ struct Beat {
     longest: Cell<Duration>,
 }
 
-fn settings(first: Duration) -> Itimerspec {
-    let zero = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    Itimerspec {
-        it_interval: zero,
-        it_value: Timespec::try_from(first).unwrap_or(zero),
-    }
-}
-
-impl Heart {
-    /// A heart that is watched. If a supervisor reads along in `books`, a turn without end is ended by abort.
-    pub fn start(limits: Watchdog, books: &Booking) -> std::io::Result<Self> {
-        let timer = Arc::new(timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?);
+impl Watchdog {
+    /// Starts the thread. If a supervisor reads along in `books`, a turn without end is ended by abort.
+    pub fn start(limits: Limits, books: &Booking) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
+            start: Instant::now(),
+            turn: AtomicU64::new(0),
+            since: AtomicU64::new(0),
+            looks: AtomicBool::new(false),
             serving: books.serving(),
-            ..Shared::default()
+            timer: timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?,
         });
         let supervised = books.is_recorded();
-        let (own_timer, own_shared) = (Arc::clone(&timer), Arc::clone(&shared));
+        let watched = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("watchdog".to_owned())
-            .spawn(move || watch(&own_timer, &own_shared, limits, supervised))?;
-        Ok(Self(Rc::new(Beat {
-            shared,
-            timer: Some(timer),
+            .spawn(move || watch(&watched, limits, supervised))?;
+        Ok(Self(Rc::new(Main {
+            shared: Some(shared),
             warn: limits.warn,
-            ..Beat::default()
+            ..Main::default()
         })))
     }
 
     /// A turn begins, if none has.
-    pub fn begin(&self) {
-        let beat = &self.0;
-        beat.turning.set(true);
-        if let Some(timer) = beat.timer.as_ref().filter(|_| !beat.wound.get()) {
-            beat.shared.turn.fetch_add(1, Ordering::SeqCst);
-            // A watchdog that cannot be wound up watches nothing, which harms nobody.
-            let _unwatched = timerfd_settime(timer, TimerfdTimerFlags::empty(), &settings(beat.warn));
-            beat.wound.set(true);
+    pub fn turn_begins(&self) {
+        let main = &self.0;
+        if !main.turning.replace(true)
+            && let Some(shared) = &main.shared
+        {
+            shared.begin(main.warn);
         }
     }
 
     /// The turn is over.
-    pub fn rest(&self) {
-        let beat = &self.0;
-        if beat.turning.take() {
-            let now = processor_time();
-            let took = now.saturating_sub(beat.processor.replace(now));
-            beat.longest.set(beat.longest.get().max(took));
+    pub fn turn_ends(&self) {
+        let main = &self.0;
+        if !main.turning.take() {
+            return;
         }
-        if let Some(timer) = beat.timer.as_ref().filter(|_| beat.wound.get()) {
-            let _unwatched = timerfd_settime(timer, TimerfdTimerFlags::empty(), &settings(Duration::ZERO));
-            beat.shared.turn.fetch_add(1, Ordering::SeqCst);
-            beat.wound.set(false);
+        let now = processor_time();
+        let took = now.saturating_sub(main.processor.replace(now));
+        main.longest.set(main.longest.get().max(took));
+        if let Some(shared) = &main.shared {
+            shared.end();
         }
     }
 
@@ -116,9 +156,9 @@ impl Heart {
 
 /// Begins a turn whenever the loop wakes, before any event is handled. It has no events of its own.
 #[derive(Debug)]
-pub struct Wakes(pub Heart);
+pub struct TurnBegins(pub Watchdog);
 
-impl EventSource for Wakes {
+impl EventSource for TurnBegins {
     type Event = ();
     type Metadata = ();
     type Ret = ();
@@ -127,7 +167,7 @@ impl EventSource for Wakes {
     const NEEDS_EXTRA_LIFECYCLE_EVENTS: bool = true;
 
     fn before_handle_events(&mut self, _: EventIterator<'_>) {
-        self.0.begin();
+        self.0.turn_begins();
     }
 
     fn process_events<F>(&mut self, _: Readiness, _: Token, _: F) -> Result<PostAction, Self::Error>
@@ -153,47 +193,59 @@ impl EventSource for Wakes {
 /// What is to be done when the timer has run out.
 #[derive(Debug, PartialEq, Eq)]
 enum Finding {
-    /// The main loop rests: it came back while the timer ran out, or while it was wound up again.
-    Rests,
-    /// A turn takes long.
-    Slow,
-    /// It took long at the last look already.
+    /// The turn is young; look again when it would be slow.
+    Young(Duration),
+    /// It takes long; look again when it is stuck.
+    Slow(Duration),
+    /// It takes long, as was said already.
+    Known(Duration),
+    /// It took too long.
     Stuck,
 }
 
-fn look(turn: u64, warned: Option<u64>) -> Finding {
-    if turn.is_multiple_of(2) {
-        Finding::Rests
-    } else if warned == Some(turn) {
+/// What a turn that has lasted for some time is. `warned` is the turn that the log was told of.
+fn look((turn, lasted): (u64, Duration), warned: Option<u64>, limits: Limits) -> Finding {
+    let left = limits.abort.saturating_sub(lasted);
+    if lasted < limits.warn {
+        Finding::Young(limits.warn.saturating_sub(lasted))
+    } else if warned != Some(turn) {
+        Finding::Slow(left)
+    } else if left.is_zero() {
         Finding::Stuck
     } else {
-        Finding::Slow
+        Finding::Known(left)
     }
 }
 
-fn watch(timer: &OwnedFd, shared: &Shared, limits: Watchdog, supervised: bool) {
+fn watch(shared: &Shared, limits: Limits, supervised: bool) {
     let mut count = [0; 8];
     let mut warned = None;
     loop {
-        // Waits until a turn takes too long; an interrupted wait is begun again.
-        if rustix::io::read(timer, &mut count).is_err() {
+        // Waits until it is time to look; an interrupted wait is begun again.
+        if rustix::io::read(&shared.timer, &mut count).is_err() {
             continue;
         }
-        let turn = shared.turn.load(Ordering::SeqCst);
-        let finding = look(turn, warned);
-        if finding == Finding::Rests {
+        let Some(running) = shared.running() else {
+            // A turn that begins from now on sets the timer; one that has begun since found it set.
+            shared.looks.store(false, Ordering::SeqCst);
+            if shared.running().is_some() && !shared.looks.swap(true, Ordering::SeqCst) {
+                shared.look_in(limits.warn);
+            }
             continue;
-        }
-        if finding == Finding::Stuck {
-            error!(serving = %shared.serving, after = ?limits.abort, "the main loop is stuck; the compositor starts anew");
-            std::process::abort();
-        }
-        warn!(serving = %shared.serving, after = ?limits.warn, "the main loop does not come back");
-        if supervised {
-            warned = Some(turn);
-            // The main thread stops the timer if it comes back after all; if it just has, the next look finds that it rests.
-            let rest = settings(limits.abort.saturating_sub(limits.warn));
-            let _unwatched = timerfd_settime(timer, TimerfdTimerFlags::empty(), &rest);
+        };
+        match look(running, warned, limits) {
+            Finding::Young(after) | Finding::Known(after) => shared.look_in(after),
+            Finding::Slow(after) => {
+                warn!(serving = %shared.serving, after = ?limits.warn, "the main loop does not come back");
+                warned = Some(running.0);
+                shared.look_in(after);
+            }
+            Finding::Stuck if supervised => {
+                error!(serving = %shared.serving, after = ?limits.abort, "the main loop is stuck; the compositor starts anew");
+                std::process::abort();
+            }
+            // Nobody would start another one; it may still come back.
+            Finding::Stuck => shared.look_in(limits.abort),
         }
     }
 }
@@ -202,53 +254,81 @@ fn watch(timer: &OwnedFd, shared: &Shared, limits: Watchdog, supervised: bool) {
 mod tests {
     use super::*;
 
+    const LIMITS: Limits = Limits {
+        warn: Duration::from_secs(1),
+        abort: Duration::from_secs(10),
+    };
+
+    fn started(warn: Duration) -> (Watchdog, Arc<Shared>) {
+        let limits = Limits { warn, ..LIMITS };
+        let watchdog = Watchdog::start(limits, &Booking::default()).unwrap();
+        let shared = Arc::clone(watchdog.0.shared.as_ref().unwrap());
+        (watchdog, shared)
+    }
+
     #[test]
-    fn a_turn_is_stuck_only_while_it_runs() {
-        assert_eq!(look(1, None), Finding::Slow);
-        assert_eq!(look(1, Some(1)), Finding::Stuck);
-        assert_eq!(look(2, Some(1)), Finding::Rests, "it came back just now");
-        assert_eq!(look(3, Some(1)), Finding::Slow, "another one");
+    fn a_turn_is_stuck_when_it_has_lasted_too_long_and_was_warned_of() {
+        let look = |turn, ms, warned| look((turn, Duration::from_millis(ms)), warned, LIMITS);
+        assert_eq!(look(1, 400, None), Finding::Young(Duration::from_millis(600)));
+        assert_eq!(look(1, 1000, None), Finding::Slow(Duration::from_secs(9)));
+        assert_eq!(look(1, 9_999, Some(1)), Finding::Known(Duration::from_millis(1)));
+        assert_eq!(look(1, 10_000, Some(1)), Finding::Stuck);
+        assert_eq!(
+            look(3, 10_000, Some(1)),
+            Finding::Slow(Duration::ZERO),
+            "another one: the log hears of it first"
+        );
     }
 
     #[test]
     fn turns_are_counted_at_both_ends() {
-        let limits = Watchdog {
-            warn: Duration::from_secs(60),
-            abort: Duration::from_secs(60),
+        let (watchdog, shared) = started(Duration::from_secs(60));
+        assert_eq!(shared.running(), None);
+        watchdog.turn_begins();
+        watchdog.turn_begins();
+        assert_eq!(shared.running().map(|(turn, _)| turn), Some(1));
+        watchdog.turn_ends();
+        watchdog.turn_ends();
+        assert_eq!(shared.running(), None);
+        watchdog.turn_begins();
+        assert_eq!(shared.running().map(|(turn, _)| turn), Some(3));
+    }
+
+    #[test]
+    fn who_rests_is_looked_at_once_and_watched_again_when_it_turns() {
+        let (watchdog, shared) = started(Duration::from_millis(5));
+        let until = |looks: bool| {
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while shared.looks.load(Ordering::SeqCst) != looks {
+                assert!(Instant::now() < deadline, "looks: {looks}");
+                std::thread::sleep(Duration::from_millis(1));
+            }
         };
-        let heart = Heart::start(limits, &Booking::default()).unwrap();
-        let turn = |heart: &Heart| heart.0.shared.turn.load(Ordering::SeqCst);
-        heart.begin();
-        heart.begin();
-        assert_eq!(turn(&heart), 1);
-        heart.rest();
-        heart.rest();
-        assert_eq!(turn(&heart), 2);
-        heart.begin();
-        assert_eq!(turn(&heart), 3);
+        for _ in 0..3 {
+            watchdog.turn_begins();
+            assert!(shared.looks.load(Ordering::SeqCst));
+            watchdog.turn_ends();
+            until(false);
+        }
     }
 
     #[test]
     fn a_turn_begins_before_the_first_event_whatever_that_is() {
-        let limits = Watchdog {
-            warn: Duration::from_secs(60),
-            abort: Duration::from_secs(60),
-        };
-        let heart = Heart::start(limits, &Booking::default()).unwrap();
-        let mut event_loop = calloop::EventLoop::<(Heart, u64)>::try_new().unwrap();
+        let (watchdog, shared) = started(Duration::from_secs(60));
+        let mut event_loop = calloop::EventLoop::<u64>::try_new().unwrap();
         let handle = event_loop.handle();
         handle
-            .insert_source(Wakes(heart.clone()), |(), (), _| {})
+            .insert_source(TurnBegins(watchdog), |(), (), _| {})
             .unwrap();
         let (ping, source) = calloop::ping::make_ping().unwrap();
         handle
-            .insert_source(source, |(), (), (heart, seen)| {
-                *seen = heart.0.shared.turn.load(Ordering::SeqCst);
+            .insert_source(source, move |(), (), seen| {
+                *seen = shared.turn.load(Ordering::SeqCst);
             })
             .unwrap();
         ping.ping();
-        let mut data = (heart, 0);
-        event_loop.dispatch(None, &mut data).unwrap();
-        assert_eq!(data.1, 1);
+        let mut seen = 0;
+        event_loop.dispatch(None, &mut seen).unwrap();
+        assert_eq!(seen, 1);
     }
 }
