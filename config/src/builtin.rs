@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use heraldry_identity::{Arms, Pattern, Rgb, TitleLevel, VmName};
 
-use crate::checked::{
-    Appearance, CursorRule, Defaults, Focus, Fullscreen, HandOver, Host, Keyboard, MemfdLimits, OnViolation,
-    Rules, Title, UnknownVm, UnsealedMemory, VmConfig, Watchdog,
-};
 use crate::keys::{KeyChord, Keys, Modifiers};
 use crate::limits::Limits;
 use crate::origin::{Origin, Origins};
 use crate::policy::globals::GlobalSet;
+use crate::settings::{
+    Appearance, CursorRule, Defaults, Focus, Fullscreen, HandOver, Host, Keyboard, MemfdLimits, OnViolation,
+    Rules, Title, UnknownVm, UnsealedMemory, VmConfig, Watchdog,
+};
 
 /// The arms of a VM that the file does not name: the strongest warning there is.
 pub const UNKNOWN_ARMS: Arms = Arms {

@@ -5,8 +5,8 @@ use std::fmt;
 
 use heraldry_identity::VmName;
 
-use crate::checked::{Config, CursorRule, Fullscreen, OnViolation, Owner, UnsealedMemory};
 use crate::origin::Origin;
+use crate::settings::{Config, CursorRule, Fullscreen, OnViolation, Owner, UnsealedMemory};
 
 /// One setting of one VM.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,6 @@
 #![forbid(unsafe_code)]
 
 pub mod builtin;
-pub mod checked;
 pub mod effective;
 pub mod error;
 pub mod keys;
@@ -19,11 +18,8 @@ pub mod origin;
 pub mod policy;
 mod schema;
 pub mod screens;
+pub mod settings;
 
-pub use checked::{
-    Appearance, Config, CursorRule, Defaults, Focus, Fullscreen, HandOver, Host, Keyboard, MemfdLimits,
-    OnViolation, Owner, Rules, Title, UnknownVm, UnsealedMemory, VmConfig, Watchdog,
-};
 pub use effective::{EffectiveSetting, effective};
 pub use error::{ConfigError, ConfigErrors};
 pub use keys::{KeyChord, Keys, Modifiers};
@@ -33,6 +29,10 @@ pub use origin::{Origin, Origins};
 pub use policy::globals::GlobalSet;
 pub use policy::vm::VmVerdict;
 pub use screens::{AccelProfile, InputSettings, ModeChoice, OutputSettings, Pointing, Transform};
+pub use settings::{
+    Appearance, Config, CursorRule, Defaults, Focus, Fullscreen, HandOver, Host, Keyboard, MemfdLimits,
+    OnViolation, Owner, Rules, Title, UnknownVm, UnsealedMemory, VmConfig, Watchdog,
+};
 
 #[cfg(test)]
 mod error_tests;

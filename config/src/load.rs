@@ -13,10 +13,10 @@ use std::thread;
 use kdl::{KdlDocument, KdlError};
 use rustix::fs::{Mode, OFlags};
 
-use crate::checked::Config;
 use crate::error::{ConfigError, ConfigErrors};
 use crate::schema;
 use crate::schema::reader::Reader;
+use crate::settings::Config;
 
 /// The largest configuration file in bytes; the largest known honest one (64 VMs) has about 30 KiB.
 pub const MAX_FILE_BYTES: u64 = 128 << 10;

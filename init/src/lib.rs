@@ -12,15 +12,15 @@ pub mod client;
 mod cmdline;
 pub mod confine;
 mod devices;
-mod ending;
 pub mod filter;
-mod jobs;
-mod journal;
+mod log_ring;
 mod modules;
 mod mounts;
 mod power;
+mod processes;
 pub mod record;
 mod services;
+mod shutdown;
 mod socket;
 pub mod supervise;
 mod udev;
@@ -39,11 +39,11 @@ use tracing::{info, warn};
 use tracing_subscriber::prelude::*;
 
 use cmdline::BootOptions;
-use ending::Ending;
-use jobs::Jobs;
-use journal::{Journal, Uptime};
+use log_ring::{Journal, Uptime};
 use modules::Loader;
+use processes::Jobs;
 use services::USER;
+use shutdown::Ending;
 use socket::Server;
 use udev::{Change, Udev};
 
@@ -75,14 +75,14 @@ pub fn main() -> ! {
     let failures = mounts::mount_all();
     let journal = Journal::open("/dev/console");
     let why = match std::panic::catch_unwind(|| run(&journal, &failures)) {
-        Ok(Ok(ending)) => ending::finish(ending, &journal),
+        Ok(Ok(ending)) => shutdown::finish(ending, &journal),
         Ok(Err(error)) => match std::error::Error::source(&error) {
             Some(source) => format!("{error}: {source}"),
             None => error.to_string(),
         },
         Err(_) => "this is a bug: PID 1 panicked, see above".to_owned(),
     };
-    ending::emergency(&journal, &why)
+    shutdown::emergency(&journal, &why)
 }
 
 /// PID 1's state.
@@ -304,7 +304,7 @@ impl Init {
 
     fn reap(&mut self) {
         let jobs = &mut self.jobs;
-        ending::reap(|pid, status| {
+        shutdown::reap(|pid, status| {
             if status.stopped() {
                 jobs.paused(pid);
             } else {
@@ -324,7 +324,7 @@ impl Init {
         info!("{} ({why})", ending.text());
         self.ending = Some(ending);
         self.jobs.stop();
-        ending::signal_all(rustix::process::Signal::TERM);
+        shutdown::signal_all(rustix::process::Signal::TERM);
         let timer = Timer::from_duration(END_PATIENCE);
         let waiting = self.handle.insert_source(timer, |_, (), init: &mut Self| {
             warn!("some programs did not end in {END_PATIENCE:?}");
@@ -339,7 +339,7 @@ impl Init {
 
     /// Every program whose parent has ended is a child of PID 1, so without children there are no programs.
     fn finish_if_alone(&self) {
-        if !ending::has_children() {
+        if !shutdown::has_children() {
             self.signal.stop();
         }
     }

@@ -12,7 +12,7 @@ use calloop::{Interest, LoopHandle, Mode, PostAction};
 use tracing::warn;
 
 use super::Init;
-use super::ending::Ending;
+use super::shutdown::Ending;
 
 const EV_KEY: u16 = 1;
 const KEY_POWER: u16 = 116;

@@ -11,9 +11,9 @@ use std::time::Duration;
 use calloop::channel::Sender;
 
 use super::client::{Request, SOCKET};
-use super::ending::Ending;
-use super::journal::Journal;
+use super::log_ring::Journal;
 use super::services::USER;
+use super::shutdown::Ending;
 
 /// A peer that takes longer loses its connection.
 const PATIENCE: Duration = Duration::from_secs(2);

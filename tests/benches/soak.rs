@@ -21,7 +21,7 @@ use heraldry_tests::client::raw::Arg::{I, New, S, U};
 use heraldry_tests::client::raw::Raw;
 use heraldry_tests::client::raw::random::Dice;
 use heraldry_tests::colour::key::{CYAN, MAGENTA};
-use heraldry_tests::path::{Options, Rig, Usage, Visitor, VisitorWindow};
+use heraldry_tests::rig::{Options, Rig, Usage, Visitor, VisitorWindow};
 
 const VMS: [&str; 8] = [
     "work",

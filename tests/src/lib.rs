@@ -15,6 +15,6 @@ pub mod client;
 pub mod colour;
 pub mod escape;
 pub mod fixture;
-pub mod path;
+pub mod rig;
 pub mod stuck;
 pub mod vm;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use heraldry_tests::path::program;
+use heraldry_tests::rig::program;
 
 /// The most lines of a source file, without its tests.
 const MAX_LINES: usize = 600;

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::checked::VmConfig;
 use crate::origin::Origin;
+use crate::settings::VmConfig;
 
 /// The interfaces that a file may allow, with the highest version that this version of Heraldry vouches for.
 ///

@@ -4,8 +4,8 @@
 use heraldry_identity::VmName;
 
 use crate::builtin;
-use crate::checked::{Config, UnknownVm, VmConfig};
 use crate::origin::Origin;
+use crate::settings::{Config, UnknownVm, VmConfig};
 
 /// What becomes of a connection of a VM.
 #[derive(Debug, Clone)]

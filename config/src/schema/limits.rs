@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use kdl::KdlNode;
 
-use crate::checked::{Bound, Watchdog};
 use crate::limits::{LimitInfo, Limits};
 use crate::origin::Origins;
 use crate::schema::reader::Reader;
+use crate::settings::{Bound, Watchdog};
 
 /// The good limits of a block `quota`, each with its place in [`Limits::ALL`].
 fn entries<'n>(

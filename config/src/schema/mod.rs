@@ -5,12 +5,12 @@
 //! [`reader::Reader`]; what two nodes may not both say is in [`together`].
 
 pub(crate) mod chord;
+mod cross_checks;
 mod limits;
 pub(crate) mod reader;
 mod screens;
 mod suggest;
 mod system;
-mod together;
 mod vm;
 
 use std::collections::BTreeMap;
@@ -19,10 +19,10 @@ use std::sync::Arc;
 use kdl::{KdlDocument, KdlNode};
 
 use crate::builtin;
-use crate::checked::{Config, UnknownVm};
 use crate::error::ConfigErrors;
 use crate::origin::Origins;
 use crate::policy::globals::{self, Allowed, BASE, GlobalSet};
+use crate::settings::{Config, UnknownVm};
 use reader::Reader;
 use suggest::did_you_mean;
 
@@ -65,7 +65,7 @@ pub(crate) fn read(mut reader: Reader<'_>, document: &KdlDocument) -> Result<Con
         keys: builtin::keys(),
         host: builtin::host(),
         watchdog: builtin::watchdog(),
-        bound: crate::checked::Bound::default(),
+        bound: crate::settings::Bound::default(),
         global_sets: BTreeMap::from([(BASE.to_owned(), Arc::new(GlobalSet::base()))]),
         origins: Origins::default(),
     };
@@ -115,7 +115,7 @@ pub(crate) fn read(mut reader: Reader<'_>, document: &KdlDocument) -> Result<Con
     for node in named("vm") {
         vms.extend(vm::vm(&mut reader, node, &config));
     }
-    together::check(&mut reader, &vms);
+    cross_checks::check(&mut reader, &vms);
     if !reader.is_good() {
         return Err(reader.into_errors());
     }

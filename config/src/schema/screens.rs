@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use kdl::KdlNode;
 
 use super::reader::Reader;
-use crate::checked::Config;
 use crate::screens::{AccelProfile, InputSettings, ModeChoice, OutputSettings, Pointing, Transform};
+use crate::settings::Config;
 
 /// The settings of an `output`.
 const OUTPUT: &[&str] = &["off", "mode", "scale", "transform", "position"];

@@ -6,11 +6,11 @@ use std::time::Duration;
 use heraldry_identity::Rgb;
 use kdl::{KdlEntry, KdlNode};
 
-use crate::checked::{Appearance, HandOver, Host, Keyboard};
 use crate::keys::Keys;
 use crate::origin::Origins;
 use crate::schema::chord;
 use crate::schema::reader::Reader;
+use crate::settings::{Appearance, HandOver, Host, Keyboard};
 
 const KEYBOARD: &[&str] = &["layout", "variant", "options", "repeat-rate", "repeat-delay"];
 

@@ -9,11 +9,11 @@ use heraldry_identity::confusable::is_visible;
 use heraldry_identity::{Arms, Pattern, Rgb, TitleLevel, VmName};
 use kdl::{KdlEntry, KdlNode, KdlValue};
 
-use crate::checked::{Config, CursorRule, Fullscreen, OnViolation, Owner, Rules, UnsealedMemory, VmConfig};
 use crate::origin::Origins;
 use crate::policy::globals::GlobalSet;
 use crate::schema::reader::Reader;
 use crate::schema::{limits, system, unknown_set};
+use crate::settings::{Config, CursorRule, Fullscreen, OnViolation, Owner, Rules, UnsealedMemory, VmConfig};
 
 /// The rules that `defaults` and `vm` share.
 pub(super) const RULES: &[&str] = &[

@@ -13,7 +13,7 @@ use wayland_protocols::wp::presentation_time::client::wp_presentation_feedback::
 };
 
 use super::Client;
-use super::seen::Seen;
+use super::events::Seen;
 
 wayland_client::delegate_noop!(Seen: ignore WpPresentation);
 wayland_client::delegate_noop!(Seen: ignore WpFractionalScaleManagerV1);

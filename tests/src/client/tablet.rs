@@ -10,7 +10,7 @@ use wayland_protocols::wp::tablet::zv2::client::zwp_tablet_seat_v2::{
 use wayland_protocols::wp::tablet::zv2::client::zwp_tablet_tool_v2::{self, ZwpTabletToolV2};
 use wayland_protocols::wp::tablet::zv2::client::zwp_tablet_v2::{self, ZwpTabletV2};
 
-use super::seen::Seen;
+use super::events::Seen;
 
 delegate_noop!(Seen: ZwpTabletManagerV2);
 delegate_noop!(Seen: ignore ZwpTabletPadV2);

@@ -80,7 +80,7 @@ pub fn command(kind: Kind, way: Way, socket: &Path) -> Command {
             .find(|(_, each)| each == one)
             .map_or("", |(name, _)| name)
     }
-    let stuck = crate::path::program("heraldry-stuck");
+    let stuck = crate::rig::program("heraldry-stuck");
     let mut command = if kind == Kind::Linger {
         Command::new(stuck)
     } else {

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use heraldry_image::build::{Sources, collect, pack};
 use heraldry_image::cpio::{Content, Entry, Tree};
 
-use crate::path::program;
+use crate::rig::program;
 
 /// Quick to pack; tests boot an image once or twice.
 const LEVEL: u8 = 1;

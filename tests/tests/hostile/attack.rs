@@ -7,7 +7,7 @@ use heraldry_compositor::control::protocol::{InputRequest, KeyAction, Request, W
 use heraldry_tests::client::raw::Arg::New;
 use heraldry_tests::client::raw::{Raw, RawWindow};
 use heraldry_tests::colour::{Area, Pixels};
-use heraldry_tests::path::{Rig, until};
+use heraldry_tests::rig::{Rig, until};
 
 /// The attacker's VM.
 pub(crate) const HOSTILE: &str = "untrusted";

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use heraldry_tests::client::raw::Arg::{Fd, I, New, U};
 use heraldry_tests::client::raw::memory;
 use heraldry_tests::colour::key::MAGENTA;
-use heraldry_tests::path::until;
+use heraldry_tests::rig::until;
 use std::os::fd::AsFd;
 
 use super::attack::{Attack, HONEST, assert_names};

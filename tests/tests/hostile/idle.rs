@@ -8,7 +8,7 @@ use heraldry_compositor::control::protocol::{InputRequest, Request};
 use heraldry_tests::client::raw::Arg::{Fd, I, New, S, U};
 use heraldry_tests::client::raw::{Raw, memory};
 use heraldry_tests::colour::key::MAGENTA;
-use heraldry_tests::path::until;
+use heraldry_tests::rig::until;
 
 use super::attack::{Attack, HOSTILE};
 

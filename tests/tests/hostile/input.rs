@@ -5,7 +5,7 @@ use heraldry_compositor::control::protocol::{InputRequest, KeyAction, Request};
 use heraldry_tests::client::raw::Arg::{I, S, U};
 use heraldry_tests::client::raw::{Raw, RawWindow, Value};
 use heraldry_tests::colour::key::{MAGENTA, YELLOW};
-use heraldry_tests::path::until;
+use heraldry_tests::rig::until;
 
 use super::attack::Expect::Lives;
 use super::attack::{Attack, Row, middle, row, wait_out_the_guard};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use heraldry_tests::client::raw::Arg::{I, New, S, U};
 use heraldry_tests::client::raw::Raw;
 use heraldry_tests::colour::key::MAGENTA;
-use heraldry_tests::path::{Usage, until};
+use heraldry_tests::rig::{Usage, until};
 
 use super::attack::Expect::{Host, Left, Lives, Rule};
 use super::attack::{Attack, HOSTILE, Row, row};

@@ -20,7 +20,7 @@
 
 mod attack;
 mod bystander;
-mod stage;
+mod fixture;
 
 mod clipboard;
 mod descriptors;
@@ -31,7 +31,6 @@ mod idle;
 mod input;
 mod labels;
 mod library;
-mod lives;
 mod load;
 mod memory;
 mod objects;
@@ -41,10 +40,11 @@ mod protocol;
 mod quotas;
 mod registry;
 mod spoofing;
+mod survival;
 mod system;
 mod transport;
 
-use stage::{ORDINARY, run, run_timed};
+use fixture::{ORDINARY, run, run_timed};
 
 macro_rules! themes {
     ($($theme:ident,)+) => {
@@ -73,7 +73,7 @@ themes! {
     input,
     labels,
     library,
-    lives,
+    survival,
     load,
     memory,
     objects,

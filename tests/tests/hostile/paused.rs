@@ -7,7 +7,7 @@ use heraldry_compositor::control::protocol::Request;
 use heraldry_tests::client::raw::Arg::{I, New};
 use heraldry_tests::client::raw::{Raw, memory};
 use heraldry_tests::colour::key::MAGENTA;
-use heraldry_tests::path::{Usage, until};
+use heraldry_tests::rig::{Usage, until};
 use heraldry_wire::display::WINDOW_FDS;
 
 use super::attack::Expect::{Left, Lives};

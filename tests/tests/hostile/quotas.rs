@@ -7,7 +7,7 @@ use heraldry_compositor::control::protocol::VmStats;
 use heraldry_tests::client::raw::Arg::{I, New, S, U};
 use heraldry_tests::client::raw::{Raw, memory};
 use heraldry_tests::colour::key::{MAGENTA, YELLOW};
-use heraldry_tests::path::until;
+use heraldry_tests::rig::until;
 
 use super::attack::Expect::{Left, Lives, Rule};
 use super::attack::{Attack, HOSTILE, Row, row};

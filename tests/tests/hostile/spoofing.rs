@@ -10,7 +10,7 @@ use heraldry_tests::colour::{Area, Colour, Pixels};
 use super::attack::Expect::{Lives, Rule};
 use super::attack::{Attack, Row, area, row};
 use super::bystander::COLOURS;
-use super::stage::frame;
+use super::fixture::frame;
 
 pub(crate) const ROWS: &[Row] = &[
     row("A01 copy of another VM's window as content", copied_frame, Lives),

@@ -10,7 +10,7 @@ use heraldry_compositor::control::protocol::Request;
 use heraldry_tests::client::raw::Arg::S;
 use heraldry_tests::client::raw::Raw;
 use heraldry_tests::colour::key::MAGENTA;
-use heraldry_tests::path::until;
+use heraldry_tests::rig::until;
 
 use super::attack::Expect::{Left, Lives, Rule};
 use super::attack::{Attack, HOSTILE, Row, row};
@@ -176,7 +176,7 @@ fn printed_title(a: &mut Attack<'_>, options: &[&str]) {
     let window = a.raw.show((64, 48), MAGENTA);
     a.raw.send(window.toplevel, "set_title", &[S(ORDERS)]);
     a.raw.settle();
-    let mut ctl = std::process::Command::new(heraldry_tests::path::program("heraldry"));
+    let mut ctl = std::process::Command::new(heraldry_tests::rig::program("heraldry"));
     ctl.arg("ctl")
         .args(options)
         .arg("--control")
@@ -254,7 +254,7 @@ fn reloaded(a: &mut Attack<'_>) {
     // The frame of the attacker's window in either colour, pixel by pixel.
     let look = |a: &Attack<'_>| {
         let info = a.only_window();
-        super::stage::frame(
+        super::fixture::frame(
             &a.picture(),
             super::attack::area(info.outer),
             super::attack::area(info.content),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use heraldry_tests::client::raw::Arg::{Fd, I, New, S, U};
 use heraldry_tests::client::raw::{Raw, memory, pipe};
-use heraldry_tests::path::{Usage, until};
+use heraldry_tests::rig::{Usage, until};
 use heraldry_wire::connection::TokenRecord;
 use heraldry_wire::display::{CompositorRecord, WINDOW_FDS};
 use heraldry_wire::memfd::MemfdRequest;

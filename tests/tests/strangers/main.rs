@@ -18,7 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use heraldry_tests::client::raw::Raw;
-use heraldry_tests::path::{CONFIG, Options, Program, Rig, until};
+use heraldry_tests::rig::{CONFIG, Options, Program, Rig, until};
 use heraldry_tests::stuck::{CANNOT, DONE, Kind, Way, command};
 
 use bystander::{Bystander, Report};

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use heraldry_tests::path::program;
+use heraldry_tests::rig::program;
 use heraldry_tests::vm::{Files, Setup, attempt, base, kernel};
 
 /// The shell alone: no emulated device, no clients.

@@ -2,7 +2,7 @@
 //! The GL path, drawn by the processor because there is no GPU here: only if asked for, and the same picture as Pixman's.
 
 use heraldry_tests::colour::Pixels;
-use heraldry_tests::path::CONFIG;
+use heraldry_tests::rig::CONFIG;
 use heraldry_tests::vm::{Files, Machine, Setup, attempt, image_with_gl};
 
 use super::session::{settled, start_still, wait_for_windows};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use heraldry_tests::path::CONFIG;
+use heraldry_tests::rig::CONFIG;
 use heraldry_tests::vm::{Files, Machine, Setup, attempt};
 
 use crate::hotplug::start_weston;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A session of libseat's: devices come through the seat, and another virtual terminal can be in front for a while.
 
-use heraldry_tests::path::CONFIG;
+use heraldry_tests::rig::CONFIG;
 use heraldry_tests::vm::{Files, Machine, Setup, attempt};
 
 use super::hotplug::HELD;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use heraldry_tests::path::{CONFIG, Rig};
+use heraldry_tests::rig::{CONFIG, Rig};
 use heraldry_tests::vm::{Files, Machine, Setup, attempt};
 
 /// A terminal whose picture does not change by itself.

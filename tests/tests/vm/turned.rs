@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A screen with a mode, a scale and a turn of its own, from the configuration.
 
-use heraldry_tests::path::CONFIG;
+use heraldry_tests::rig::CONFIG;
 use heraldry_tests::vm::{Files, Setup, attempt};
 
 use super::session::{settled, start_still, wait_for_windows};

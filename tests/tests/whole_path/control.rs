@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use heraldry_compositor::control::protocol::{InputRequest, PenAction, Reply, Request, TouchAction};
 use heraldry_tests::client::Name;
 use heraldry_tests::colour::key::MAGENTA;
-use heraldry_tests::path::{CONFIG, Options, Rig, Transport, VMS, Visitor, until};
+use heraldry_tests::rig::{CONFIG, Options, Rig, Transport, VMS, Visitor, until};
 use wayland_protocols::xdg::shell::client::xdg_toplevel::XdgToplevel;
 
 /// As long as the wire lets a title be, of characters that are six each in JSON.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use heraldry_tests::escape::{Outcome, SAYS, documented, said};
-use heraldry_tests::path::{CONFIG, program, until};
+use heraldry_tests::rig::{CONFIG, program, until};
 
 struct Supervisor(Child);
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use heraldry_compositor::control::protocol::Request;
 use heraldry_tests::colour::key::{CYAN, MAGENTA};
-use heraldry_tests::path::{Rig, Visitor, assert_no_wrong_descriptor, until};
+use heraldry_tests::rig::{Rig, Visitor, assert_no_wrong_descriptor, until};
 
 /// Bytes that are no message of anything, with what a terminal would obey.
 fn garbage() -> Vec<u8> {

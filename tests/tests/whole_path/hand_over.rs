@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 
 use heraldry_tests::client::filled;
 use heraldry_tests::colour::key::CYAN;
-use heraldry_tests::path::{Host, PATIENCE, until};
+use heraldry_tests::rig::{Host, PATIENCE, until};
 use heraldry_wire::Record as _;
 use heraldry_wire::connection::TokenRecord;
 use heraldry_wire::display::{Announcement, CompositorRecord, HostRecord, RECORD_LEN, Way};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use heraldry_compositor::control::protocol::{InputRequest, KeyAction, PenAction, Request, TouchAction};
 use heraldry_tests::colour::Area;
 use heraldry_tests::colour::key::{CYAN, MAGENTA};
-use heraldry_tests::path::{CONFIG, Options, Rig, Visitor, VisitorWindow, until};
+use heraldry_tests::rig::{CONFIG, Options, Rig, Visitor, VisitorWindow, until};
 
 const GUARD: Duration = Duration::from_secs(2);
 /// Both windows are larger than half of the screen, so that they cover each other in its middle.

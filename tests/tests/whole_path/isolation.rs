@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use heraldry_tests::client::Client;
 use heraldry_tests::colour::key::{CYAN, MAGENTA};
-use heraldry_tests::path::{CONFIG, Options, Rig, Transport, Visitor, assert_no_wrong_descriptor, until};
+use heraldry_tests::rig::{CONFIG, Options, Rig, Transport, Visitor, assert_no_wrong_descriptor, until};
 
 /// A bystander's round trip, at worst. Generous: the machine is shared, and what is looked for takes for ever.
 const PROMPT: Duration = Duration::from_secs(5);

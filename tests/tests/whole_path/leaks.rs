@@ -2,7 +2,7 @@
 //! Clients come and go and leave nothing behind.
 
 use heraldry_tests::colour::key::MAGENTA;
-use heraldry_tests::path::{Rig, Usage, VMS, assert_no_wrong_descriptor, until};
+use heraldry_tests::rig::{Rig, Usage, VMS, assert_no_wrong_descriptor, until};
 
 /// Memory that may differ after hundreds of clients, in KiB. A leak of one picture of a window, or of one KiB a
 /// client, is more.

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use heraldry_tests::path::{CONFIG, program};
+use heraldry_tests::rig::{CONFIG, program};
 use rustix::process::{Pid, Signal, kill_process};
 
 struct Ended(Child);

@@ -6,7 +6,7 @@ use std::process::Command;
 use heraldry_compositor::control::protocol::Rect;
 use heraldry_tests::colour::Pixels;
 use heraldry_tests::colour::key::{CYAN, MAGENTA};
-use heraldry_tests::path::{
+use heraldry_tests::rig::{
     Options, Rig, Transport, assert_no_wrong_descriptor, assert_nothing_refused, listeners, program, until,
 };
 

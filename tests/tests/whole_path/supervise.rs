@@ -10,7 +10,7 @@ use heraldry_compositor::control::protocol::{InputRequest, KeyAction, Request};
 use heraldry_tests::client::raw::Arg::{I, New, U};
 use heraldry_tests::client::raw::Raw;
 use heraldry_tests::colour::key::{CYAN, MAGENTA};
-use heraldry_tests::path::{CONFIG, Options, Rig, Visitor, until};
+use heraldry_tests::rig::{CONFIG, Options, Rig, Visitor, until};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 

@@ -15,7 +15,7 @@ use heraldry_tests::client::raw::Arg::{I, New, U};
 use heraldry_tests::client::raw::random::Dice;
 use heraldry_tests::client::raw::{Raw, RawPopup, RawWindow, memory};
 use heraldry_tests::fixture::truth::{Framed, Scene, channel};
-use heraldry_tests::path::{CONFIG, Options, Rig};
+use heraldry_tests::rig::{CONFIG, Options, Rig};
 use smithay::utils::{Logical, Rectangle};
 
 const VMS: [&str; 3] = ["work", "personal", "untrusted"];

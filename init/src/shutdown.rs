@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
 use rustix::system::{RebootCommand, reboot};
 
-use super::journal::Journal;
+use super::log_ring::Journal;
 use super::mounts;
 
 /// How the machine ends.

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, WaitStatus, kill_process};
 use tracing::{info, warn};
 
 use super::cmdline::{BootOptions, DeviceChoice};
-use super::journal::{Journal, MAX_LINE};
+use super::log_ring::{Journal, MAX_LINE};
 use super::services::{self, Backoff, COMPOSITOR, Running, Service, USER};
 use super::{Init, InitError, devices, udev, watch_error};
 

@@ -13,7 +13,7 @@ use heraldry_tests::client::raw::Arg::New;
 use heraldry_tests::client::raw::Raw;
 use heraldry_tests::colour::key::MAGENTA;
 use heraldry_tests::colour::{Area, Colour, Pixels};
-use heraldry_tests::path::{Options, Rig, Usage, descriptors, until};
+use heraldry_tests::rig::{Options, Rig, Usage, descriptors, until};
 
 use super::attack::{Attack, HONEST, HOSTILE, Row, area, content_of};
 use super::bystander::{Bystander, COLOURS};
