@@ -22,5 +22,5 @@ pub mod tick;
 pub mod trees;
 pub mod vms;
 
-/// PID 1 of the compositor's VM, and who starts the compositor anew.
+/// PID 1 of the compositor's VM, and who starts the compositor again.
 pub use heraldry_init as init;

@@ -5,7 +5,7 @@ use crate::desktop::layout::WindowId;
 use crate::state::State;
 
 impl State {
-    /// A window has content: it appears, unless its VM has shown too many of late. Then it appears later.
+    /// A window has content: it appears, unless its VM has shown too many lately. Then it appears later.
     pub(crate) fn map(&mut self, id: WindowId) {
         let now = self.core.clock.now();
         let Some(window) = self.core.windows.get(id) else {

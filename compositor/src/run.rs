@@ -41,7 +41,7 @@ use crate::vms::globals::Globals;
 use crate::vms::pause::PauseReason;
 use crate::vms::transports::{HostLink, Transports};
 
-/// A client's events may pile up to this many bytes before it is disconnected (the library's default is 4 KiB,
+/// A client's events may pile up to this many bytes before it is disconnected (wayland-backend's default is 4 KiB,
 /// which a fast mouse fills in half a second of not reading).
 const CLIENT_BUFFER: usize = 1024 * 1024;
 

@@ -21,7 +21,7 @@ const SILENT: Duration = Duration::from_secs(30);
 /// Windows above one that are looked at to see whether its label is covered.
 const LOOKED_AT: usize = 64;
 
-/// What was said of late, for each VM: since when, and the text while it is shown.
+/// What was said lately, for each VM: since when, and the text while it is shown.
 #[derive(Debug, Default)]
 pub struct Announcements(BTreeMap<VmName, (Duration, Option<String>)>);
 
@@ -162,7 +162,7 @@ impl Core {
         label.subtract_rects(above).is_empty()
     }
 
-    /// Says something of a VM for a moment, unless something was said of it of late.
+    /// Says something of a VM for a moment, unless something was said of it lately.
     pub(crate) fn announce(&mut self, vm: &VmName, text: String) {
         let now = self.clock.now();
         let since = self.announcements.0.get(vm).map(|(since, _)| *since);

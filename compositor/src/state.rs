@@ -60,7 +60,7 @@ pub struct Core {
     pub unmeasured: Vec<WlSurface>,
     /// Pointer, keyboard focus, grabs.
     pub input: Input,
-    /// Frames, cursor, what must be drawn anew.
+    /// Frames, cursor, what must be drawn again.
     pub render: Render,
     /// The screens.
     pub outputs: Outputs,

@@ -5,7 +5,7 @@
 //! 2. grabs and drags that lost their ground end, effects that handlers asked for are performed, windows that came or went
 //!    settle the focus;
 //! 3. seats learn of a moved keyboard focus, clients of changed sizes and states;
-//! 4. the pointer's surface is looked up anew if anything under it changed;
+//! 4. the pointer's surface is looked up again if anything under it changed;
 //! 5. a frame is drawn if one is due, and its callbacks are sent;
 //! 6. everything is flushed, once, and the gates may feed the next turn.
 
@@ -49,7 +49,7 @@ impl State {
         self.send_configures();
         self.refresh_pointer();
         self.frame_if_due();
-        // Errors belong to single clients, which the library drops by itself.
+        // Errors belong to single clients, which wayland-backend drops by itself.
         let _per_client = self.core.display_handle.flush_clients();
         self.next_turns();
         self.core.watchdog.turn_ends();

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | context | one end of a *token socket*: a byte in it is POLLIN, the other end closed is POLLHUP, and it has POLLOUT |
 //! | pipe written by SEND, context with `--hup-alone` | the read end of a *token pipe*: the same without POLLOUT |
-//! | memory | the memory, opened anew so that its open file is the program's alone |
+//! | memory | the memory, opened again so that its open file is the program's alone |
 //! | pipe read by the program, pipe from the host | the end of the pipe itself |
 //!
 //! The last close of an open file is an event of inotify(7), which works on pipes and on files opened through `/proc`. For

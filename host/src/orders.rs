@@ -158,7 +158,7 @@ pub(crate) enum Word {
     Join { number: u64 },
     /// A client that waits is not taken.
     Withdraw { number: u64, why: String },
-    /// So much of a connection has been worked off.
+    /// So much of a connection has been taken.
     Credit {
         number: u64,
         bytes: u64,

@@ -265,7 +265,7 @@ impl Splice {
         flags
     }
 
-    /// The compositor has worked off so much of what the client has sent since the beginning.
+    /// The compositor has taken so much of what the client has sent since the beginning.
     pub fn credit(&mut self, bytes: u64, fds: u64) -> Result<(), End> {
         self.window.credit(bytes, fds);
         self.deliver()

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub enum Request {
     /// The log of init and compositor.
     Log,
-    /// End everything and start the machine anew.
+    /// End everything and start the machine again.
     Reboot,
     /// End everything and switch the machine off.
     PowerOff,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `heraldry-init`: PID 1 of the compositor's VM, and who starts the compositor anew.
+//! `heraldry-init`: PID 1 of the compositor's VM, and who starts the compositor again.
 //!
 //! A program of its own, with no library but C's: it starts in a tenth of the compositor's time, and what runs as root has
 //! little in it. PID 1 mounts what programs expect, loads the drivers of the devices that are there, does the little of udevd that the

@@ -34,7 +34,7 @@ pub enum PauseReason {
     User,
     /// A client broke a rule, and the configuration wants the VM paused then.
     Violation,
-    /// It was being served when the compositor ended unexpectedly, twice in a row or several times of late.
+    /// It was being served when the compositor ended unexpectedly, twice in a row or several times lately.
     Crashes,
 }
 
@@ -301,7 +301,7 @@ mod tests {
         let again = Record::open(Path::new(&format!("/proc/self/fd/{}", record.number()))).unwrap();
         assert_eq!(again.pauses(), all);
         again.resume(&all[0].vm).unwrap();
-        // The place is taken anew, and the order is that of pausing.
+        // The place is taken again, and the order is that of pausing.
         let hidden = pause(&longest, PauseReason::User, true);
         again.pause(&pause("games", PauseReason::User, false)).unwrap();
         again.pause(&hidden).unwrap();

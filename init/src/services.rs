@@ -23,9 +23,9 @@ pub(super) const LIST: &str = "/etc/heraldry/services";
 pub(super) const COMPOSITOR: &str = "compositor";
 /// Its user and group.
 pub(super) const USER: u32 = 990;
-/// The user and group of who starts it anew, whom it must not reach.
+/// The user and group of who starts it again, whom it must not reach.
 const SUPERVISOR: u32 = 989;
-/// A program that ran for this long begins anew with the shortest wait.
+/// A program that ran for this long begins again with the shortest wait.
 const STABLE: Duration = Duration::from_secs(10);
 /// The shortest and the longest wait before a program is started again.
 const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));

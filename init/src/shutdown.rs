@@ -14,7 +14,7 @@ use super::mounts;
 /// How the machine ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// It starts anew.
+    /// It starts again.
     Reboot,
     /// It is off.
     PowerOff,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `heraldry supervise`: runs the compositor, and starts it anew when it ends unexpectedly.
+//! `heraldry supervise`: runs the compositor, and starts it again when it ends unexpectedly.
 //!
 //! The compositor writes the VM that it is serving into a [`Record`], and which VMs are not to be served. A VM that was
 //! being served at two crashes in a row, or at three of the last nine, is paused: whatever it does must not keep everybody
@@ -229,7 +229,7 @@ pub fn supervise(command: &[OsString], args: &[OsString]) -> Result<u8, Supervis
         kill_at: None,
     };
     let mut history = History::default();
-    // Inherited by each child, which opens it anew by its number.
+    // Inherited by each child, which opens it again by its number.
     let mut record = Record::create()?;
     loop {
         let mut command = Command::new(program);

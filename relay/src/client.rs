@@ -137,7 +137,7 @@ pub(crate) struct Client {
     unread: usize,
     /// What was received and not yet given to the session.
     received: RecvQueue,
-    /// Who is to be told what was worked off, and of which connection.
+    /// Who is to be told what was taken, and of which connection.
     credit: Option<(HostLine, u64)>,
     /// The client sends no more.
     ended: bool,
@@ -205,7 +205,7 @@ impl Client {
         }
     }
 
-    /// Tells the host what was worked off.
+    /// Tells the host what was taken.
     pub(crate) fn say_credit(&mut self) {
         let sum = self.received.sum();
         self.tell(sum);
@@ -246,7 +246,7 @@ impl Client {
 
     pub(crate) fn stream_interest(&self) -> EventFlags {
         let mut flags = EventFlags::empty();
-        // Always read: what waited in the library would have it end the client, all at once.
+        // Always read: what waited in wayland-backend would have it end the client, all at once.
         flags.insert(EventFlags::IN);
         flags.set(EventFlags::OUT, !self.up.is_empty());
         flags

@@ -21,7 +21,7 @@ const DROPPED: usize = 16 << 10;
 const WHILE: Duration = Duration::from_millis(1);
 
 /// Objects of clients that have left which are destroyed in the first turn of a goodbye. How many there are in the next
-/// follows the time too: a region is gone at once, but of pointers the library searches a list of all, for each.
+/// follows the time too: a region is gone at once, but of pointers Smithay searches a list of all, for each.
 const GOODBYES: usize = 32;
 
 /// The least and the most in a turn.

@@ -2,7 +2,7 @@
 //! `make soak`: random hostile sessions from eight VMs against the release build, and a ninth VM that works.
 //!
 //! Prints, every minute, what the processes use and how the honest client fares. Fails if anything dies, if the honest client
-//! loses an answer or a pixel, if memory, descriptors or threads grow, or if the library ends a client, which is the gate's.
+//! loses an answer or a pixel, if memory, descriptors or threads grow, or if Smithay ends a client, which is the gate's.
 #![expect(
     clippy::print_stdout,
     clippy::expect_used,

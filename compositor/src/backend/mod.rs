@@ -72,7 +72,7 @@ impl Backend {
         }
     }
 
-    /// Draws a whole screen anew and reads it back.
+    /// Draws a whole screen again and reads it back.
     pub fn screenshot(&mut self, core: &mut Core, screen: ScreenId) -> Result<Picture, RenderError> {
         match self {
             Self::Blind => Err(RenderError::NoBackend),

@@ -87,7 +87,7 @@ enum CtlCommand {
 enum MachineCommand {
     /// Show the log of init and compositor (in a VM whose PID 1 is `heraldry-init`).
     Log,
-    /// Start the machine anew (in a VM whose PID 1 is `heraldry-init`).
+    /// Start the machine again (in a VM whose PID 1 is `heraldry-init`).
     Reboot,
     /// Switch the machine off (in a VM whose PID 1 is `heraldry-init`).
     PowerOff,

@@ -44,7 +44,7 @@ pub struct Cli {
 enum Command {
     /// Run the compositor.
     Run(RunArgs),
-    /// Run the compositor, and start it anew when it crashes. A VM that is paused or hidden stays so; one that was being
+    /// Run the compositor, and start it again when it crashes. A VM that is paused or hidden stays so; one that was being
     /// served at two crashes in a row, or at three of nine, is paused.
     Supervise(RunArgs),
     /// Check a configuration: every error at once, with file, line and column.

@@ -309,7 +309,7 @@ pub struct VmStats {
     pub dismissed_popups: u64,
     /// Connections that were refused.
     pub refused_connections: u64,
-    /// Clients that the library ended, which the gate should have: a bug of ours if it is not 0.
+    /// Clients that Smithay ended, which the gate should have: a bug of ours if it is not 0.
     pub ended_by_smithay: u64,
 }
 

@@ -163,7 +163,7 @@ impl State {
             for surface in window.roots() {
                 each_surface(&surface, |surface, _| screen.forget(surface));
             }
-            // Clients are told anew, whatever remains.
+            // Clients are told again, whatever remains.
             window.presence.clear();
         }
         for global in screen.into_globals() {

@@ -226,7 +226,7 @@ impl Windows {
     }
 }
 
-/// Configures of a window or popup that its client has not acknowledged; the library keeps them all.
+/// Configures of a window or popup that its client has not acknowledged; Smithay keeps them all.
 #[must_use]
 pub fn pending_configures(surface: &WlSurface) -> u64 {
     let pending = with_states(surface, |states| {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the library would end a client for and the gate cannot know: it is made harmless here, with the library's own
+//! What Smithay would end a client for and the gate cannot know: it is made harmless here, with Smithay's own
 //! numbers. See `docs/decisions/0007-the-library-ends-nobody.md`.
 
 use smithay::backend::renderer::buffer_dimensions;
@@ -72,7 +72,7 @@ impl State {
         if with_renderer_surface_state(surface, |state| state.buffer().is_some()).unwrap_or(false) {
             return false;
         }
-        // The library asks whether there was a commit at all, the protocol whether anything is shown.
+        // Smithay asks whether there was a commit at all, the protocol whether anything is shown.
         with_states(surface, |states| {
             let attributes = states.data_map.get::<XdgPopupSurfaceData>();
             if let Some(Ok(mut attributes)) = attributes.map(|attributes| attributes.lock()) {

@@ -204,7 +204,7 @@ impl State {
     }
 }
 
-/// Whether a client has left too many configures of a window or popup unacknowledged: the library keeps them all.
+/// Whether a client has left too many configures of a window or popup unacknowledged: Smithay keeps them all.
 pub(super) fn too_many_pending(core: &Core, surface: &WlSurface) -> bool {
     let limit = core
         .identity(surface)

@@ -192,7 +192,7 @@ impl State {
         self.end_popup_grabs(|_| true);
     }
 
-    /// Ends what is left of grabs whose popups are gone: the library would keep the keyboard until the next key.
+    /// Ends what is left of grabs whose popups are gone: Smithay would keep the keyboard until the next key.
     pub fn end_dead_popup_grabs(&mut self) {
         self.end_popup_grabs(PopupGrab::has_ended);
     }
@@ -206,7 +206,7 @@ impl State {
             .filter_map(|vm| Some((vm.seat.clone(), vm.popup_grab.take_if(|grab| which(grab))?)))
             .collect();
         for (seat, mut grab) in grabs {
-            // Also of a window that is gone: the library would keep its menus, and end whoever opens the next.
+            // Also of a window that is gone: Smithay would keep its menus, and end whoever opens the next.
             grab.ungrab(PopupUngrabStrategy::All);
             if let Some(keyboard) = seat.get_keyboard() {
                 keyboard.unset_grab(self);

@@ -313,7 +313,7 @@ impl State {
 
     /// A finger or a pen comes down on a client's surface: menus of others close, the window gets the keyboard.
     ///
-    /// For the pointer the library's grab decides which client's menu stays; here it is the one that is touched.
+    /// For the pointer Smithay's grab decides which client's menu stays; here it is the one that is touched.
     pub(super) fn approach(&mut self, id: WindowId, surface: Option<&WlSurface>) {
         let own_menu = surface
             .and_then(|surface| self.core.identity(surface))

@@ -361,7 +361,7 @@ impl State {
             .map(|(number, _)| *number)
             .collect();
         for number in &numbers {
-            // The library cancels only what something was said of since the last frame.
+            // Smithay cancels only what something was said of since the last frame.
             self.tell_finger(*number);
         }
         self.core.input.touches.unframed.remove(vm);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Frames, drawn anew only where something on them changed. A window has its title for itself; all else comes from its
+//! Frames, drawn again only where something on them changed. A window has its title for itself; all else comes from its
 //! VM's [`Shelf`].
 
 use std::rc::Rc;

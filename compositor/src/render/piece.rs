@@ -245,8 +245,8 @@ pub(super) fn gather<R: Painter>(
         |surface, states, at| {
             let Some(offset) = offset(states) else { return };
             surfaces = surfaces.saturating_add(1);
-            // One texture of the library's, and where that would not do, one of ours.
-            let textures = if uploads::is_anew(states) { 2 } else { 1 };
+            // One texture of Smithay's, and where that would not do, one of ours.
+            let textures = if uploads::is_replaced(states) { 2 } else { 1 };
             if R::COPIES && !may_import(surface, weigh(states), textures) {
                 complete = false;
                 return;
@@ -339,9 +339,9 @@ fn piece<R: Painter>(
         _ => None,
     };
     let mut texture = None;
-    let anew = texture_alpha.is_some_and(|alpha| alpha != has_alpha);
-    uploads::set_anew(states, anew);
-    if anew {
+    let replaced = texture_alpha.is_some_and(|alpha| alpha != has_alpha);
+    uploads::set_replaced(states, replaced);
+    if replaced {
         texture = Some(own_texture(renderer, states, &element)?);
     } else if let Some(kept) = states.data_map.get::<OwnTexture<R::TextureId>>() {
         kept.0.take();

@@ -95,7 +95,7 @@ impl Tiles {
     }
 }
 
-/// What was used of late, the newest last.
+/// What was used lately, the newest last.
 #[derive(Debug)]
 struct Recent<K, V> {
     most: usize,

@@ -15,7 +15,7 @@ pub(super) struct Textures(HashMap<VmName, Account>);
 #[derive(Debug, Default)]
 struct Account {
     /// Bytes of each surface's texture. A surface keeps its texture for as long as it lives, also while it shows nothing or
-    /// may not show what it wants to: the library frees it no sooner.
+    /// may not show what it wants to: Smithay frees it no sooner.
     surfaces: HashMap<WlSurface, u64>,
     total: u64,
     /// It was looked in this frame which surfaces are gone.

@@ -12,7 +12,7 @@ use smithay::wayland::viewporter::ViewportCachedState;
 
 use super::pages::{self, fetched_bytes};
 
-/// The library remembers the damage of so many commits. When it comes to look after one more, everything has changed.
+/// Smithay remembers the damage of so many commits. When it comes to look after one more, everything has changed.
 const REMEMBERED: u32 = 4;
 
 /// What is known of a surface's texture.
@@ -21,7 +21,7 @@ struct Uploads {
     /// New content since the texture was last brought up to date.
     commits: Cell<u32>,
     /// Each new content is uploaded whole.
-    anew: Cell<bool>,
+    replaced: Cell<bool>,
 }
 
 /// A surface's texture is up to date.
@@ -30,18 +30,18 @@ pub(super) fn imported(states: &SurfaceData) {
 }
 
 /// Whether each new content of a surface is uploaded whole from now on.
-pub(super) fn set_anew(states: &SurfaceData, anew: bool) {
+pub(super) fn set_replaced(states: &SurfaceData, replaced: bool) {
     if let Some(uploads) = states.data_map.get::<Uploads>() {
-        uploads.anew.set(anew);
+        uploads.replaced.set(replaced);
     }
 }
 
-/// Whether a surface has a texture beside the library's.
-pub(super) fn is_anew(states: &SurfaceData) -> bool {
+/// Whether a surface has a texture beside Smithay's.
+pub(super) fn is_replaced(states: &SurfaceData) -> bool {
     states
         .data_map
         .get::<Uploads>()
-        .is_some_and(|uploads| uploads.anew.get())
+        .is_some_and(|uploads| uploads.replaced.get())
 }
 
 /// Bytes that the new content of a surface takes to upload. To be asked at each commit, before the content is taken over.
@@ -103,7 +103,7 @@ fn is_whole(states: &SurfaceData) -> bool {
     };
     let commits = uploads.commits.get();
     uploads.commits.set(commits.saturating_add(1));
-    uploads.anew.get() || commits == REMEMBERED
+    uploads.replaced.get() || commits == REMEMBERED
 }
 
 /// Columns and lines of a rectangle inside of a buffer or surface.

@@ -241,7 +241,7 @@ fn watch(shared: &Shared, limits: Limits, supervised: bool) {
                 shared.look_in(after);
             }
             Finding::Stuck if supervised => {
-                error!(serving = %shared.serving, after = ?limits.abort, "the main loop is stuck; the compositor starts anew");
+                error!(serving = %shared.serving, after = ?limits.abort, "the main loop is stuck; the compositor starts again");
                 std::process::abort();
             }
             // Nobody would start another one; it may still come back.

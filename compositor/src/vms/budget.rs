@@ -68,7 +68,7 @@ pub struct Load {
     pub dismissed_popups: u64,
     /// Connections that were refused.
     pub refused_connections: u64,
-    /// Clients that the library ended, which the gate should have.
+    /// Clients that Smithay ended, which the gate should have.
     pub ended_by_smithay: u64,
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Clients are dispatched one by one, and their time is their VM's.
 //!
-//! The library's own dispatch serves whoever has sent something until nobody has. Here every client that has something is
+//! Smithay's own dispatch serves whoever has sent something until nobody has. Here every client that has something is
 //! served once a turn, those of the VM that took the least time first; the gates see to it that this is bounded.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -35,7 +35,7 @@ impl Dispatcher {
         })
     }
 
-    /// Watches a client's stream, which the library is about to take. Its end ends the watch.
+    /// Watches a client's stream, which wayland-backend is about to take. Its end ends the watch.
     pub fn watch(&self, stream: impl AsFd, key: ClientKey) -> std::io::Result<()> {
         Ok(epoll::add(
             &self.epoll,
@@ -84,14 +84,14 @@ impl State {
         for (vm, id) in ready {
             let books = self.core.books.clone();
             books.book(&vm, Work::Requests, || {
-                // An error is the end of this client, which the library sees to.
+                // An error is the end of this client, which wayland-backend sees to.
                 let _its_own = display.backend().dispatch_single_client(self, id);
             });
         }
         self.core.display = Some(display);
     }
 
-    /// Forgets clients that are gone. The library closes the socket of one that was killed when it next has to do with it.
+    /// Forgets clients that are gone. Smithay closes the socket of one that was killed when it next has to do with it.
     pub fn forget_disconnected(&mut self) {
         for Disconnect { key, error } in self.core.clients.disconnects.take() {
             let Some(client) = self.core.clients.remove(key) else {
@@ -117,7 +117,7 @@ impl State {
 }
 
 impl Core {
-    /// All that the library refuses is a rule of the gate, which takes a client apart in slices; here everybody waited.
+    /// All that Smithay refuses is a rule of the gate, which takes a client apart in slices; here everybody waited.
     fn ended_by_smithay(&mut self, vm: &VmName, client: ClientKey, why: &SmithayError) {
         let Some(entry) = self.vms.get_mut(vm) else { return };
         entry.load.ended_by_smithay = entry.load.ended_by_smithay.saturating_add(1);

@@ -39,7 +39,7 @@ use crate::vms::clients::ClientState;
 const CLOCK_MONOTONIC: u32 = 1;
 
 /// Globals that were taken off the registry and may still be bound. A client that binds one which is gone would be ended
-/// by the library, however late it has read of the removal.
+/// by wayland-backend, however late it has read of the removal.
 const RETIRED: usize = 512;
 
 /// Smithay's protocol states; they live as long as the display.
@@ -183,7 +183,7 @@ wayland_server::delegate_dispatch!(State: [ZxdgOutputManagerV1: ()] => OutputMan
 
 /// Puts `global` behind the filter. With an `owner`, no other VM sees it whatever the policy says.
 ///
-/// Returns the new identifier; `None` if the library no longer knows the old one.
+/// Returns the new identifier; `None` if wayland-backend no longer knows the old one.
 pub fn adopt(display: &DisplayHandle, global: GlobalId, owner: Option<VmName>) -> Option<GlobalId> {
     let handle = display.backend_handle();
     let info = handle.global_info(global.clone()).ok()?;

@@ -123,7 +123,7 @@ struct Rig {
     /// From the client, from the compositor.
     ways: [Way; 2],
     unsealed: UnsealedMemory,
-    /// What the compositor said that it has worked off: bytes, descriptors.
+    /// What the compositor said that it has taken: bytes, descriptors.
     credited: (u64, u64),
     /// Somebody closed or shut down.
     left: bool,

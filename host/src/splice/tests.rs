@@ -23,7 +23,7 @@ struct Rig {
     stand_ins: StandIns,
     client: UnixStream,
     compositor: UnixStream,
-    /// The compositor has worked off all that it was sent, and says so.
+    /// The compositor has taken all that it was sent, and says so.
     credits: bool,
 }
 

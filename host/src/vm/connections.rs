@@ -170,7 +170,7 @@ impl Vm {
         }
     }
 
-    /// The compositor has worked off so much of a connection.
+    /// The compositor has taken so much of a connection.
     pub(super) fn credit(&mut self, id: u64, bytes: u64, descriptors: u64) {
         // It may be gone; what was said of it is of no use then.
         if let Some(active) = self.active.get_mut(&id) {

@@ -119,7 +119,7 @@ pub struct Options {
     pub size: (i32, i32),
     /// Pixels per logical pixel.
     pub scale: f64,
-    /// Whether the compositor is started anew when it crashes.
+    /// Whether the compositor is started again when it crashes.
     pub supervised: bool,
 }
 
@@ -246,7 +246,7 @@ impl Rig {
         }
     }
 
-    /// Kills the compositor with its device, and starts both anew.
+    /// Kills the compositor with its device, and starts both again.
     pub fn restart_compositor(&mut self) {
         self.compositor.kill();
         if self.host.is_some() {
@@ -484,7 +484,7 @@ impl Rig {
         Pixels::load(&path)
     }
 
-    /// Kills the host daemon and starts it anew.
+    /// Kills the host daemon and starts it again.
     pub fn restart_host(&mut self) {
         if let Some(mut host) = self.host.take() {
             host.kill();

@@ -155,7 +155,7 @@ impl Visitor {
         Ok(window)
     }
 
-    /// Draws a window anew.
+    /// Draws a window again.
     ///
     /// # Errors
     ///

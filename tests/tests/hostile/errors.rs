@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Errors of the protocols, for which the library would end a client at once: the gate finds each of them first.
+//! Errors of the protocols, for which Smithay would end a client at once: the gate finds each of them first.
 
 use std::os::fd::AsFd as _;
 

@@ -205,7 +205,7 @@ impl Stage {
         counted
     }
 
-    /// Clients that the library ended: whatever it would refuse, the gate refuses before.
+    /// Clients that Smithay ended: whatever it would refuse, the gate refuses before.
     fn let_through(&self) -> Vec<String> {
         let stats = self.rig.stats();
         let counted = stats.vms.iter().filter(|vm| vm.ended_by_smithay > 0);

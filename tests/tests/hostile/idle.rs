@@ -4,7 +4,7 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use heraldry_compositor::control::protocol::{InputRequest, Request};
+use heraldry_compositor::control::protocol::{BudgetInfo, InputRequest, Request};
 use heraldry_tests::client::raw::Arg::{Fd, I, New, S, U};
 use heraldry_tests::client::raw::{Raw, memory};
 use heraldry_tests::colour::key::MAGENTA;
@@ -13,7 +13,7 @@ use heraldry_tests::rig::until;
 use super::attack::{Attack, HOSTILE};
 
 /// Clients that share what there is.
-const CLIENTS: usize = 16;
+const CLIENTS: usize = 30;
 /// Windows, and the surfaces of each.
 const WINDOWS: usize = 60;
 const TREE: usize = 16;
@@ -22,7 +22,9 @@ const RATIO: f64 = 1.2;
 /// Each thing is tried so often.
 const ROUNDS: usize = 400;
 
-/// Budgets that are used up side by side. The others count parts of these, or things that never stay for long.
+/// Descriptors that a client may send before their message.
+const EARLY: usize = 28;
+/// The budgets that are used up side by side. The budget of objects has no room for more of these at once.
 const USED_UP: &[&str] = &[
     "objects",
     "lasting-objects",
@@ -37,6 +39,9 @@ const USED_UP: &[&str] = &[
     "listed",
 ];
 
+/// What an honest client does, and how long that takes.
+type Measured = [(&'static str, Duration); 3];
+
 /// What an honest client does, and how long each takes, in the middle.
 struct Honest {
     raw: Raw,
@@ -45,7 +50,7 @@ struct Honest {
 }
 
 impl Honest {
-    fn measure(&mut self, a: &Attack<'_>) -> [(&'static str, Duration); 3] {
+    fn measure(&mut self, a: &Attack<'_>) -> Measured {
         let (x, y) = self.at;
         let mut step = 0.0;
         let motion = median(|| {
@@ -91,27 +96,64 @@ pub(crate) fn everything(a: &mut Attack<'_>) {
     for raw in clients.iter_mut().chain([&mut a.raw]) {
         listed(raw);
     }
-    let mut others = clients.iter_mut();
-    for fill in [regions, sources, memory_of_pools, callbacks, buffers] {
-        let raw = others.next().expect("there are enough clients");
-        fill(raw);
+    let mut fill = |fill: fn(&mut Raw)| {
+        let mut raw = clients.pop().expect("there are enough clients");
+        fill(&mut raw);
         raw.settle();
+        raw
+    };
+    let filled = fill(regions);
+    let _others = [fill(sources), fill(memory_of_pools)];
+    let (some, more) = (fill(callbacks), fill(buffers));
+    // The last that these clients say: a message that never comes whole, with all descriptors that may come before it.
+    for raw in &mut clients {
+        unasked(raw);
     }
-    let stats = a.rig.stats();
-    let vm = stats
-        .vms
-        .iter()
-        .find(|vm| vm.name == HOSTILE)
-        .expect("it is there");
-    for name in USED_UP {
-        let budget = vm.budgets.iter().find(|budget| budget.name == *name);
-        let budget = budget.expect("it is counted");
-        assert!(budget.used * 10 >= budget.limit * 9, "not used up: {budget:?}");
-    }
+    USED_UP.iter().for_each(|name| is_used_up(a, name));
+    let held = u64::try_from(EARLY * clients.len()).unwrap() + 1000;
+    until("their descriptors are there", || budget(a, "descriptors").used >= held);
     until("its windows are there", || a.rig.stats().windows > WINDOWS);
-    let after = honest.measure(a);
+    compare(a, &before, &honest.measure(a));
+
+    // Callbacks instead of regions, and then buffers instead of callbacks.
+    drop((filled, more));
+    until("its regions are gone", || budget(a, "regions").used == 0);
+    let mut raw = a.another();
+    callbacks(&mut raw);
+    raw.settle();
+    is_used_up(a, "callbacks");
+    compare(a, &before, &honest.measure(a));
+    drop((raw, some));
+    until("its callbacks are gone", || budget(a, "callbacks").used == 0);
+    let full: Vec<_> = (0..3)
+        .map(|_| {
+            let mut raw = a.another();
+            buffers(&mut raw);
+            raw.settle();
+            raw
+        })
+        .collect();
+    is_used_up(a, "buffers");
+    compare(a, &before, &honest.measure(a));
+    drop((full, clients));
+}
+
+fn budget(a: &Attack<'_>, name: &str) -> BudgetInfo {
+    let stats = a.rig.stats();
+    let of_it = stats.vms.into_iter().find(|vm| vm.name == HOSTILE);
+    let mut budgets = of_it.expect("it is there").budgets.into_iter();
+    budgets.find(|budget| budget.name == name).expect("it is counted")
+}
+
+fn is_used_up(a: &Attack<'_>, name: &str) {
+    let budget = budget(a, name);
+    assert!(budget.used * 10 >= budget.limit * 9, "not used up: {budget:?}");
+}
+
+/// What others see of it.
+fn compare(a: &mut Attack<'_>, before: &Measured, after: &Measured) {
     let mut told = Vec::new();
-    for ((what, before), (_, after)) in before.into_iter().zip(after) {
+    for ((what, before), (_, after)) in before.iter().zip(after) {
         let ratio = after.as_secs_f64() / before.as_secs_f64();
         told.push(format!("{what} {before:?} -> {after:?} ({ratio:.2})"));
         if ratio > RATIO {
@@ -144,11 +186,11 @@ fn windows(raw: &mut Raw) {
 
 /// Pointers, keyboards and outputs, in versions without an end.
 fn listed(raw: &mut Raw) {
-    for _ in 0..10 {
+    for _ in 0..6 {
         raw.another_global("wl_output", 2);
     }
     let seat = raw.another_global("wl_seat", 1);
-    for _ in 0..25 {
+    for _ in 0..13 {
         raw.send(seat, "get_pointer", &[New]);
         raw.send(seat, "get_keyboard", &[New]);
     }
@@ -185,6 +227,12 @@ fn memory_of_pools(raw: &mut Raw) {
     }
 }
 
+fn unasked(raw: &mut Raw) {
+    let fd = memory(4096);
+    raw.bytes(&[1, 0, 0, 0], &[fd.as_fd(); EARLY]);
+    raw.flush();
+}
+
 fn callbacks(raw: &mut Raw) {
     // A surface that is never shown gets no answer.
     let surface = raw.surface();
@@ -198,7 +246,7 @@ fn buffers(raw: &mut Raw) {
     let fd = memory(4096);
     let shm = raw.global("wl_shm");
     let pool = raw.send(shm, "create_pool", &[New, Fd(fd.as_fd()), I(4096)]);
-    for _ in 0..3000 {
+    for _ in 0..2500 {
         raw.send(pool, "create_buffer", &[New, I(0), I(4), I(4), I(16), U(1)]);
     }
 }

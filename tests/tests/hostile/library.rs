@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Requests that end, hang or confuse the library that the compositor is made of.
+//! Requests that end, hang or confuse Smithay.
 
 use heraldry_tests::client::raw::Arg::{I, New, U};
 use heraldry_tests::client::raw::{Raw, RawPopup};

@@ -144,7 +144,7 @@ fn region_copies(a: &mut Attack<'_>) {
     assert!(grown < 40 << 10, "{grown} KiB for one region");
 }
 
-/// 200 rows and 200 columns have 40,000 pieces, of which the library makes a list.
+/// 200 rows and 200 columns have 40,000 pieces, of which Smithay makes a list.
 fn rows_and_columns(a: &mut Attack<'_>) {
     let window = a.raw.show((400, 400), MAGENTA);
     for above in [0, -3000] {
@@ -165,7 +165,7 @@ fn rows_and_columns(a: &mut Attack<'_>) {
     }
 }
 
-/// What is set anew in each commit is kept for each of them, until the parent's.
+/// What is set again in each commit is kept for each of them, until the parent's.
 fn regions_that_wait(a: &mut Attack<'_>) {
     let before = memory_of_compositor(a);
     let parent = a.raw.surface();
@@ -192,7 +192,7 @@ fn regions_that_wait(a: &mut Attack<'_>) {
 }
 
 /// Bindings that no request destroys: all of them go at once with their client.
-/// Of what the library keeps in lists a client has few anyway; this is what it does not.
+/// Of what Smithay keeps in lists a client has few anyway; this is what it does not.
 fn lasting_without_end(a: &mut Attack<'_>) {
     let found = a
         .raw
@@ -432,7 +432,7 @@ fn full_client_ended(a: &mut Attack<'_>) {
         }
     };
     let mut honest = a.honest();
-    // 16,000 objects are at least 63 slices; the others are gone after a few. Of what the library keeps in lists nobody has many.
+    // 16,000 objects are at least 63 slices; the others are gone after a few. Of what Smithay keeps in lists nobody has many.
     for (build, turns) in [(surfaces, 0), (objects, 3), (pools, 0)] {
         let mut raw = a.another();
         let window = raw.window();

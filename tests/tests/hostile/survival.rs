@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Clients that do by chance what is mostly allowed: surfaces get roles, lose them, come back, wait for each other and go,
-//! in every order. What the gate knows of them and what the library knows must stay the same, or the library ends one.
+//! in every order. What the gate knows of them and what Smithay knows must stay the same, or Smithay ends one.
 
 use heraldry_tests::client::raw::Arg::{I, New, U};
 use heraldry_tests::client::raw::Raw;

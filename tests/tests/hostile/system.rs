@@ -124,7 +124,7 @@ fn host_log_flood(a: &mut Attack<'_>) {
         other.end();
     }
     let lines = a.host_log().lines().count();
-    // Ten lines of a VM in ten seconds; the clock may begin anew once before the first.
+    // Ten lines of a VM in ten seconds; the clock may begin again once before the first.
     let spans = usize::try_from(start.elapsed().as_secs() / 10).unwrap() + 2;
     assert!(lines <= 10 * spans, "{lines} lines of the host's");
 }

@@ -136,9 +136,9 @@ fn descriptors(a: &Attack<'_>) -> usize {
 fn in_flight() -> usize {
     // The host reads no more of a connection while so many wait: `descriptors-per-connection`.
     let host = 256;
-    // And passes on no more than it was told to be worked off. Each of these is the device's and the compositor's.
+    // And passes on no more than it was told to be taken. Each of these is the device's and the compositor's.
     let under_way = usize::try_from(WINDOW_FDS).unwrap();
-    // What the gate has worked off may be early for its message.
+    // What the gate has taken may be early for its message.
     let early = MAX_FDS;
     host + 2 * (under_way + early)
 }

@@ -71,7 +71,7 @@ fn a_covered_window_gets_its_callbacks_like_any_other() {
 fn surfaces_that_are_gone_are_forgotten() {
     let mut fixture = Fixture::default();
     let client = fixture.add_client("work");
-    // What the output keeps is the library's own affair; how much it is can be seen of what it shows of itself.
+    // What the output keeps is Smithay's own affair; how much it is can be seen of what it shows of itself.
     let kept = |fixture: &Fixture| format!("{:?}", fixture.state.core.outputs).len();
     let before = kept(&fixture);
     for _ in 0..20 {

@@ -91,7 +91,7 @@ fn what_gl_uploads_counts_whatever_is_said_to_have_changed() {
         4 * MIB + 7 * LINE,
         "so is what changed more often than is remembered"
     );
-    // With another alpha it has a texture of its own, which is made anew each time.
+    // With another alpha it has a texture of its own, which is made again each time.
     let this = fixture.client(client);
     let other = clear(&this.bound().shm, &this.handle(), LARGE);
     put(surface, Some(&other), &[pixel]);

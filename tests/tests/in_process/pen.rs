@@ -338,7 +338,7 @@ fn a_pen_s_wheel_reaches_no_vm_that_came_under_it_a_moment_ago() {
     fixture.settle();
     fixture.advance(Duration::from_millis(250));
     fixture.log(work);
-    // The library tells what a pen did as it came with its next motion.
+    // Smithay tells what a pen did as it came with its next motion.
     fixture.pen((at.0 + 1.0, at.1), turned, Stroke::Hover);
     hover(&mut fixture, at);
     let log = fixture.log(work);

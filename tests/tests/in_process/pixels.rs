@@ -78,7 +78,7 @@ fn pixels_that_are_scaled_up_stay_inside_the_frame() {
 
 #[test]
 fn what_is_on_the_screen_is_what_a_screenshot_shows() {
-    // The screenshot draws everything anew; the size that a client commits later must be in it too.
+    // The screenshot draws everything again; the size that a client commits later must be in it too.
     let mut fixture = at_scale(1.0);
     let client = fixture.add_client("work");
     let window = fixture.window(client, (300, 200), MAGENTA);

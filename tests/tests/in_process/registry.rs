@@ -159,7 +159,7 @@ fn a_vm_learns_nothing_of_others_that_come_and_go() {
         fixture.settle();
         let seen = &fixture.client(work).seen;
         assert_eq!(seen.globals, before, "gated: {gated}");
-        // Without the gate the library tells of globals that were never seen; with it, nothing.
+        // Without the gate Smithay tells of globals that were never seen; with it, nothing.
         let never_seen = |name: &u32| !gated && !before.contains_key(name);
         assert!(
             seen.removed.iter().all(never_seen),

@@ -280,7 +280,7 @@ fn what_is_paused_or_hidden_stays_so_over_crashes_until_the_user_resumes_it() {
 }
 
 #[test]
-fn a_compositor_that_is_stuck_is_ended_and_started_anew() {
+fn a_compositor_that_is_stuck_is_ended_and_started_again() {
     // There is no such layout, so keys are those of another one.
     let rig = Rig::start(Options {
         supervised: true,

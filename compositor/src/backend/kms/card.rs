@@ -156,7 +156,7 @@ impl Card {
                     warn!(connector = head.name, %error, "a frame was not shown; trying again");
                 }
                 if let Err(error) = head.canvas.reset() {
-                    warn!(connector = head.name, %error, "the screen cannot be set up anew");
+                    warn!(connector = head.name, %error, "the screen cannot be set up again");
                 }
             }
             let frame = Drawn {
@@ -192,7 +192,7 @@ impl Card {
         }
         for head in self.heads.values_mut() {
             if let Err(error) = head.canvas.reset() {
-                warn!(connector = head.name, %error, "the screen cannot be set up anew");
+                warn!(connector = head.name, %error, "the screen cannot be set up again");
             }
             head.clock.forget();
         }

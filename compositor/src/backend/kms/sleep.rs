@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The machine slept. Nobody tells a program so, and what its graphics device shows after that is the driver's affair: some
-//! give the screens back as they were, others dark. So every screen is set up and drawn anew.
+//! give the screens back as they were, others dark. So every screen is set up and drawn again.
 //!
 //! The kernel sets the clock when it wakes, and ends timers that ask for it: nothing has to look at the time for this.
 
@@ -70,12 +70,12 @@ fn slept_so_far() -> Duration {
 }
 
 impl State {
-    /// Shows everything anew. `slept` is nothing if the clock was set by hand, or after a sleep too short for the machine's
+    /// Shows everything again. `slept` is nothing if the clock was set by hand, or after a sleep too short for the machine's
     /// own clock.
     fn woke(&mut self, slept: Duration) {
         info!(
             ?slept,
-            "the clock was set or the machine slept; screens are set up anew"
+            "the clock was set or the machine slept; screens are set up again"
         );
         self.release_input();
         self.with_card(|_, card| card.resume());

@@ -54,7 +54,7 @@ pub struct Places {
     pub config: Option<PathBuf>,
     /// Sockets to listen on. Their folders may be written: there lie their locks, and pictures of the screen.
     pub sockets: Vec<PathBuf>,
-    /// Where the library makes keyboard layouts for clients of older protocols.
+    /// Where libxkbcommon makes keyboard layouts for clients of older protocols.
     pub scratch: Option<PathBuf>,
     /// The virtio_wl device.
     pub device: Option<PathBuf>,

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::Arg;
 use super::rules::Passed;
 
-/// What the library knows of one client. Objects go by their keys.
+/// What Smithay knows of one client. Objects go by their keys.
 #[derive(Debug, Default)]
 pub struct Library {
     roles: HashMap<u64, &'static str>,

@@ -20,7 +20,7 @@ use super::rules::{Passed, Rules};
 use super::{Arg, FIRST_SERVER_ID, GLOBALS, Objects, decode, encode, global, header};
 use crate::ledger::Ledger;
 
-/// What the library keeps in lists that it looks through.
+/// What Smithay keeps in lists that it looks through.
 const LISTED: [&str; 9] = [
     "wl_output",
     "zxdg_output_v1",
@@ -108,7 +108,7 @@ pub struct World {
     allowed: Globals,
     memory: u64,
     rules: Rules,
-    /// What the library knows.
+    /// What Smithay knows.
     pub library: Library,
     /// The client's numbers of the configures that it heard of, with the object.
     pub configures: Vec<(u32, u32)>,

@@ -137,7 +137,7 @@ impl Raw {
         window
     }
 
-    /// Draws a window anew.
+    /// Draws a window again.
     #[track_caller]
     pub fn draw(&mut self, window: RawWindow, size: (i32, i32), colour: Colour) {
         self.ack(window.xdg);
