@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What waits for the host to take it.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use heraldry_wire::descriptors::send;
+use rustix::io::Errno;
+
+use crate::limits::QUEUED;
+
+#[derive(Debug)]
+struct Piece {
+    bytes: Vec<u8>,
+    sent: usize,
+    descriptors: Vec<OwnedFd>,
+}
+
+/// Messages in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    pieces: VecDeque<Piece>,
+    bytes: usize,
+}
+
+impl Outbox {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// Adds a message, unless too much waits already.
+    pub(crate) fn add(&mut self, bytes: &[u8], descriptors: Vec<OwnedFd>) -> bool {
+        let total = self.bytes.saturating_add(bytes.len());
+        // Descriptors need a byte to travel with; the message is of no use without them.
+        if total > QUEUED || bytes.is_empty() {
+            return bytes.is_empty() && descriptors.is_empty();
+        }
+        self.bytes = total;
+        self.pieces.push_back(Piece {
+            bytes: bytes.to_vec(),
+            sent: 0,
+            descriptors,
+        });
+        true
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.pieces.clear();
+        self.bytes = 0;
+    }
+
+    /// Sends what is taken now.
+    pub(crate) fn flush(&mut self, socket: BorrowedFd<'_>) -> Result<(), Errno> {
+        while let Some(piece) = self.pieces.front_mut() {
+            let rest = piece.bytes.get(piece.sent..).unwrap_or_default();
+            let descriptors: Vec<_> = piece.descriptors.iter().map(|fd| fd.as_fd()).collect();
+            let sent = match send(socket, rest, &descriptors) {
+                Ok(sent) => sent,
+                Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
+                Err(errno) => return Err(errno),
+            };
+            piece.descriptors.clear();
+            piece.sent = piece.sent.saturating_add(sent);
+            self.bytes = self.bytes.saturating_sub(sent);
+            if piece.sent >= piece.bytes.len() {
+                self.pieces.pop_front();
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_taken_waits_in_order_and_is_bounded() {
+        let (own, mut far) = UnixStream::pair().unwrap();
+        let mut outbox = Outbox::default();
+        let mut added = 0_usize;
+        while outbox.add(&[u8::try_from(added % 251).unwrap(); 3000], Vec::new()) {
+            added += 1;
+            outbox.flush(own.as_fd()).unwrap();
+        }
+        assert!(!outbox.is_empty() && outbox.bytes <= QUEUED);
+        let mut got = vec![0; 3000];
+        for number in 0..added {
+            far.read_exact(&mut got).unwrap();
+            assert!(
+                got.iter().all(|byte| usize::from(*byte) == number % 251),
+                "{number}"
+            );
+            outbox.flush(own.as_fd()).unwrap();
+        }
+        assert!(outbox.is_empty() && outbox.bytes == 0);
+        drop(far);
+        assert!(outbox.add(b"x", Vec::new()) && outbox.add(b"", Vec::new()));
+        assert_eq!(outbox.flush(own.as_fd()), Err(Errno::PIPE));
+    }
+}
