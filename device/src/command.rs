@@ -4,34 +4,11 @@
 //! Pure, and strict: a command says its size, and nothing is read beyond it. One wrong command ends the context, because what
 //! follows it can't be made sense of.
 
+use heraldry_wire::cross_domain::command::{IMAGE_REQUIREMENTS, INIT, POLL, READ, RECEIVE, SEND, WRITE};
+use heraldry_wire::cross_domain::{CHANNEL, HEADER, MESSAGE, PIPE, format, kind};
 use heraldry_wire::virtwl::MAX_FDS;
 
-use crate::control::{CHANNEL, u32_at, words};
-
-/// Bytes that a command begins with.
-const HEADER: usize = 8;
-/// Bytes before the data of a message with descriptors.
-const MESSAGE: usize = HEADER + 8 + 3 * 4 * MAX_FDS;
-/// Bytes before the data of a pipe.
-const PIPE: usize = HEADER + 16;
-/// Bytes of a context's ring: what a message may have.
-pub const RING: usize = 4096;
-/// Most data in a message to the guest.
-pub const ROOM: usize = RING - MESSAGE;
-/// Most data of a pipe in a message to the guest.
-pub const PIPE_ROOM: usize = RING - PIPE;
-
-const INIT: u8 = 1;
-const IMAGE_REQUIREMENTS: u8 = 2;
-const POLL: u8 = 3;
-const SEND: u8 = 4;
-const RECEIVE: u8 = 5;
-const READ: u8 = 6;
-const WRITE: u8 = 7;
-
-const ID_BLOB: u32 = 1;
-const ID_READ_PIPE: u32 = 3;
-const ID_WRITE_PIPE: u32 = 4;
+use crate::control::{u32_at, words};
 
 /// Why bytes are no command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -154,9 +131,9 @@ fn decode(number: u8, bytes: &[u8]) -> Result<Command<'_>, Malformed> {
     };
     Ok(match number {
         INIT => {
-            let kind = word(16)?;
-            if kind != CHANNEL {
-                return Err(Malformed::Channel(kind));
+            let channel = word(16)?;
+            if channel != CHANNEL {
+                return Err(Malformed::Channel(channel));
             }
             Command::Init {
                 query: word(8)?,
@@ -164,11 +141,11 @@ fn decode(number: u8, bytes: &[u8]) -> Result<Command<'_>, Malformed> {
             }
         }
         IMAGE_REQUIREMENTS => {
-            let (width, height, format) = (word(8)?, word(12)?, word(16)?);
-            let pixel = match &format.to_le_bytes() {
-                b"R8  " => 1,
-                b"XR24" | b"AR24" => 4,
-                _ => return Err(Malformed::Format(format)),
+            let (width, height, fourcc) = (word(8)?, word(12)?, word(16)?);
+            let pixel = match fourcc {
+                format::R8 => 1,
+                format::XRGB | format::ARGB => 4,
+                _ => return Err(Malformed::Format(fourcc)),
             };
             let stride = u64::from(width) * pixel;
             Command::Image { stride, height }
@@ -196,8 +173,8 @@ fn outgoing(bytes: &[u8], count: u32) -> Result<Vec<Outgoing>, Malformed> {
     let descriptor = |index: usize| {
         let id = word(16 + 4 * index)?;
         match word(16 + 4 * (MAX_FDS + index))? {
-            ID_BLOB => Ok(Outgoing::Blob(id)),
-            ID_READ_PIPE => Ok(Outgoing::ReadPipe(id)),
+            kind::BLOB => Ok(Outgoing::Blob(id)),
+            kind::READ_PIPE => Ok(Outgoing::ReadPipe(id)),
             other => Err(Malformed::Kind(other)),
         }
     };
@@ -215,12 +192,12 @@ pub enum Incoming {
     Unusable,
 }
 
-/// A message from the host, at most [`ROOM`] bytes of it. Without bytes and descriptors it is the end.
+/// A message from the host, at most [`ROOM`](heraldry_wire::cross_domain::ROOM) bytes of it. Without bytes and descriptors it is the end.
 #[must_use]
 pub fn message(bytes: &[u8], descriptors: &[Incoming]) -> Vec<u8> {
     let words_of = |descriptor: &Incoming| match *descriptor {
-        Incoming::Blob(id, size) => [id, ID_BLOB, size],
-        Incoming::WritePipe(id) => [id, ID_WRITE_PIPE, 0],
+        Incoming::Blob(id, size) => [id, kind::BLOB, size],
+        Incoming::WritePipe(id) => [id, kind::WRITE_PIPE, 0],
         Incoming::Unusable => [0, 0, 0],
     };
     let mut fields = [[0; MAX_FDS]; 3];

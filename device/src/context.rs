@@ -5,14 +5,15 @@ use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
+use heraldry_wire::cross_domain::ROOM;
 use heraldry_wire::descriptors::{Arrival, receive};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 
-use crate::command::{ROOM, message};
+use crate::command::message;
 use crate::gpu::Ticket;
 use crate::items::Items;
-use crate::limits::WAITING;
+use crate::limits::{BACKLOG, HELD_BACK, WAITING};
 use crate::outbox::Outbox;
 use crate::watch::{Poller, Watched, key};
 
@@ -45,6 +46,8 @@ pub(crate) struct Context {
     pub(crate) items: Items,
     pub(crate) outbox: Outbox,
     waiting: VecDeque<Ticket>,
+    /// Submissions that are given back when less waits for the host.
+    sent: VecDeque<Ticket>,
     /// Whether a pipe comes before the connection next time.
     pipe_first: bool,
 }
@@ -60,6 +63,7 @@ impl Context {
             items: Items::new(id, poller),
             outbox: Outbox::default(),
             waiting: VecDeque::new(),
+            sent: VecDeque::new(),
             pipe_first: false,
         }
     }
@@ -100,6 +104,34 @@ impl Context {
 
     pub(crate) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    /// A submission that was served. Given back if not much waits for the host, so that a guest which waits for it sends no more
+    /// than is taken.
+    pub(crate) fn hold_back(&mut self, ticket: Ticket) -> Result<(), Ticket> {
+        if !self.has_backlog() || self.sent.len() >= HELD_BACK {
+            return Err(ticket);
+        }
+        self.sent.push_back(ticket);
+        Ok(())
+    }
+
+    fn has_backlog(&self) -> bool {
+        self.outbox.bytes().saturating_add(self.items.bytes()) > BACKLOG
+    }
+
+    /// Submissions that are to be held back no longer.
+    pub(crate) fn let_go(&mut self) -> VecDeque<Ticket> {
+        if self.has_backlog() {
+            return VecDeque::new();
+        }
+        std::mem::take(&mut self.sent)
+    }
+
+    /// All requests that have not been given back.
+    pub(crate) fn give_up(mut self) -> impl Iterator<Item = Ticket> {
+        self.waiting.append(&mut self.sent);
+        self.waiting.into_iter()
     }
 
     /// Sends what is taken.

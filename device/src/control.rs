@@ -3,15 +3,12 @@
 //!
 //! Pure: bytes in, a request or a reason out.
 
+use heraldry_wire::cross_domain::{CAPSET, CHANNEL, WAIT_RING};
+
 use crate::limits::PIECES;
 
 /// Bytes of the header of requests and answers.
 pub const HEADER: usize = 24;
-/// The capability set of cross-domain.
-pub const CAPSET: u32 = 5;
-/// The channel that a context may open: Wayland.
-pub const CHANNEL: u32 = 1;
-
 const FLAG_FENCE: u32 = 1;
 const FLAG_RING: u32 = 2;
 
@@ -108,8 +105,14 @@ impl Header {
 
     /// Whether the answer is to wait for something to happen: the fence of the ring on which contexts wait.
     #[must_use]
-    pub const fn waits(&self) -> bool {
-        self.flags & (FLAG_FENCE | FLAG_RING) == FLAG_FENCE | FLAG_RING && self.ring == 1
+    pub fn waits(&self) -> bool {
+        self.is_fenced() && self.flags & FLAG_RING != 0 && u32::from(self.ring) == WAIT_RING
+    }
+
+    /// Whether this is a submission whose end the guest may wait for.
+    #[must_use]
+    pub const fn is_fenced(&self) -> bool {
+        self.kind == SUBMIT_3D && self.flags & FLAG_FENCE != 0
     }
 }
 

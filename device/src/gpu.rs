@@ -194,10 +194,8 @@ impl Gpu {
                 self.contexts.insert(id, context);
             }
             Request::ContextDestroy => {
-                let mut context = self.contexts.remove(&id).ok_or(Refused::NoContext(id))?;
-                while let Some(ticket) = context.release() {
-                    done.push(ticket);
-                }
+                let context = self.contexts.remove(&id).ok_or(Refused::NoContext(id))?;
+                done.extend(context.give_up());
             }
             // A guest attaches what it has; what isn't there is of no use to it.
             Request::Attach(blob) => drop(self.context(id)?.attached.insert(blob)),
@@ -316,15 +314,26 @@ impl Gpu {
         Ok(())
     }
 
-    /// A request waits for the next event of a context. Without one, or with too many waiting, it is done.
-    pub fn hold(&mut self, id: u32, ticket: Ticket, vmm: &dyn Vmm, done: &mut Vec<Ticket>) {
-        let held = self
+    /// Gives a served request back: at once, or when what it waits for happens.
+    pub fn settle(
+        &mut self,
+        header: &Header,
+        answer: Answer,
+        ticket: Ticket,
+        vmm: &dyn Vmm,
+        done: &mut Vec<Ticket>,
+    ) {
+        let context = self
             .contexts
-            .get_mut(&id)
-            .ok_or(ticket)
-            .and_then(|context| context.hold(ticket));
+            .get_mut(&header.context)
+            .filter(|_| answer == Answer::Done);
+        let held = match context {
+            Some(context) if header.waits() => context.hold(ticket),
+            Some(context) if header.is_fenced() => context.hold_back(ticket),
+            _ => Err(ticket),
+        };
         match held {
-            Ok(()) => self.progress(id, vmm, done),
+            Ok(()) => self.progress(header.context, vmm, done),
             Err(ticket) => done.push(ticket),
         }
     }
@@ -364,6 +373,7 @@ impl Gpu {
             }
             done.extend(context.release());
         }
+        done.extend(context.let_go());
         context.wait();
     }
 }

@@ -5,19 +5,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
+use heraldry_wire::cross_domain::{PIPE_ROOM, READ_PIPES};
 use rustix::event::epoll::EventFlags;
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::command::{Incoming, PIPE_ROOM, pipe_data};
+use crate::command::{Incoming, pipe_data};
 use crate::limits::{ITEMS, PIPE_QUEUED};
 use crate::memory::mappable;
 use crate::pipe::Writer;
 use crate::watch::{Poller, Watched, key};
-
-/// The guest counts the pipes that it reads from here, by itself.
-const READ_PIPES: u32 = 0x8000_0000;
 
 /// Why an item can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -206,6 +204,20 @@ impl Items {
         {
             self.table.remove(&id);
         }
+    }
+
+    /// Bytes that wait for readers of pipes.
+    pub(crate) fn bytes(&self) -> usize {
+        let pipes = self.table.range(..READ_PIPES);
+        pipes
+            .map(|(_, item)| {
+                if let Item::Write(pipe) = item {
+                    pipe.bytes.len()
+                } else {
+                    0
+                }
+            })
+            .sum()
     }
 
     /// The next bytes of a pipe that the guest reads, as a message.

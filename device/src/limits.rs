@@ -29,6 +29,12 @@ pub const MEMORY: u64 = 1 << 30;
 /// Bytes that wait for a peer that does not read.
 pub const QUEUED: usize = 4 << 20;
 
+/// Bytes that wait for peers of a context before the guest's submissions are held back.
+pub const BACKLOG: usize = 256 << 10;
+
+/// Submissions of a context that are held back at once.
+pub const HELD_BACK: usize = 4;
+
 /// Bytes that wait for the reader of a pipe.
 pub const PIPE_QUEUED: usize = 1 << 20;
 

@@ -28,6 +28,11 @@ impl Outbox {
         self.pieces.is_empty()
     }
 
+    /// Bytes that wait.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Adds a message, unless too much waits already.
     pub(crate) fn add(&mut self, bytes: &[u8], descriptors: Vec<OwnedFd>) -> bool {
         let total = self.bytes.saturating_add(bytes.len());

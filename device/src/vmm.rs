@@ -192,11 +192,9 @@ impl Device {
                 .unwrap_or_default();
             let written = write(chain, memory, &bytes);
             let ticket = Ticket { head, written };
-            match header {
-                Ok(header) if header.waits() && answer == Answer::Done => {
-                    gpu.hold(header.context, ticket, &vmm, &mut done);
-                }
-                _ => done.push(ticket),
+            match &header {
+                Ok(header) => gpu.settle(header, answer, ticket, &vmm, &mut done),
+                Err(_) => done.push(ticket),
             }
             Self::give_back(ring, &done);
         }

@@ -10,10 +10,12 @@
 //! * [`memfd`]: requests to the memory server, in the wire format of Spectrum's crosvm
 //! * [`names`]: context names, and text made safe for a log
 //! * [`descriptors`]: descriptors beside bytes on a socket
+//! * [`cross_domain`]: the numbers of cross-domain virtio-gpu
 //! * [`virtwl`]: what bounds everything that goes over virtio_wl
 #![forbid(unsafe_code)]
 
 pub mod connection;
+pub mod cross_domain;
 pub mod descriptors;
 pub mod display;
 pub mod memfd;

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
+use heraldry_wire::cross_domain::{PIPE_ROOM, RING, ROOM};
+
 use super::*;
 
 fn command(number: u8, size: usize, body: &[u8]) -> Vec<u8> {

@@ -106,7 +106,7 @@ mod tests {
         let mut got = [0; 6];
         Mapping::new(memory.as_fd(), 6, ProtFlags::READ)
             .unwrap()
-            .read(&mut got);
+            .read(0, &mut got);
         assert_eq!(&got, b"hello\0");
     }
 

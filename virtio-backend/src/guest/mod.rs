@@ -15,6 +15,7 @@
 //! SEND, NEW and close wait for the device whatever O_NONBLOCK says. None of them belongs on a thread that must not
 //! wait.
 
+mod channel;
 mod context;
 mod display;
 mod local;
@@ -31,6 +32,7 @@ use heraldry_wire::virtwl::PAGE_SIZE;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+pub use channel::{Channel, ChannelError, Incoming, Message, Outgoing, SharedMemory, find_card};
 pub use context::{Context, Received, RecvError, SendError};
 pub use display::{DisplayError, DisplaySocket, TakeError, take_connection};
 pub use memfd::{MemfdClient, MemfdError};

@@ -8,6 +8,7 @@
     reason = "the one place for system calls without a safe wrapper; see the module text"
 )]
 
+pub(crate) mod drm;
 pub(crate) mod ioctl;
 pub(crate) mod mapping;
 
