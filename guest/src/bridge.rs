@@ -245,12 +245,12 @@ impl Bridge {
         let mut outgoing = Vec::with_capacity(fds.len());
         let mut pipes = Vec::new();
         for fd in &fds {
-            if FileType::from_raw_mode(fstat(fd)?.st_mode) == FileType::Fifo {
+            if is_memory_of_the_card(fd)? {
+                outgoing.push(Outgoing::Memory(fd.as_fd()));
+            } else {
                 outgoing.push(Outgoing::ReadPipe(number));
                 pipes.push(number);
                 number = number.wrapping_add(1);
-            } else {
-                outgoing.push(Outgoing::Memory(fd.as_fd()));
             }
         }
         let fence = self.unfenced >= UNFENCED;
@@ -263,7 +263,7 @@ impl Bridge {
         drop(outgoing);
         let mut numbers = pipes.into_iter();
         for fd in fds {
-            if FileType::from_raw_mode(fstat(&fd)?.st_mode) == FileType::Fifo
+            if !is_memory_of_the_card(&fd)?
                 && let Some(number) = numbers.next()
             {
                 let (bytes, ended) = (VecDeque::new(), false);
@@ -312,6 +312,11 @@ impl Bridge {
         }
         Ok(())
     }
+}
+
+/// Pipes and sockets have a kind, and so have files; what a card exports has none.
+fn is_memory_of_the_card(fd: &OwnedFd) -> Result<bool, Errno> {
+    Ok(FileType::from_raw_mode(fstat(fd)?.st_mode) == FileType::Unknown)
 }
 
 fn can_be_read(fd: BorrowedFd<'_>) -> bool {

@@ -30,14 +30,24 @@ fn root() -> PathBuf {
 #[must_use]
 pub fn kernel() -> &'static Path {
     static KERNEL: OnceLock<PathBuf> = OnceLock::new();
-    KERNEL.get_or_init(|| {
-        let output = Command::new(root().join("scripts/kernel"))
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("scripts/kernel");
-        assert!(output.status.success(), "there is no kernel to boot");
-        PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
-    })
+    KERNEL.get_or_init(|| script("scripts/kernel", "there is no kernel to boot"))
+}
+
+/// The QEMU that has what `heraldry-device` needs, which `scripts/qemu` finds or fetches.
+#[must_use]
+pub fn qemu() -> &'static Path {
+    static QEMU: OnceLock<PathBuf> = OnceLock::new();
+    QEMU.get_or_init(|| script("scripts/qemu", "there is no QEMU for devices of other processes"))
+}
+
+/// The path that a script of the project prints.
+fn script(name: &str, failure: &str) -> PathBuf {
+    let output = Command::new(root().join(name))
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("a script");
+    assert!(output.status.success(), "{failure}");
+    PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
 }
 
 /// The tree that lists of `assets/image` name, with the programs under test.
@@ -80,6 +90,13 @@ pub fn test_image() -> &'static Image {
 pub fn image_with_gl() -> &'static Image {
     static IMAGE: OnceLock<Image> = OnceLock::new();
     IMAGE.get_or_init(|| image(&["base.list", "test.list", "gles.list"]))
+}
+
+/// An app VM, with clients and a shell.
+#[must_use]
+pub fn app_image() -> &'static Image {
+    static IMAGE: OnceLock<Image> = OnceLock::new();
+    IMAGE.get_or_init(|| image(&["app.list"]))
 }
 
 /// The image that users boot.

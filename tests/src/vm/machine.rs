@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::image::{Files, Image, test_image};
+use super::image::{Files, Image, qemu, test_image};
 use super::{Head, PATIENCE, Qmp, Shell};
 use crate::colour::Pixels;
 
@@ -23,6 +23,10 @@ use crate::colour::Pixels;
 const STEP: Duration = Duration::from_millis(20);
 /// How much of the console a failure shows.
 const TAIL: usize = 60;
+
+/// How QEMU attaches a `heraldry-device`: a ring that is long enough for all contexts that wait.
+const DEVICE: &str =
+    "vhost-user-test-device-pci,chardev=device,virtio-id=16,num_vqs=2,vq_size=1024,config_size=16";
 
 /// What kind of machine to start.
 #[derive(Debug, Clone)]
@@ -45,6 +49,8 @@ pub struct Setup {
     pub display: Option<String>,
     /// Processors. With more than one, QEMU 7.2 sometimes runs an instruction that the kernel is just patching.
     pub cpus: u32,
+    /// The socket of a `heraldry-device`, if the machine has one.
+    pub device: Option<PathBuf>,
 }
 
 impl Default for Setup {
@@ -59,6 +65,7 @@ impl Default for Setup {
             devices: Vec::new(),
             display: None,
             cpus: 1,
+            device: None,
         }
     }
 }
@@ -351,17 +358,23 @@ fn command(setup: &Setup, dir: &Path, initrd: &Path) -> Command {
     let path = |name: &str| dir.join(name).display().to_string();
     // Ends with the thread that started it, however that ends.
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
-    command.args([
-        "-accel",
-        "tcg,thread=multi",
-        "-M",
-        "q35",
-        "-cpu",
-        "max",
-        "-m",
-        "1024",
-    ]);
+    command.args(["--pdeathsig", "KILL"]);
+    command.arg(if setup.device.is_some() {
+        qemu()
+    } else {
+        Path::new("qemu-system-x86_64")
+    });
+    command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1024"]);
+    if let Some(device) = &setup.device {
+        // The device sees the machine's memory.
+        command.args(["-M", "q35,memory-backend=ram"]);
+        command.args(["-object", "memory-backend-memfd,id=ram,size=1024M,share=on"]);
+        let socket = device.display();
+        command.args(["-chardev", &format!("socket,id=device,path={socket}")]);
+        command.args(["-device", DEVICE]);
+    } else {
+        command.args(["-M", "q35"]);
+    }
     command.args(["-smp", &setup.cpus.to_string()]);
     command.args([
         "-nodefaults",

@@ -5,13 +5,15 @@
 //! second serial port, and what init and the compositor say through the first. [`attempt`] runs a test and gives QEMU,
 //! not the test, a second chance.
 
+mod app;
 mod image;
 mod machine;
 mod qmp;
 mod screen;
 mod shell;
 
-pub use image::{Files, Image, base, image_with_gl, kernel, lists, test_image};
+pub use app::AppDevice;
+pub use image::{Files, Image, app_image, base, image_with_gl, kernel, lists, qemu, test_image};
 pub use machine::{Machine, Setup, attempt, skipped};
 pub use qmp::Qmp;
 pub use screen::Head;
