@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # The entry point. Every target installs what it lacks (scripts/setup says what).
 export PATH := $(HOME)/.cargo/bin:$(PATH)
-.PHONY: help setup build demo quick test check bench image vm deb fuzz soak clean
+.PHONY: help setup build demo quick test check bench image vm vms deb fuzz soak clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -38,6 +38,9 @@ image: setup ## build what the compositor's VM boots: target/vm/image
 
 vm: setup ## boot the compositor's VM; without a display: target/vm/heraldry.png
 	@scripts/vm
+
+vms: setup ## show programs of two real app VMs; without a display: target/vms/heraldry.png
+	@scripts/vms
 
 deb: setup ## build Debian packages: target/debian
 	@scripts/deb

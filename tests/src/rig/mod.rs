@@ -121,6 +121,8 @@ pub struct Options {
     pub scale: f64,
     /// Whether the compositor is started again when it crashes.
     pub supervised: bool,
+    /// Where the compositor shows what it draws; tests need `headless`.
+    pub backend: &'static str,
 }
 
 impl Default for Options {
@@ -131,6 +133,7 @@ impl Default for Options {
             size: (1280, 800),
             scale: 1.0,
             supervised: false,
+            backend: "headless",
         }
     }
 }
@@ -472,6 +475,12 @@ impl Rig {
         Pixels::load(&path)
     }
 
+    /// Saves the screen as a PNG, also where the compositor may not write.
+    pub fn save_picture(&self, path: &std::path::Path) {
+        let _pixels = self.picture();
+        std::fs::copy(self.file("screen.png"), path).expect("a copy of the picture");
+    }
+
     /// What the frames so far have left on the screen.
     #[must_use]
     pub fn shown(&self) -> Pixels {
@@ -538,10 +547,11 @@ fn compositor_command(dir: &TempDir, options: &Options) -> Command {
         .args([
             if options.supervised { "supervise" } else { "run" },
             "--backend",
-            "headless",
-            "--seccomp",
-            "--config",
+            options.backend,
         ])
+        // A window's renderer may want what the filter does not let through.
+        .args((options.backend == "headless").then_some("--seccomp"))
+        .arg("--config")
         .arg(file("heraldry.kdl"))
         .arg("--control")
         .arg(file("ctl"))
@@ -564,8 +574,10 @@ fn compositor_command(dir: &TempDir, options: &Options) -> Command {
     }
     // Keyboard layouts of the user's own.
     command.env("XKB_CONFIG_EXTRA_PATH", file("xkb"));
-    for name in ["WAYLAND_DISPLAY", "WAYLAND_SOCKET", "DISPLAY"] {
-        command.env_remove(name);
+    if options.backend == "headless" {
+        for name in ["WAYLAND_DISPLAY", "WAYLAND_SOCKET", "DISPLAY"] {
+            command.env_remove(name);
+        }
     }
     command
 }

@@ -99,6 +99,13 @@ pub fn app_image() -> &'static Image {
     IMAGE.get_or_init(|| image(&["app.list"]))
 }
 
+/// An app VM with a GTK program besides.
+#[must_use]
+pub fn app_image_with_gtk() -> &'static Image {
+    static IMAGE: OnceLock<Image> = OnceLock::new();
+    IMAGE.get_or_init(|| image(&["app.list", "gtk.list"]))
+}
+
 /// The image that users boot.
 #[must_use]
 pub fn base() -> &'static Image {

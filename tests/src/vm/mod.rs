@@ -13,7 +13,9 @@ mod screen;
 mod shell;
 
 pub use app::AppDevice;
-pub use image::{Files, Image, app_image, base, image_with_gl, kernel, lists, qemu, test_image};
+pub use image::{
+    Files, Image, app_image, app_image_with_gtk, base, image_with_gl, kernel, lists, qemu, test_image,
+};
 pub use machine::{Machine, Setup, attempt, skipped};
 pub use qmp::Qmp;
 pub use screen::Head;
