@@ -248,3 +248,30 @@ impl Items {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::pipe::pipe;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_used_is_bounded() {
+        let mut items = Items::new(1, Poller::new().unwrap());
+        for _ in 0..ITEMS / 2 {
+            let (_reader, writer) = pipe().unwrap();
+            assert!(matches!(items.take_in(writer), Incoming::WritePipe(_)));
+            items.add_image(4096).unwrap();
+        }
+        let (_reader, writer) = pipe().unwrap();
+        assert_eq!(items.take_in(writer), Incoming::Unusable);
+        assert!(matches!(items.add_image(4096), Err(ItemError::TooMany)));
+        let next = items.add_read_pipe(READ_PIPES + 1);
+        assert!(matches!(next, Err(ItemError::TooMany)));
+        // Each is used once, and makes room.
+        assert!(matches!(items.take_memory(2), Ok(Raw::Image(4096))));
+        assert!(matches!(items.take_memory(2), Err(ItemError::Unknown(2))));
+        assert!(matches!(items.take_memory(1), Err(ItemError::Unknown(1))));
+        items.add_image(4096).unwrap();
+    }
+}

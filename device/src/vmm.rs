@@ -429,3 +429,63 @@ pub fn serve(listener: UnixListener, host: &Path) -> Result<(), DeviceError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use virtio_queue::desc::{RawDescriptor, split::Descriptor};
+    use virtio_queue::mock::MockSplitQueue;
+
+    use super::*;
+
+    const NEXT: u16 = 1;
+    const WRITE: u16 = 2;
+
+    /// What is read of a chain of these descriptors, and how much of an answer of 32 bytes fits into it.
+    fn chain(descriptors: &[(u64, u32, u16)]) -> (Vec<u8>, u32) {
+        let memory = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), 0x10_0000)]).unwrap();
+        memory.write_slice(&[7; 16], GuestAddress(0x8_0000)).unwrap();
+        let queue = MockSplitQueue::new(&memory, 16);
+        let last = descriptors.len() - 1;
+        let raw: Vec<_> = descriptors
+            .iter()
+            .enumerate()
+            .map(|(index, (address, len, flags))| {
+                let next = u16::try_from(index + 1).unwrap();
+                // The last may lead back to the first.
+                let (flags, next) = if index < last {
+                    (flags | NEXT, next)
+                } else {
+                    (*flags, 0)
+                };
+                RawDescriptor::from(Descriptor::new(*address, *len, flags, next))
+            })
+            .collect();
+        queue.build_multiple_desc_chains(&raw).unwrap();
+        let mut ring: virtio_queue::Queue = queue.create_queue().unwrap();
+        let chain = ring.pop_descriptor_chain(&memory).unwrap();
+        (read(chain.clone(), &memory), write(chain, &memory, &[1; 32]))
+    }
+
+    #[test]
+    fn requests_are_bounded_and_lie_in_the_guest_s_memory() {
+        let good = (0x8_0000, 16, 0);
+        let most = u32::try_from(MAX_REQUEST).unwrap();
+        assert_eq!(chain(&[good, (0x9_0000, 64, WRITE)]), (vec![7; 16], 32));
+        assert_eq!(chain(&[good, (0x9_0000, 8, WRITE)]), (vec![7; 16], 8));
+        assert_eq!(chain(&[good]), (vec![7; 16], 0));
+        assert_eq!(chain(&[(0x8_0000, most, 0)]).0.len(), MAX_REQUEST);
+        for bad in [
+            (0x8_0000, most + 1, 0),
+            (0x10_0000, 16, 0),
+            (u64::MAX, 16, 0),
+            (0xf_fff8, 16, 0),
+        ] {
+            assert_eq!(chain(&[bad, (0x9_0000, 64, WRITE)]), (vec![], 32), "{bad:?}");
+        }
+        // Beyond the end of memory nothing is written.
+        assert_eq!(chain(&[good, (0xf_fff8, 64, WRITE)]), (vec![7; 16], 0));
+        // A chain that leads back to its beginning ends.
+        let (bytes, _) = chain(&[good, (0x8_0000, 16, NEXT)]);
+        assert!(bytes.len() <= 16 * 16, "{}", bytes.len());
+    }
+}

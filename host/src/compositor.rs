@@ -7,6 +7,7 @@
 
 mod coming;
 mod display;
+mod role;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -42,12 +43,15 @@ mod kind {
     pub(super) const GREETING: u64 = 4;
     pub(super) const MEMFD: u64 = 5;
     pub(super) const NAMED: u64 = 6;
+    pub(super) const ROLE: u64 = 7;
 }
 
 /// The listeners, in the order in which the supervisor gives them.
 const DISPLAY: usize = 0;
 const CONNECTION: usize = 1;
 const MEMFD: usize = 2;
+/// Of all three kinds: its first bytes say which.
+const CHANNEL: usize = 3;
 
 /// How long a listener rests when the system has no descriptor or memory for a connection.
 const REST: Duration = Duration::from_millis(250);
@@ -71,13 +75,14 @@ struct Compositor {
     poller: Poller,
     supervisor: Supervisor,
     folder: PathBuf,
-    listeners: [OwnedFd; 3],
+    listeners: [OwnedFd; 4],
     listens: bool,
     rules: CompositorRules,
     /// By number of the process.
     vms: BTreeMap<u64, VmPeer>,
     display: Option<DisplayPeer>,
     waiting: Waiting,
+    roles: BTreeMap<u64, Greeting>,
     greetings: BTreeMap<u64, Greeting>,
     memfds: BTreeMap<u64, MemfdPeer>,
     memory: MemoryServer,
@@ -96,7 +101,7 @@ pub(crate) fn run(supervisor: OwnedFd) -> Result<(), PartError> {
     let ToCompositor::Begin { folder } = order else {
         return Err(PartError::Order);
     };
-    let listeners = <[OwnedFd; 3]>::try_from(fds).map_err(|_fewer| PartError::Order)?;
+    let listeners = <[OwnedFd; 4]>::try_from(fds).map_err(|_fewer| PartError::Order)?;
     let poller = Poller::new()?;
     poller.add(&supervisor, key(kind::SUPERVISOR, 0), EventFlags::IN)?;
     let mut compositor = Compositor {
@@ -116,6 +121,7 @@ pub(crate) fn run(supervisor: OwnedFd) -> Result<(), PartError> {
         vms: BTreeMap::new(),
         display: None,
         waiting: Waiting::default(),
+        roles: BTreeMap::new(),
         greetings: BTreeMap::new(),
         memfds: BTreeMap::new(),
         memory: MemoryServer::new(MemfdLimits {
@@ -152,7 +158,8 @@ impl Compositor {
             (kind::VM, process) => self.hear_vm(process),
             (kind::LISTENER, 0) => self.accept_display(),
             (kind::LISTENER, 1) => self.accept_greeting(),
-            (kind::LISTENER, _) => self.accept_memfd(),
+            (kind::LISTENER, 2) => self.accept_memfd(),
+            (kind::LISTENER, _) => self.accept_role(),
             (kind::DISPLAY, _) => {
                 self.fill_display();
                 self.read_display();
@@ -160,13 +167,15 @@ impl Compositor {
             (kind::GREETING, id) => self.read_greeting(id),
             (kind::MEMFD, id) => self.read_memfd(id),
             (kind::NAMED, order) => self.accept_named(order),
+            (kind::ROLE, id) => self.read_role(id),
             _ => {}
         }
         Ok(())
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let greeting = self.greetings.values().map(|greeting| greeting.deadline);
+        let nameless = self.roles.values().chain(self.greetings.values());
+        let greeting = nameless.map(|greeting| greeting.deadline);
         let resting = self.resting.iter().map(|(until, _)| *until);
         greeting.chain(resting).chain(self.waiting.next_deadline()).min()
     }
@@ -177,6 +186,7 @@ impl Compositor {
             self.withdraw(number, "the compositor did not take it in time");
         }
         self.greetings.retain(|_, greeting| greeting.deadline > now);
+        self.roles.retain(|_, role| role.deadline > now);
         self.wake(now);
     }
 

@@ -4,7 +4,7 @@
 //! | process | has | waits for |
 //! |---|---|---|
 //! | supervisor, this one | configuration, lock, `admin` | nobody |
-//! | [compositor's](crate::compositor) | `compositor/display`, `connection`, `memfd`, `wl-conn-N` | the compositor at most |
+//! | [compositor's](crate::compositor) | `compositor/display`, `connection`, `memfd`, `channel`, `wl-conn-N` | the compositor at most |
 //! | [one for each VM](crate::vm) | `vm/NAME/wayland-0` | programs and VMM of its VM at most |
 //!
 //! Whoever sends a descriptor decides how long it takes to close it, and may decide for ever. So this process never has

@@ -138,7 +138,8 @@ impl Jobs {
             );
             return None;
         }
-        if self.under.is_none() {
+        // In a folder of devices each is given as it comes.
+        if self.under.is_none() && !path.is_dir() {
             udev::give(path, USER, udev::Use::Write);
         }
         Some(path.to_owned())

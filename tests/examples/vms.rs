@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What `make vms` runs: programs in two real app VMs, shown by the compositor on this machine. With a display it shows them in
 //! a window until that is closed; without one the picture is saved.
-#![expect(clippy::print_stdout, reason = "a program for people")]
+#![expect(clippy::print_stdout, clippy::expect_used, reason = "a program for people")]
 
 use std::path::Path;
 use std::time::Instant;

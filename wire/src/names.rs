@@ -41,6 +41,31 @@ impl ContextName {
     }
 }
 
+impl ContextName {
+    /// How a connection says which context it is, where all have one socket: the first bytes, with zeros after the name.
+    #[must_use]
+    pub fn to_role(&self) -> [u8; NAME_LEN] {
+        let mut role = [0; NAME_LEN];
+        for (slot, byte) in role.iter_mut().zip(self.0.bytes()) {
+            *slot = byte;
+        }
+        role
+    }
+
+    /// Reads what [`Self::to_role`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// It is no name, or something follows the zeros.
+    pub fn from_role(role: &[u8; NAME_LEN]) -> Result<Self, NameError> {
+        let end = role
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |last| last + 1);
+        Self::from_bytes(role.get(..end).unwrap_or_default())
+    }
+}
+
 impl fmt::Display for ContextName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -202,3 +202,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_role_is_a_name_and_zeros() {
+    for name in ["a", DISPLAY_CONTEXT, "12345678901234567890123456789012"] {
+        let name = ContextName::new(name).unwrap();
+        assert_eq!(ContextName::from_role(&name.to_role()), Ok(name));
+    }
+    let mut role = ContextName::new("a").unwrap().to_role();
+    role[5] = b'b';
+    ContextName::from_role(&role).unwrap_err();
+    ContextName::from_role(&[0; 32]).unwrap_err();
+}

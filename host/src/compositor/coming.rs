@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the compositor VM alone can reach besides the display socket: connections it comes for, the memory server.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use heraldry_identity::VmName;
@@ -20,7 +20,7 @@ use crate::listeners;
 use crate::poller::key;
 
 /// Connections without a token at one time.
-const MAX_GREETINGS: usize = 256;
+pub(super) const MAX_GREETINGS: usize = 256;
 /// Connections to the memory server at one time: the compositor has one for each VM, and a file has at most 256 VMs.
 const MAX_MEMFDS: usize = 512;
 /// A token must come within this time.
@@ -36,11 +36,44 @@ fn has_left(compositor: &OwnedFd) -> bool {
     }
 }
 
-/// A `heraldry-connection` whose token has not come in full.
+/// A connection whose first bytes, a token or a role, have not come in full.
 pub(super) struct Greeting {
     fd: OwnedFd,
     bytes: Vec<u8>,
     pub(super) deadline: Instant,
+}
+
+impl Greeting {
+    pub(super) fn new(fd: OwnedFd) -> Self {
+        Self {
+            fd,
+            bytes: Vec::new(),
+            deadline: Instant::now() + GREETING_TIME,
+        }
+    }
+
+    /// Reads towards so many bytes, and not one more: what follows is not for whoever reads these. `None`: it is over.
+    pub(super) fn read<const N: usize>(&mut self) -> Option<Result<[u8; N], ()>> {
+        let mut bytes = [0; N];
+        let room = bytes.get_mut(..N.saturating_sub(self.bytes.len()))?;
+        match recv(&self.fd, &mut *room, RecvFlags::DONTWAIT) {
+            Ok((0, _)) => return None,
+            Ok((n, _)) => self.bytes.extend_from_slice(room.get(..n).unwrap_or_default()),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => return None,
+        }
+        Some(<[u8; N]>::try_from(self.bytes.as_slice()).map_err(|_fewer| ()))
+    }
+
+    pub(super) fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+}
+
+impl AsFd for Greeting {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
 }
 
 /// A connection to the memory server.
@@ -79,9 +112,13 @@ impl Compositor {
 
     /// The compositor comes for an announced connection.
     pub(super) fn accept_greeting(&mut self) {
-        let Some(fd) = self.accept(CONNECTION) else {
-            return;
-        };
+        if let Some(fd) = self.accept(CONNECTION) {
+            self.take_greeting(fd);
+        }
+    }
+
+    /// A connection is for an announced client.
+    pub(super) fn take_greeting(&mut self, fd: OwnedFd) {
         if self.greetings.len() >= MAX_GREETINGS {
             if let Some(dropped) = self.log.allow() {
                 warn!(dropped, "too many connections without a token");
@@ -94,15 +131,7 @@ impl Compositor {
             .add(&fd, key(kind::GREETING, id), EventFlags::IN)
             .is_ok()
         {
-            let deadline = Instant::now() + GREETING_TIME;
-            self.greetings.insert(
-                id,
-                Greeting {
-                    fd,
-                    bytes: Vec::new(),
-                    deadline,
-                },
-            );
+            self.greetings.insert(id, Greeting::new(fd));
         }
     }
 
@@ -110,33 +139,18 @@ impl Compositor {
         let Some(greeting) = self.greetings.get_mut(&id) else {
             return;
         };
-        // Not one byte more than the record: what follows is the client's.
-        let mut bytes = [0; TOKEN_RECORD_LEN];
-        let missing = TOKEN_RECORD_LEN.saturating_sub(greeting.bytes.len());
-        let Some(room) = bytes.get_mut(..missing) else {
-            return;
+        let token = match greeting.read::<TOKEN_RECORD_LEN>() {
+            None => {
+                self.greetings.remove(&id);
+                return;
+            }
+            Some(Err(())) => return,
+            Some(Ok(token)) => token,
         };
-        match recv(&greeting.fd, &mut *room, RecvFlags::DONTWAIT) {
-            Ok((0, _)) => {
-                self.greetings.remove(&id);
-                return;
-            }
-            Ok((n, _)) => greeting
-                .bytes
-                .extend_from_slice(room.get(..n).unwrap_or_default()),
-            Err(Errno::AGAIN | Errno::INTR) => return,
-            Err(_) => {
-                self.greetings.remove(&id);
-                return;
-            }
-        }
-        if greeting.bytes.len() < TOKEN_RECORD_LEN {
-            return;
-        }
         let Some(greeting) = self.greetings.remove(&id) else {
             return;
         };
-        let record = TokenRecord::decode(&greeting.bytes)
+        let record = TokenRecord::decode(&token)
             .ok()
             .filter(|record| self.waiting.fits(record));
         let Some(TokenRecord { number, .. }) = record else {
@@ -156,9 +170,13 @@ impl Compositor {
     }
 
     pub(super) fn accept_memfd(&mut self) {
-        let Some(fd) = self.accept(MEMFD) else {
-            return;
-        };
+        if let Some(fd) = self.accept(MEMFD) {
+            self.take_memfd(fd);
+        }
+    }
+
+    /// A connection is for the memory server.
+    pub(super) fn take_memfd(&mut self, fd: OwnedFd) {
         if self.memfds.len() >= MAX_MEMFDS {
             if let Some(dropped) = self.log.allow() {
                 warn!(dropped, "too many connections to the memory server");

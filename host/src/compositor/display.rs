@@ -73,9 +73,13 @@ impl Compositor {
     /// The compositor opens its display socket. A new one replaces the old: a restarted compositor is the one that
     /// counts.
     pub(super) fn accept_display(&mut self) {
-        let Some(fd) = self.accept(DISPLAY) else {
-            return;
-        };
+        if let Some(fd) = self.accept(DISPLAY) {
+            self.take_display(fd);
+        }
+    }
+
+    /// A connection is the display socket.
+    pub(super) fn take_display(&mut self, fd: OwnedFd) {
         if self.display.is_some() {
             info!("a new display socket replaces the old one");
             self.lose_display();

@@ -59,7 +59,7 @@ impl Supervisor {
         self.compositor.paths.clear();
         listeners::sweep(&folder);
         let (mut sockets, mut paths) = (Vec::new(), Vec::new());
-        for name in ["display", "connection", "memfd"] {
+        for name in ["display", "connection", "memfd", "channel"] {
             let (socket, path) = listeners::bind_at(&folder.join(name))?;
             sockets.push(socket);
             paths.push(path);

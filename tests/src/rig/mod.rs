@@ -166,6 +166,12 @@ impl Host {
         Self { program, dir }
     }
 
+    /// A file in its folder; its own are below `host`.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     /// Connects to one of its sockets, by the path under its folder.
     #[must_use]
     pub fn connect(&self, path: &str) -> UnixStream {

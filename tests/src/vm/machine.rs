@@ -365,13 +365,10 @@ fn command(setup: &Setup, dir: &Path, initrd: &Path) -> Command {
         Path::new("qemu-system-x86_64")
     });
     command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1024"]);
-    if let Some(device) = &setup.device {
+    if setup.device.is_some() {
         // The device sees the machine's memory.
         command.args(["-M", "q35,memory-backend=ram"]);
         command.args(["-object", "memory-backend-memfd,id=ram,size=1024M,share=on"]);
-        let socket = device.display();
-        command.args(["-chardev", &format!("socket,id=device,path={socket}")]);
-        command.args(["-device", DEVICE]);
     } else {
         command.args(["-M", "q35"]);
     }
@@ -404,6 +401,12 @@ fn command(setup: &Setup, dir: &Path, initrd: &Path) -> Command {
             let server = format!("unix:{},display=gpu0,head={head}", path(&format!("vnc{head}")));
             command.args(["-vnc", &server]);
         }
+    }
+    // After the card that has a screen, so that it is the second one.
+    if let Some(device) = &setup.device {
+        let socket = device.display();
+        command.args(["-chardev", &format!("socket,id=device,path={socket}")]);
+        command.args(["-device", DEVICE]);
     }
     if setup.input {
         command.args(["-device", "virtio-keyboard-pci", "-device", "virtio-tablet-pci"]);

@@ -5,10 +5,11 @@
 use std::process::Command;
 
 use heraldry_tests::colour::{Area, Colour};
-use heraldry_tests::rig::{Options, Rig, Transport, until};
-use heraldry_tests::vm::{AppDevice, Machine, attempt, skipped};
+use heraldry_tests::rig::{CONFIG, Host, Options, Rig, Transport, until};
+use heraldry_tests::vm::{AppDevice, Files, Machine, Setup, attempt, skipped};
 
-use crate::session::FOOT;
+use crate::boot::SHELL_ONLY;
+use crate::session::{FOOT, settled, wait_for_windows};
 
 fn rig() -> Rig {
     Rig::start(Options {
@@ -71,5 +72,37 @@ fn a_terminal_in_a_machine_of_its_own_looks_as_one_on_the_host_and_is_typed_into
         assert!(content(&rig, area) != before);
         rig.type_text("exit\n");
         until("its window is gone", || rig.windows().is_empty());
+    });
+}
+
+#[test]
+fn a_window_of_one_machine_is_on_the_screen_of_another() {
+    if skipped() {
+        return;
+    }
+    let host = Host::start();
+    let (own, work) = (AppDevice::of_compositor(&host), AppDevice::of_vm(&host, "work"));
+    let setup = Setup {
+        files: Files::default()
+            .with("/etc/heraldry/services", SHELL_ONLY)
+            .with("/etc/heraldry/heraldry.kdl", CONFIG),
+        append: "heraldry.device=/dev/dri".to_owned(),
+        device: Some(own.socket()),
+        ..Setup::default()
+    };
+    attempt(&setup, |machine| {
+        machine.wait_for("compositor started");
+        until("host and compositor know each other", || {
+            host.stats().get("compositor") == Some(&true.into())
+        });
+        let mut app = Machine::start(&work.machine());
+        start(&mut app, "terminal", &format!("{FOOT} sh"));
+        wait_for_windows(machine, 1);
+        let before = settled(machine);
+        machine.qmp.type_text("echo hello > typed\n");
+        app.until("the typed command has run", |app| {
+            app.shell.try_run("cat /typed").1 == "hello\n"
+        });
+        assert!(settled(machine).first_difference(&before).is_some());
     });
 }

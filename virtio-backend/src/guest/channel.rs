@@ -26,7 +26,7 @@ use crate::sys::drm::{self, Fence, Memory};
 use crate::sys::mapping::Mapping;
 
 /// Where render nodes are.
-const NODES: &str = "/dev/dri";
+pub(super) const NODES: &str = "/dev/dri";
 
 /// Why there is no channel, or why it failed.
 #[derive(Debug, thiserror::Error)]
@@ -182,12 +182,14 @@ pub fn find_card() -> Result<PathBuf, ChannelError> {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         name.is_some_and(|name| name.starts_with("renderD"))
     };
-    let has_it = |path: &PathBuf| {
-        let capsets = open(path).and_then(|card| drm::capsets(card.as_fd()));
-        capsets.is_ok_and(|sets| sets >> CAPSET & 1 == 1)
-    };
+    let has_it = |path: &PathBuf| open(path).is_ok_and(|card| is_card(card.as_fd()));
     let mut nodes = nodes.into_iter().filter(is_render);
     nodes.find(has_it).ok_or(ChannelError::NoCard)
+}
+
+/// Whether an open device is a card that has cross-domain.
+pub(super) fn is_card(device: BorrowedFd<'_>) -> bool {
+    drm::capsets(device).is_ok_and(|sets| sets >> CAPSET & 1 == 1)
 }
 
 fn open(path: &Path) -> Result<OwnedFd, Errno> {
@@ -440,6 +442,21 @@ impl Channel {
                 Err(ChannelError::Map(errno))
             }
         }
+    }
+
+    /// A descriptor of memory that came in, without mapping it here.
+    ///
+    /// # Errors
+    ///
+    /// It was taken already, or can't be exported.
+    pub fn take_descriptor(&self, item: u32, size: u64) -> Result<OwnedFd, ChannelError> {
+        let card = self.card.as_fd();
+        let (handle, _) =
+            drm::create_blob(card, Memory::Host(item.into()), size).map_err(ChannelError::Map)?;
+        let exported = drm::export(card, handle).map_err(ChannelError::Map);
+        // The descriptor keeps it.
+        let _closed = drm::close(card, handle);
+        exported
     }
 
     /// Gives memory back to the host.

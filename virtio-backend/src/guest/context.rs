@@ -12,7 +12,7 @@ use heraldry_wire::virtwl::MAX_FDS;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::set_nonblocking;
+use super::{cross_domain, set_nonblocking};
 use crate::sys::ioctl;
 use crate::uapi::{TXN_HEADER, TxnHeader};
 
@@ -89,6 +89,7 @@ pub struct Context {
 enum Stream {
     Vfd(Vfd),
     Socket(UnixStream),
+    Channel(Box<cross_domain::Stream>),
 }
 
 /// A context of the device.
@@ -112,6 +113,13 @@ impl Context {
         }
     }
 
+    /// Of a channel of cross-domain.
+    pub(super) fn of_channel(channel: cross_domain::Stream) -> Self {
+        Self {
+            stream: Stream::Channel(Box::new(channel)),
+        }
+    }
+
     /// The socket itself, which says when it has room, unlike a context of the device.
     ///
     /// # Errors
@@ -120,7 +128,7 @@ impl Context {
     pub fn into_socket(self) -> Result<UnixStream, Self> {
         match self.stream {
             Stream::Socket(socket) => Ok(socket),
-            stream @ Stream::Vfd(_) => Err(Self { stream }),
+            stream @ (Stream::Vfd(_) | Stream::Channel(_)) => Err(Self { stream }),
         }
     }
 
@@ -133,6 +141,7 @@ impl Context {
         match &self.stream {
             Stream::Vfd(vfd) => send(vfd.fd.as_fd(), data, fds),
             Stream::Socket(socket) => send_on_socket(socket.as_fd(), data, fds),
+            Stream::Channel(channel) => channel.send(data, fds),
         }
     }
 
@@ -147,6 +156,7 @@ impl Context {
         match &self.stream {
             Stream::Vfd(vfd) => vfd.recv(buf, fds),
             Stream::Socket(socket) => recv_on_socket(socket.as_fd(), buf, fds),
+            Stream::Channel(channel) => channel.recv(buf, fds),
         }
     }
 }
@@ -185,6 +195,7 @@ impl AsFd for Context {
         match &self.stream {
             Stream::Vfd(vfd) => vfd.fd.as_fd(),
             Stream::Socket(socket) => socket.as_fd(),
+            Stream::Channel(channel) => channel.as_fd(),
         }
     }
 }

@@ -59,7 +59,9 @@ impl HostMemory {
             return Ok(());
         }
         let prot = ProtFlags::READ | ProtFlags::WRITE;
-        Mapping::new(self.fd.as_fd(), bytes.len(), prot)
+        // All of it: a graphics card maps no less.
+        let size = usize::try_from(self.size).unwrap_or(usize::MAX);
+        Mapping::new(self.fd.as_fd(), size, prot)
             .map_err(MemoryError::Map)?
             .write(bytes);
         Ok(())

@@ -17,6 +17,7 @@
 
 mod channel;
 mod context;
+mod cross_domain;
 mod display;
 mod local;
 mod memfd;
@@ -49,7 +50,9 @@ pub const DEVICE_PATH: &str = "/dev/wl0";
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// There is no such file.
-    #[error("There is no virtio_wl device at {0}; is this a VM with a virtio_wl device and driver?")]
+    #[error(
+        "There is no virtio_wl device and no card with cross-domain at {0}; does this VM have such a device and its driver?"
+    )]
     Missing(PathBuf),
     /// There is a file, but it is no device.
     #[error("{0} is not a character device")]
@@ -115,16 +118,24 @@ pub struct Device {
 enum Way {
     VirtioWl(OwnedFd),
     Local(PathBuf),
+    /// A graphics card without a screen.
+    CrossDomain(PathBuf),
 }
 
 impl Device {
-    /// Opens the device at `path`. Does not wait, whatever is there.
+    /// Opens the device at `path`: that of virtio_wl, or a graphics card that has cross-domain, which is looked for if `path` is
+    /// the folder of such. Does not wait, whatever is there.
     ///
     /// # Errors
     ///
     /// There is nothing at `path`, it is no device, or it may not be opened.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = path.as_ref();
+        if path == Path::new(channel::NODES) {
+            let card = find_card().map_err(|_none| OpenError::Missing(path.to_owned()))?;
+            let way = Way::CrossDomain(card);
+            return Ok(Self { way });
+        }
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {
             Errno::NOENT | Errno::NOTDIR => OpenError::Missing(path.to_owned()),
@@ -134,6 +145,10 @@ impl Device {
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&fd).map_err(failed)?.st_mode);
         if kind != FileType::CharacterDevice {
             return Err(OpenError::NotADevice(path.to_owned()));
+        }
+        if channel::is_card(fd.as_fd()) {
+            let way = Way::CrossDomain(path.to_owned());
+            return Ok(Self { way });
         }
         // With O_NONBLOCK on the device itself, NEW would fail as soon as the queue is full.
         rustix::fs::fcntl_setfl(&fd, OFlags::RDWR).map_err(failed)?;
@@ -162,7 +177,7 @@ impl Device {
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.way {
             Way::VirtioWl(fd) => Some(fd.as_fd()),
-            Way::Local(_) => None,
+            Way::Local(_) | Way::CrossDomain(_) => None,
         }
     }
 
@@ -173,8 +188,10 @@ impl Device {
     /// See [`NewError`]; an unknown name and a refused connection look the same.
     pub fn context(&self, name: &str) -> Result<Context, NewError> {
         let name = ContextName::new(name).map_err(NewError::Name)?;
-        if let Way::Local(folder) = &self.way {
-            return local::connect(folder, &name);
+        match &self.way {
+            Way::Local(folder) => return local::connect(folder, &name),
+            Way::CrossDomain(card) => return cross_domain::connect(card, &name),
+            Way::VirtioWl(_) => {}
         }
         let request = NewRequest::new(new_kind::CTX_NAMED).with_name(name.as_str().as_bytes());
         Context::new(self.make(&request)?).map_err(NewError::Other)
@@ -217,7 +234,7 @@ impl Device {
         match &self.way {
             Way::VirtioWl(fd) => ioctl::new_vfd(fd.as_fd(), request),
             // Memory and pipes are made by whoever needs them; there is no device for it.
-            Way::Local(_) => Err(Errno::NOTTY),
+            Way::Local(_) | Way::CrossDomain(_) => Err(Errno::NOTTY),
         }
     }
 }
