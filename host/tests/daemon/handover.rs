@@ -83,7 +83,7 @@ fn what_a_client_sends_before_it_is_taken_arrives_first() {
         assert_eq!(compositor.recv(5).0, b"early");
         assert_eq!(
             world.path("compositor").read_dir().unwrap().count(),
-            3,
+            4,
             "its own socket is gone"
         );
     }
@@ -151,7 +151,7 @@ fn a_client_that_nobody_takes_is_withdrawn_in_time() {
         let number = display.announcement().number;
         assert_eq!(display.next(), HostRecord::Withdraw { number });
         assert_eq!(client.end(), b"");
-        assert_eq!(world.path("compositor").read_dir().unwrap().count(), 3);
+        assert_eq!(world.path("compositor").read_dir().unwrap().count(), 4);
         assert!(world.is_idle());
     }
 }

@@ -16,4 +16,6 @@ mod parts;
 #[cfg(test)]
 mod pipes;
 #[cfg(test)]
+mod roles;
+#[cfg(test)]
 mod waiting;
