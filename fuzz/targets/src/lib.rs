@@ -14,6 +14,7 @@
 )]
 
 pub mod config;
+pub mod cross_domain;
 pub mod device;
 pub mod gate_bytes;
 pub mod gate_session;
@@ -33,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     ("gate_bytes", gate_bytes::run),
     ("gate_session", gate_session::run),
     ("device", device::run),
+    ("cross_domain", cross_domain::run),
     ("records", records::run),
     ("memfd", memfd::run),
     ("splice", splice::run),
