@@ -96,7 +96,7 @@ pub fn image_with_gl() -> &'static Image {
 #[must_use]
 pub fn app_image() -> &'static Image {
     static IMAGE: OnceLock<Image> = OnceLock::new();
-    IMAGE.get_or_init(|| image(&["app.list"]))
+    IMAGE.get_or_init(|| image(&["app.list", "attack.list"]))
 }
 
 /// An app VM with a GTK program besides.

@@ -49,6 +49,8 @@ pub struct Setup {
     pub display: Option<String>,
     /// Processors. With more than one, QEMU 7.2 sometimes runs an instruction that the kernel is just patching.
     pub cpus: u32,
+    /// Whether it may start again by itself; otherwise that is its end.
+    pub reboots: bool,
     /// The socket of a `heraldry-device`, if the machine has one.
     pub device: Option<PathBuf>,
 }
@@ -65,6 +67,7 @@ impl Default for Setup {
             devices: Vec::new(),
             display: None,
             cpus: 1,
+            reboots: false,
             device: None,
         }
     }
@@ -261,6 +264,18 @@ impl Machine {
         self.dir.path().join(name)
     }
 
+    /// Stops QEMU in the middle of whatever it does, or lets it go on.
+    ///
+    /// # Panics
+    ///
+    /// It is gone.
+    pub fn freeze(&self, frozen: bool) {
+        use rustix::process::{Pid, Signal, kill_process};
+        let signal = if frozen { Signal::STOP } else { Signal::CONT };
+        // setpriv has become QEMU.
+        kill_process(Pid::from_child(&self.qemu), signal).expect("QEMU runs");
+    }
+
     /// How long QEMU has been running.
     #[must_use]
     pub fn age(&self) -> Duration {
@@ -376,12 +391,19 @@ fn command(setup: &Setup, dir: &Path, initrd: &Path) -> Command {
     command.args([
         "-nodefaults",
         "-no-user-config",
-        "-no-reboot",
+        if setup.reboots {
+            "-no-shutdown"
+        } else {
+            "-no-reboot"
+        },
         "-nic",
         "none",
         "-vga",
         "none",
     ]);
+    if !setup.reboots {
+        command.arg("-no-reboot");
+    }
     command.args(["-serial", &format!("file:{}", path("console"))]);
     command.args(["-chardev", &format!("socket,id=shell,path={}", path("shell"))]);
     command.args(["-serial", "chardev:shell"]);

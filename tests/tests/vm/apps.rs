@@ -75,6 +75,109 @@ fn a_terminal_in_a_machine_of_its_own_looks_as_one_on_the_host_and_is_typed_into
     });
 }
 
+/// The boot instance that the host gave a VM.
+fn boot(rig: &Rig, vm: &str) -> u64 {
+    let stats = rig.host_stats();
+    let boot = stats.pointer(&format!("/vms/{vm}/boot"));
+    boot.and_then(serde_json::Value::as_u64).expect("a number")
+}
+
+fn windows_of(rig: &Rig, vm: &str) -> usize {
+    rig.windows().iter().filter(|window| window.vm == vm).count()
+}
+
+/// Types into a VM's window, and waits until what was typed has happened.
+fn type_into(rig: &Rig, machine: &mut Machine, vm: &str, word: &str) {
+    let area = rig.content_of(vm);
+    rig.click(area.x + 5, area.y + 5);
+    rig.type_text(&format!("echo {word} >> /said\n"));
+    machine.until("the typed command has run", |machine| {
+        machine
+            .shell
+            .try_run("cat /said")
+            .1
+            .ends_with(&format!("{word}\n"))
+    });
+}
+
+#[test]
+fn a_machine_that_stops_ends_or_starts_again_is_noticed_by_no_other() {
+    if skipped() {
+        return;
+    }
+    let rig = rig();
+    let devices = ["work", "untrusted"].map(|vm| AppDevice::start(&rig, vm));
+    let [work, untrusted] = devices.each_ref().map(AppDevice::machine);
+    let terminal = format!("{FOOT} sh");
+    let restarts = Setup {
+        reboots: true,
+        append: "heraldry.run=weston-simple-shm".to_owned(),
+        ..untrusted
+    };
+    attempt(&work, |machine| {
+        start(machine, "terminal", &terminal);
+        type_into(&rig, machine, "work", "one");
+        let mut other = Machine::start(&restarts);
+        until("a window that moves", || windows_of(&rig, "untrusted") == 1);
+        let first = boot(&rig, "untrusted");
+
+        // Stopped in the middle of its frames.
+        other.freeze(true);
+        type_into(&rig, machine, "work", "two");
+        assert_eq!(windows_of(&rig, "untrusted"), 1);
+        other.freeze(false);
+
+        // It starts again by itself, without a word of goodbye.
+        other.qmp.execute("system_reset", &serde_json::json!({}));
+        until("another boot", || ![0, first].contains(&boot(&rig, "untrusted")));
+        until("its window", || windows_of(&rig, "untrusted") == 1);
+        type_into(&rig, machine, "work", "three");
+
+        // Its VMM is gone from one moment to the next.
+        drop(other);
+        until("its window is gone", || windows_of(&rig, "untrusted") == 0);
+        assert_eq!(boot(&rig, "untrusted"), 0);
+        type_into(&rig, machine, "work", "four");
+
+        // The same device serves the next one; this one panics.
+        let mut other = Machine::start(&restarts);
+        until("its window", || windows_of(&rig, "untrusted") == 1);
+        let third = boot(&rig, "untrusted");
+        other.shell.run_last("echo c > /proc/sysrq-trigger");
+        until("another boot", || ![0, third].contains(&boot(&rig, "untrusted")));
+        until("its window", || windows_of(&rig, "untrusted") == 1);
+        type_into(&rig, machine, "work", "five");
+        let said = machine.shell.run("cat /said");
+        assert_eq!(said, "one\ntwo\nthree\nfour\nfive\n");
+    });
+}
+
+#[test]
+fn a_machine_that_asks_for_too_much_or_talks_nonsense_is_refused_and_goes_on() {
+    if skipped() {
+        return;
+    }
+    let rig = rig();
+    let mut device = AppDevice::start(&rig, "work");
+    attempt(&device.machine(), |machine| {
+        let said = machine.shell.run("heraldry-flood");
+        let said: Vec<&str> = said.lines().collect();
+        // QEMU would abort at 512.
+        let expected = [
+            "nonsense ends connections",
+            "400 pieces are mapped",
+            "again true",
+            "2 GiB false",
+        ];
+        assert_eq!(said.get(..4), Some(&expected[..]), "{said:?}");
+        assert!(said[4].starts_with("300 contexts, "), "{said:?}");
+        assert_eq!(said[5], "a foreign descriptor is sent: false");
+        start(machine, "client", "weston-simple-shm");
+        until("a window", || windows_of(&rig, "work") == 1);
+    });
+    assert!(device.program.runs());
+}
+
 #[test]
 fn a_window_of_one_machine_is_on_the_screen_of_another() {
     if skipped() {

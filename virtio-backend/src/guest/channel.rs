@@ -289,6 +289,15 @@ impl Channel {
         drm::submit(self.card.as_fd(), commands, fence).map_err(ChannelError::Submit)
     }
 
+    /// Submits any bytes, as any program of the guest may.
+    ///
+    /// # Errors
+    ///
+    /// The card does not take them; what the device thinks of them it does not say.
+    pub fn submit_anything(&self, bytes: &[u8]) -> Result<(), ChannelError> {
+        self.submit(bytes, Fence::None).map(drop)
+    }
+
     /// Asks for the next message.
     fn ask(&self) -> Result<(), ChannelError> {
         self.submit(&encode(command::POLL, &[], &[]), Fence::Event)
