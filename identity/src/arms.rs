@@ -107,3 +107,42 @@ pub struct Arms {
     /// One visible character.
     pub glyph: char,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colors_are_written_with_six_digits() {
+        for (text, color) in [
+            ("#000000", Rgb::new(0, 0, 0)),
+            ("#0a1b2c", Rgb::new(0x0a, 0x1b, 0x2c)),
+            ("#ff8001", Rgb::new(0xff, 0x80, 0x01)),
+        ] {
+            assert_eq!(text.parse(), Ok(color));
+            assert_eq!(text.to_ascii_uppercase().parse(), Ok(color));
+            assert_eq!(color.to_string(), text);
+        }
+        for bad in [
+            "", "#", "000000", "#00000", "#0000000", "#+00000", "#00000g", "# 00000", "#0000é", "##00000",
+        ] {
+            assert_eq!(bad.parse::<Rgb>(), Err(BadColor), "{bad}");
+        }
+    }
+
+    #[test]
+    fn patterns_have_their_heraldic_words() {
+        assert_eq!(
+            Pattern::ALL.map(Pattern::as_str),
+            [
+                "solid",
+                "horizontal",
+                "vertical",
+                "diagonal",
+                "anti-diagonal",
+                "cross",
+                "dots"
+            ]
+        );
+    }
+}

@@ -76,9 +76,8 @@ fn ciede2000(one: Lab, two: Lab) -> f64 {
         (a.hypot(lab.b), lab.b.atan2(a).to_degrees().rem_euclid(360.0))
     };
     let ((c1, h1), (c2, h2)) = (polar(one), polar(two));
-    let grey = c1 * c2 < 1e-12;
+    // A grey has no hue: what follows from it is multiplied by a chroma of 0.
     let turn = match h2 - h1 {
-        _ if grey => 0.0,
         d if d > 180.0 => d - 360.0,
         d if d < -180.0 => d + 360.0,
         d => d,
@@ -89,7 +88,6 @@ fn ciede2000(one: Lab, two: Lab) -> f64 {
     let l_mean = f64::midpoint(one.l, two.l);
     let c_mean = f64::midpoint(c1, c2);
     let h_mean = match h1 + h2 {
-        sum if grey => sum,
         sum if (h1 - h2).abs() <= 180.0 => sum / 2.0,
         sum if sum < 360.0 => (sum + 360.0) / 2.0,
         sum => (sum - 360.0) / 2.0,
@@ -131,35 +129,109 @@ pub fn is_visible(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arms::Pattern;
 
     #[test]
     fn ciede2000_agrees_with_the_published_pairs() {
+        // All 34 of Sharma, Wu and Dalal, table 1.
+        let grey = (50.0, 2.5, 0.0);
         let pairs = [
             ((50.0, 2.6772, -79.7751), (50.0, 0.0, -82.7485), 2.0425),
+            ((50.0, 3.1571, -77.2803), (50.0, 0.0, -82.7485), 2.8615),
+            ((50.0, 2.8361, -74.02), (50.0, 0.0, -82.7485), 3.4412),
             ((50.0, -1.3802, -84.2814), (50.0, 0.0, -82.7485), 1.0),
+            ((50.0, -1.1848, -84.8006), (50.0, 0.0, -82.7485), 1.0),
+            ((50.0, -0.9009, -85.5211), (50.0, 0.0, -82.7485), 1.0),
+            ((50.0, 0.0, 0.0), (50.0, -1.0, 2.0), 2.3669),
+            ((50.0, -1.0, 2.0), (50.0, 0.0, 0.0), 2.3669),
             ((50.0, 2.49, -0.001), (50.0, -2.49, 0.0009), 7.1792),
+            ((50.0, 2.49, -0.001), (50.0, -2.49, 0.001), 7.1792),
             ((50.0, 2.49, -0.001), (50.0, -2.49, 0.0011), 7.2195),
-            ((50.0, 2.5, 0.0), (73.0, 25.0, -18.0), 27.1492),
-            ((50.0, 2.5, 0.0), (58.0, 24.0, 15.0), 19.4535),
+            ((50.0, 2.49, -0.001), (50.0, -2.49, 0.0012), 7.2195),
+            ((50.0, -0.001, 2.49), (50.0, 0.0009, -2.49), 4.8045),
+            ((50.0, -0.001, 2.49), (50.0, 0.001, -2.49), 4.8045),
+            ((50.0, -0.001, 2.49), (50.0, 0.0011, -2.49), 4.7461),
+            (grey, (50.0, 0.0, -2.5), 4.3065),
+            (grey, (73.0, 25.0, -18.0), 27.1492),
+            (grey, (61.0, -5.0, 29.0), 22.8977),
+            (grey, (56.0, -27.0, -3.0), 31.903),
+            (grey, (58.0, 24.0, 15.0), 19.4535),
+            (grey, (50.0, 3.1736, 0.5854), 1.0),
+            (grey, (50.0, 3.2972, 0.0), 1.0),
+            (grey, (50.0, 1.8634, 0.5757), 1.0),
+            (grey, (50.0, 3.2592, 0.335), 1.0),
             ((60.2574, -34.0099, 36.2677), (60.4626, -34.1751, 39.4387), 1.2644),
+            ((63.0109, -31.0961, -5.8663), (62.8187, -29.7946, -4.0864), 1.263),
+            ((61.2901, 3.7196, -5.3901), (61.4292, 2.248, -4.962), 1.8731),
+            ((35.0831, -44.1164, 3.7933), (35.0232, -40.0716, 1.5901), 1.8645),
+            ((22.7233, 20.0904, -46.694), (23.0331, 14.973, -42.5619), 2.0373),
+            ((36.4612, 47.858, 18.3852), (36.2715, 50.5065, 21.2231), 1.4146),
+            ((90.8027, -2.0831, 1.441), (91.1528, -1.6435, 0.0447), 1.4441),
+            ((90.9257, -0.5406, -0.9208), (88.6381, -0.8985, -0.7239), 1.5381),
+            ((6.7747, -0.2908, -2.4247), (5.8714, -0.0985, -2.2286), 0.6377),
             ((2.0776, 0.0795, -1.135), (0.9033, -0.0636, -0.5514), 0.9082),
         ];
         let lab = |(l, a, b)| Lab { l, a, b };
         for (one, two, expected) in pairs {
-            let distance = ciede2000(lab(one), lab(two));
-            assert!(
-                (distance - expected).abs() < 1e-4,
-                "{one:?} {two:?}: {distance}, not {expected}"
-            );
+            for distance in [ciede2000(lab(one), lab(two)), ciede2000(lab(two), lab(one))] {
+                assert!(
+                    (distance - expected).abs() < 1e-4,
+                    "{one:?} {two:?}: {distance}, not {expected}"
+                );
+            }
         }
     }
 
     #[test]
-    fn greys_and_equal_colors() {
-        let black = Rgb::new(0, 0, 0);
-        let white = Rgb::new(255, 255, 255);
-        assert!(color_distance(black, white) > 99.0);
+    fn colors_lie_where_colorimetry_has_them() {
+        // sRGB under D65, as Lindbloom's calculator has it.
+        for (color, expected) in [
+            ((255, 255, 255), [100.0, 0.0, 0.0]),
+            ((255, 0, 0), [53.2408, 80.0925, 67.2032]),
+            ((0, 255, 0), [87.7347, -86.1827, 83.1793]),
+            ((0, 0, 255), [32.297, 79.1875, -107.8602]),
+            ((128, 64, 32), [34.7248, 25.0, 31.3721]),
+            // Dark ones lie on the straight parts of both curves.
+            ((10, 0, 0), [0.5831, 2.615, 0.9214]),
+            ((0, 10, 5), [2.0597, -3.3103, 0.9709]),
+            ((0, 0, 11), [0.2182, 1.5332, -4.1727]),
+        ] {
+            let (r, g, b) = color;
+            let Lab { l, a, b } = Lab::from(Rgb::new(r, g, b));
+            let off = [l, a, b]
+                .into_iter()
+                .zip(expected)
+                .map(|(is, should)| (is - should).abs());
+            assert!(off.fold(0.0, f64::max) < 1e-3, "{color:?}: {l} {a} {b}");
+        }
+    }
+
+    #[test]
+    fn equal_colors_and_the_most_different_ones() {
+        let (black, white) = (Rgb::new(0, 0, 0), Rgb::new(255, 255, 255));
+        assert!((color_distance(black, white) - 100.0).abs() < 0.01);
         assert!(color_distance(white, white).abs() < 1e-9);
+    }
+
+    #[test]
+    fn colors_must_do_it_alone_where_pattern_and_glyph_are_the_same() {
+        let arms = |pattern, glyph| Arms {
+            color: Rgb::new(1, 2, 3),
+            pattern,
+            glyph,
+        };
+        let one = arms(Pattern::Dots, 'A');
+        for (other, distance) in [
+            (arms(Pattern::Dots, 'A'), 30.0),
+            (arms(Pattern::Dots, 'B'), 12.0),
+            (arms(Pattern::Cross, 'A'), 12.0),
+            (arms(Pattern::Cross, 'B'), 12.0),
+        ] {
+            assert!(
+                (required_distance(&one, &other) - distance).abs() < 1e-9,
+                "{other:?}"
+            );
+        }
     }
 
     #[test]

@@ -115,6 +115,8 @@ mod tests {
         }
         assert_eq!(VmName::new(""), Err(NameError::Empty));
         assert_eq!(VmName::new(&"a".repeat(MAX_NAME + 1)), Err(NameError::Long(31)));
+        let long_and_wrong = "a".repeat(MAX_NAME) + "B";
+        assert_eq!(VmName::new(&long_and_wrong), Err(NameError::Byte(b'B')));
         let alphabet = b"abcdefghijklmnopqrstuvwxyz0123456789-";
         for byte in 0..=u8::MAX {
             let name = VmName::from_bytes(&[b'a', byte]);
@@ -124,5 +126,10 @@ mod tests {
             }
         }
         assert_eq!("Work".parse::<VmName>(), Err(BadVmName(NameError::Byte(b'W'))));
+        let name: VmName = "work".parse().unwrap();
+        assert_eq!(
+            (name.as_ref(), format!("{name:>6} {name:?}")),
+            ("work", "  work \"work\"".to_owned())
+        );
     }
 }

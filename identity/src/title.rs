@@ -20,3 +20,14 @@ impl TitleLevel {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_have_words() {
+        assert_eq!(TitleLevel::Ascii.as_str(), "ascii");
+        assert_eq!(TitleLevel::SafeUtf8.as_str(), "safe-utf8");
+    }
+}
