@@ -232,7 +232,6 @@ impl<S: Services> Session<S> {
             (_, Cause::KEY) => self.serials.keyboard_at,
             // An end of a touch names no surface.
             (_, Cause::TOUCH) if opcode == wl_touch::EVT_DOWN_OPCODE => window(2),
-            (_, Cause::DRAG_ENTER) => window(1),
             (Kind::XdgSurface, _) => u64::from(id),
             _ => 0,
         };

@@ -11,6 +11,7 @@ mod pens;
 mod pools;
 mod properties;
 mod regions;
+mod serials;
 mod server;
 mod walk;
 

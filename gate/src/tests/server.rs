@@ -181,21 +181,54 @@ fn objects_of_the_compositor() {
 
 #[test]
 fn faults_of_the_compositor_are_not_the_clients() {
-    let rows: [Vec<u8>; 5] = [
-        Writer::new(77, 0).finish(),
-        Writer::new(1, 9).finish(),
-        Writer::new(1, 1).finish(),
-        [1_u32.to_le_bytes(), 0x0004_0000_u32.to_le_bytes()].concat(),
-        Writer::new(3, 0).uint(0xfeff_ffff).finish(),
+    let device = 5;
+    let rows: [(&str, Vec<u8>); 8] = [
+        ("no such object", Writer::new(77, 0).finish()),
+        ("no such event", Writer::new(1, 9).finish()),
+        ("too short", Writer::new(1, 1).finish()),
+        ("too long", Writer::new(1, 1).uint(1).uint(1).finish()),
+        (
+            "less than a header",
+            [1_u32.to_le_bytes(), 0x0004_0000_u32.to_le_bytes()].concat(),
+        ),
+        (
+            "id of a client",
+            Writer::new(device, 0).uint(0xfeff_ffff).finish(),
+        ),
+        ("no id", Writer::new(device, 0).uint(0).finish()),
+        ("id in use", Writer::new(device, 0).uint(1).finish()),
     ];
-    for bytes in rows {
+    for (what, bytes) in rows {
         let mut client = Client::new();
+        let (manager, seat) = (client.bind("wl_data_device_manager"), client.bind("wl_seat"));
+        assert_eq!(client.ok(manager, "get_data_device", &[New, U(seat)]), device);
         let fault = client
             .session
             .from_server(&bytes, &mut VecDeque::new(), &mut client.back)
             .unwrap_err();
-        assert!(matches!(fault, ServerFault::Malformed(_)), "{fault}");
+        assert!(matches!(fault, ServerFault::Malformed(_)), "{what}: {fault}");
+        assert!(!fault.is_provoked(), "{what}");
     }
+}
+
+#[test]
+fn descriptors_may_come_long_before_their_events() {
+    let mut client = Client::new();
+    let seat = client.bind("wl_seat");
+    let keyboard = client.ok(seat, "get_keyboard", &[New]);
+    let keymap = Writer::new(keyboard, 0).uint(1).uint(100).finish();
+    let both = [keymap.clone(), keymap.clone()].concat();
+    let mut fds = VecDeque::from([memory(100), memory(100), memory(100)]);
+    client
+        .session
+        .from_server(&both, &mut fds, &mut client.back)
+        .unwrap();
+    assert_eq!((client.back.len(), client.back.descriptors()), (both.len(), 2));
+    client
+        .session
+        .from_server(&keymap, &mut VecDeque::new(), &mut client.back)
+        .unwrap();
+    assert_eq!(client.back.descriptors(), 3);
 }
 
 #[test]
@@ -219,6 +252,19 @@ fn a_client_that_keeps_every_offer_ends_by_its_own_fault() {
         client.event(device, "data_offer", &[U(FIRST_SERVER_ID + offer)]);
     }
     let event = Writer::new(device, 0).uint(FIRST_SERVER_ID + 2).finish();
+    let fault = client
+        .session
+        .from_server(&event, &mut VecDeque::new(), &mut client.back)
+        .unwrap_err();
+    assert!(fault.is_provoked(), "{fault}");
+    // Where none may be kept, the first is one too many, and still no fault of the protocol.
+    let mut client = Client::with(Limits {
+        server_objects: 0,
+        ..Limits::default()
+    });
+    let (seat, manager) = (client.bind("wl_seat"), client.bind("wl_data_device_manager"));
+    let device = client.ok(manager, "get_data_device", &[New, U(seat)]);
+    let event = Writer::new(device, 0).uint(FIRST_SERVER_ID).finish();
     let fault = client
         .session
         .from_server(&event, &mut VecDeque::new(), &mut client.back)
