@@ -161,4 +161,21 @@ mod tests {
         drop(to);
         assert_eq!(send(from.as_fd(), b"abc", &[]), Err(Errno::PIPE));
     }
+
+    #[test]
+    fn a_full_socket_says_so() {
+        let (from, _to) = UnixStream::pair().unwrap();
+        let full = (0..10_000).find_map(|_| send(from.as_fd(), &[0; 4096], &[]).err());
+        assert_eq!(full, Some(Errno::AGAIN));
+    }
+
+    #[test]
+    fn the_limit_of_descriptors_is_raised_as_far_as_it_may_be() {
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let current = maximum.map_or(Some(512), |most| Some(most.min(512)));
+        setrlimit(Resource::Nofile, Rlimit { current, maximum }).unwrap();
+        raise_limit().unwrap();
+        let raised = getrlimit(Resource::Nofile);
+        assert_eq!((raised.current, raised.maximum), (maximum, maximum));
+    }
 }

@@ -29,7 +29,7 @@ use super::{ContextName, Record, VERSION, WireError, Writer, take, text, zero};
 pub const RECORD_LEN: usize = 96;
 
 /// Bytes of a client that may be on their way to its gate, or wait there.
-pub const WINDOW_BYTES: u64 = 64 * 1024;
+pub const WINDOW_BYTES: u64 = 65_536;
 
 /// Descriptors of a client that may be on their way to its gate, or wait there.
 pub const WINDOW_FDS: u64 = 64;

@@ -95,13 +95,42 @@ fn every_fault_in_an_announcement_is_named() {
 }
 
 #[test]
+fn the_compositors_records_have_the_documented_layout() {
+    let refuse = CompositorRecord::Refuse {
+        number: 9,
+        reason: RefuseReason::Stopping,
+    };
+    let credit = CompositorRecord::Credit {
+        number: 9,
+        bytes: 0x0102_0304,
+        descriptors: 17,
+    };
+    let rows: [(CompositorRecord, u8, [u8; 16]); 4] = [
+        (CompositorRecord::Hello, 1, [0; 16]),
+        (CompositorRecord::Take { number: 9 }, 2, [0; 16]),
+        (refuse, 3, [4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        (credit, 4, [4, 3, 2, 1, 0, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0]),
+    ];
+    for (record, kind, body) in rows {
+        let bytes = record.encode();
+        assert_eq!(bytes[..8], [b'H', b'R', b'D', b'Y', 1, 0, kind, 0]);
+        assert_eq!(bytes[8..16], [if kind == 1 { 0 } else { 9 }, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!((&bytes[16..32], &bytes[32..]), (&body[..], &[0; 64][..]));
+    }
+}
+
+#[test]
 fn a_token_is_never_shown() {
-    assert!(!format!("{:?}", announcement()).contains("171"));
+    let shown = format!("{:?}", announcement());
+    assert!(shown.contains("Token") && !shown.contains("171"), "{shown}");
     let record = TokenRecord {
-        number: 1,
+        number: 12_345,
         token: [171; 32],
     };
-    assert!(!format!("{record:?}").contains("171"));
+    let shown = format!("{record:?}");
+    assert!(shown.contains("12345") && !shown.contains("171"), "{shown}");
+    let named = Way::Name(ContextName::new("wl-conn-12").unwrap());
+    assert_eq!(format!("{named:?}"), "Name(\"wl-conn-12\")");
 }
 
 #[test]
@@ -117,6 +146,33 @@ fn token_record_round_trips_and_compares() {
     let mut other = [3; 32];
     other[31] = 2;
     assert!(!record.has_token(&other));
+    // Differences that cancel out are differences.
+    other[30] = 2;
+    assert!(!record.has_token(&other));
+    assert!(!record.has_token(&[0; 32]));
+}
+
+#[test]
+fn every_fault_in_a_token_record_is_named() {
+    let good = TokenRecord {
+        number: 5,
+        token: [3; 32],
+    };
+    assert_eq!(&good.encode()[..8], b"HRDC\x01\x00\x00\x00");
+    for (at, byte, error) in [
+        (3, b'Y', WireError::Magic),
+        (5, 1, WireError::Version(0x0101)),
+        (6, 1, WireError::Padding("padding")),
+        (7, 1, WireError::Padding("padding")),
+        (8, 0, WireError::Value("number")),
+    ] {
+        let mut bytes = good.encode();
+        bytes[at] = byte;
+        assert_eq!(TokenRecord::decode(&bytes), Err(error), "{at}");
+    }
+    assert_eq!(TokenRecord::decode(&good.encode()[..47]), Err(WireError::Short));
+    let long = [&good.encode()[..], &[1]].concat();
+    assert_eq!(TokenRecord::decode(&long), Err(WireError::Padding("padding")));
 }
 
 #[test]
@@ -146,6 +202,30 @@ fn a_foreign_memfd_name_has_no_vm_and_is_shown_clean() {
 }
 
 #[test]
+fn memory_is_asked_for_a_vm_by_others_or_by_nobody() {
+    for (name, vm, of_others) in [
+        ("heraldry/work/keymap", Some("work"), false),
+        ("heraldry/work/", Some("work"), false),
+        ("heraldry/work", None, false),
+        ("heraldry//keymap", None, false),
+        ("heraldry/Work/keymap", None, false),
+        ("heraldry", None, true),
+        ("wlroots", None, true),
+        ("xheraldry/work/keymap", None, true),
+        ("", None, true),
+    ] {
+        let mut bytes = [0; REQUEST_LEN];
+        bytes[..name.len()].copy_from_slice(name.as_bytes());
+        bytes[224] = 7;
+        let request = MemfdRequest::decode(&bytes).unwrap();
+        assert_eq!((request.name(), request.size), (name.as_bytes(), 7));
+        assert_eq!(request.vm().as_ref().map(VmName::as_str), vm, "{name}");
+        assert_eq!(request.is_of_others(), of_others, "{name}");
+        assert_eq!(request.encode(), bytes);
+    }
+}
+
+#[test]
 fn memfd_replies_round_trip() {
     for byte in 0..=255 {
         assert_eq!(encode_reply(decode_reply(byte)), byte);
@@ -161,6 +241,20 @@ fn vm_names() {
     assert_eq!(VmName::new(&"a".repeat(31)).unwrap().as_str().len(), 31);
     for bad in ["A", "a b", "a/b", "ä", "a\n", "."] {
         assert!(matches!(VmName::new(bad), Err(NameError::Byte(_))), "{bad:?}");
+    }
+}
+
+#[test]
+fn context_names() {
+    for good in ["a", "__crosvm_memfd", &"~".repeat(32)] {
+        let name: ContextName = good.parse().unwrap();
+        assert_eq!((name.as_str(), name.as_ref()), (good, good));
+        assert_eq!(format!("{name} {name:?}"), format!("{good} {good:?}"));
+    }
+    assert_eq!(ContextName::new(""), Err(NameError::Empty));
+    assert_eq!(ContextName::new(&"a".repeat(33)), Err(NameError::Long(32)));
+    for (bad, byte) in [("a b", b' '), ("a\0", 0), ("\u{7f}", 0x7f), ("é", 0xc3)] {
+        assert_eq!(ContextName::new(bad), Err(NameError::Byte(byte)), "{bad:?}");
     }
 }
 
