@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # The entry point. Every target installs what it lacks (scripts/setup says what).
 export PATH := $(HOME)/.cargo/bin:$(PATH)
-.PHONY: help setup build demo quick test check bench image vm vms deb fuzz soak clean
+.PHONY: help setup build demo quick test check bench image vm vms deb fuzz soak mutants clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -52,6 +52,9 @@ fuzz: setup ## fuzz every target for FUZZ_SECONDS (900), two at a time
 SOAK_MINUTES ?= 10
 soak: setup ## random hostile sessions from eight VMs for SOAK_MINUTES (10)
 	@scripts/soak $(SOAK_MINUTES)
+
+mutants: ## change the pure crates' code in small ways; 95 % must fail a test
+	@scripts/mutants
 
 clean: ## remove what was built
 	cargo clean

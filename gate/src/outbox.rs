@@ -134,3 +134,80 @@ impl Outbox {
         self.fds.push_back((position, fd));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A message that says its number in every word.
+    fn numbered(number: u32, words: usize) -> Vec<u8> {
+        number.to_le_bytes().repeat(words)
+    }
+
+    fn pipe() -> OwnedFd {
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .unwrap()
+            .0
+    }
+
+    #[test]
+    fn nothing_is_said() {
+        let mut out = Outbox::new();
+        assert!((out.is_empty(), out.len(), out.descriptors()) == (true, 0, 0) && out.chunk(9).is_none());
+        assert_eq!(out.send(9, |_| Err("not called")), Ok(0));
+        out.message(b"abcdefgh");
+        out.patch(0, 4, 0x3130_3130);
+        assert_eq!((out.is_empty(), out.len()), (false, 8));
+        // At least a byte, and no more than asked for.
+        assert_eq!(out.chunk(0).unwrap().bytes, b"a");
+        assert_eq!(out.chunk(5).unwrap().bytes, b"abcd0");
+        assert_eq!(out.send(9, |_| Err::<usize, _>("full")), Err("full"));
+        assert_eq!(out.send(9, |_| Ok::<_, ()>(0)), Ok(0));
+        assert_eq!((out.len(), out.send(9, |_| Ok::<_, ()>(3))), (8, Ok(3)));
+        // Nobody takes more than there is.
+        assert_eq!((out.len(), out.send(9, |_| Ok::<_, ()>(99))), (5, Ok(5)));
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn what_is_sent_is_forgotten_and_descriptors_stay_with_their_message() {
+        const WORDS: usize = 256;
+        let (mut out, mut next, mut read) = (Outbox::new(), 0_u32, Vec::new());
+        let mut descriptors = Vec::new();
+        for round in 0..4000 {
+            // A receiver that is always a hundred messages behind, and reads in odd pieces.
+            if round < 3000 {
+                let position = out.message(&numbered(next, WORDS));
+                out.patch(position, 4, u32::MAX);
+                if next.is_multiple_of(10) {
+                    out.descriptor(position, pipe());
+                }
+                next += 1;
+            }
+            if round >= 100 {
+                let before = read.len();
+                out.send(1021, |chunk| {
+                    read.extend_from_slice(chunk.bytes);
+                    descriptors.extend(chunk.fds.iter().map(|_| before..read.len()));
+                    Ok::<_, ()>(chunk.bytes.len())
+                })
+                .unwrap();
+            }
+            assert!(out.bytes.len() < 256 << 10, "{}", out.bytes.len());
+        }
+        let (chunks, rest) = read.as_chunks::<{ WORDS * 4 }>();
+        assert_eq!((chunks.len(), rest.len(), out.len()), (3000, 0, 0));
+        for (number, message) in (0_u32..).zip(chunks) {
+            let mut expected = numbered(number, WORDS);
+            expected[4..8].fill(0xff);
+            assert_eq!(message, expected.as_slice(), "{number}");
+        }
+        assert_eq!(descriptors.len(), 300);
+        for (number, bytes) in descriptors.iter().enumerate() {
+            assert!(
+                bytes.contains(&(number * 10 * WORDS * 4)),
+                "{number} came with {bytes:?}"
+            );
+        }
+    }
+}

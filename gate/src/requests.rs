@@ -4,7 +4,6 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use wayland_backend::protocol::{ANONYMOUS_INTERFACE, AllowNull, ArgumentType, MessageDesc, same_interface};
-use wayland_server::protocol::wl_registry;
 
 use crate::objects::{FIRST_SERVER_ID, Object};
 use crate::outbox::Outbox;
@@ -182,11 +181,8 @@ impl<S: Services> Session<S> {
         }
         match request.desc.child_interface {
             Some(interface) => Ok(Object::new(interface, request.object.version)),
-            None if request.object.kind == Kind::Registry
-                && request.opcode == wl_registry::REQ_BIND_OPCODE =>
-            {
-                self.bound(request)
-            }
+            // Its one request.
+            None if request.object.kind == Kind::Registry => self.bound(request),
             None => {
                 let detail = format!("{}: an object without an interface", request.what());
                 Err(Violation::display(
@@ -220,7 +216,7 @@ impl<S: Services> Session<S> {
     /// The arguments of a bind that the compositor gets otherwise than the client says them: the global's number, and the
     /// version.
     fn as_the_compositor_binds(&self, request: &Request<'_>) -> Option<[(usize, u32); 2]> {
-        if request.object.kind != Kind::Registry || request.opcode != wl_registry::REQ_BIND_OPCODE {
+        if request.object.kind != Kind::Registry {
             return None;
         }
         let announced = self.announced.get(&request.args.uint(0))?;

@@ -286,6 +286,111 @@ fn the_end_of_a_client_with_much_is_said_in_slices() {
     assert_eq!(said.len(), 2 + 201 + 200, "everything once");
 }
 
+/// What is said when a client leaves, in so many slices of one request.
+fn said_at_the_end(client: &Client) -> Vec<String> {
+    let mut goodbye = client.session.goodbye();
+    let mut out = Outbox::new();
+    let mut count = 0;
+    while !goodbye.is_done() {
+        count += goodbye.slice(1, &mut out);
+    }
+    assert_eq!(goodbye.slice(1, &mut out), 0);
+    let said = words(&client.session, &drain(&mut out).0, false);
+    assert_eq!(count, said.len());
+    said
+}
+
+#[test]
+fn what_is_of_others_goes_before_them() {
+    let mut client = Client::new();
+    let managers: Vec<u32> = tables::GLOBALS
+        .iter()
+        .map(|interface| client.bind(interface().name))
+        .collect();
+    let of = |interface: &str| managers[usize::try_from(global_name(interface)).unwrap() - 1];
+    let (compositor, wm) = (of("wl_compositor"), of("xdg_wm_base"));
+    let pool = client.ok(of("wl_shm"), "create_pool", &[New, Memory(4096), I(4096)]);
+    let buffer = client.ok(pool, "create_buffer", &[New, I(0), I(1), I(1), I(4), U(0)]);
+    let (surface, xdg, toplevel) = client.window(compositor, wm);
+    let child = client.surface(compositor);
+    let subsurface = client.ok(
+        of("wl_subcompositor"),
+        "get_subsurface",
+        &[New, U(child), U(surface)],
+    );
+    let positioner = client.ok(wm, "create_positioner", &[New]);
+    let menu = client.surface(compositor);
+    let menu_xdg = client.ok(wm, "get_xdg_surface", &[New, U(menu)]);
+    let popup = client.ok(menu_xdg, "get_popup", &[New, U(xdg), U(positioner)]);
+    let upper = client.surface(compositor);
+    let upper_xdg = client.ok(wm, "get_xdg_surface", &[New, U(upper)]);
+    let upper_popup = client.ok(upper_xdg, "get_popup", &[New, U(menu_xdg), U(positioner)]);
+    let viewport = client.ok(of("wp_viewporter"), "get_viewport", &[New, U(surface)]);
+    client.ok(surface, "frame", &[New]);
+    client.ok(of("wp_presentation"), "feedback", &[U(surface), New]);
+    let few = said_at_the_end(&client);
+    assert_eq!(few, [""; 0], "little goes at once, and no device is kept");
+    let gone = client.surface(compositor);
+    client.ok(gone, "destroy", &[]);
+    let mut regions = Vec::new();
+    while client.session.object_count() < 255 {
+        regions.push(client.ok(compositor, "create_region", &[New]));
+    }
+    assert_eq!(said_at_the_end(&client), [""; 0], "255 are little");
+    regions.push(client.ok(compositor, "create_region", &[New]));
+    let said = said_at_the_end(&client);
+    let from = said
+        .iter()
+        .position(|word| word.starts_with("xdg_popup"))
+        .unwrap();
+    let destroyed = |interface: &str, id| format!("{interface}@{id}.destroy()");
+    assert_eq!(
+        said[from..],
+        [
+            destroyed("xdg_popup", upper_popup),
+            destroyed("xdg_popup", popup),
+            destroyed("xdg_toplevel", toplevel),
+            destroyed("xdg_surface", upper_xdg),
+            destroyed("xdg_surface", menu_xdg),
+            destroyed("xdg_surface", xdg),
+            destroyed("wl_subsurface", subsurface),
+            destroyed("wl_surface", upper),
+            destroyed("wl_surface", menu),
+            destroyed("wl_surface", child),
+            destroyed("wl_surface", surface),
+            destroyed("wl_buffer", buffer),
+            destroyed("wl_shm_pool", pool),
+        ],
+        "children before parents, roles before surfaces, buffers before pools"
+    );
+    // Before these, what nothing depends on. No registry, callback or factory of objects with an order of their own.
+    let first = &said[..from];
+    assert!(first.contains(&destroyed("wp_viewport", viewport)));
+    assert!(
+        regions
+            .iter()
+            .all(|id| first.contains(&destroyed("wl_region", *id)))
+    );
+    for word in first {
+        let kept = [
+            "wl_display",
+            "wl_registry",
+            "wl_callback",
+            "wp_presentation_feedback",
+            "wl_compositor",
+            "wl_shm",
+            "wl_subcompositor",
+            "xdg_wm_base",
+            "wl_data_device_manager",
+            "zwp_primary_selection_device_manager_v1",
+        ];
+        assert!(
+            kept.iter().all(|name| !word.starts_with(&format!("{name}@"))),
+            "{word}"
+        );
+    }
+}
+
 #[test]
 fn a_client_that_leaves_releases_what_the_library_would_keep() {
     for version in 1..=3 {
@@ -313,6 +418,17 @@ fn a_client_that_leaves_releases_what_the_library_would_keep() {
         let said = words(&client.session, &drain(&mut out).0, false);
         assert_eq!(said, [format!("wl_data_device@{device}.release()")]);
     }
+    let mut client = Client::new();
+    let (seat, manager) = (
+        client.bind("wl_seat"),
+        client.bind("zwp_primary_selection_device_manager_v1"),
+    );
+    let device = client.ok(manager, "get_device", &[New, U(seat)]);
+    client.ok(seat, "get_pointer", &[New]);
+    assert_eq!(
+        said_at_the_end(&client),
+        [format!("zwp_primary_selection_device_v1@{device}.destroy()")]
+    );
 }
 
 #[test]

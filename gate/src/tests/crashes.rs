@@ -349,7 +349,11 @@ fn negative_smallest_and_largest_sizes() {
             let mut client = Client::new();
             let (compositor, wm) = (client.bind("wl_compositor"), client.bind("xdg_wm_base"));
             let (_, _, toplevel) = client.window(compositor, wm);
+            client.passed();
             client.ok(toplevel, request, &[I(0), I(i32::MAX)]);
+            client.ok(toplevel, request, &[I(5), I(0)]);
+            let said = |size| format!("xdg_toplevel@{toplevel}.{request}({size})");
+            assert_eq!(client.passed(), ["0,1048576", "5,0"].map(said));
             client.breaks(Rule::WindowSize, toplevel, request, &[I(size.0), I(size.1)]);
         }
     }
@@ -368,7 +372,9 @@ fn extreme_positioners() {
         &[I(i32::MIN), I(i32::MAX), I(0), I(i32::MAX)],
     );
     client.ok(positioner, "set_offset", &[I(i32::MIN), I(i32::MAX)]);
+    client.ok(positioner, "set_anchor_rect", &[I(0), I(0), I(5), I(0)]);
     client.ok(positioner, "set_parent_size", &[I(i32::MAX), I(0)]);
+    client.ok(positioner, "set_parent_size", &[I(0), I(1)]);
     let at = |what: &str| format!("xdg_positioner@{positioner}.{what}");
     assert_eq!(
         client.passed(),
@@ -376,17 +382,21 @@ fn extreme_positioners() {
             at("set_size(1048576,1)"),
             at("set_anchor_rect(-1048576,1048576,1,1048576)"),
             at("set_offset(-1048576,1048576)"),
+            at("set_anchor_rect(0,0,5,1)"),
             at("set_parent_size(1048576,0)"),
+            at("set_parent_size(0,1)"),
         ]
     );
 }
 
 #[test]
 fn positioners_without_a_size() {
-    let rows: [(&str, &[A]); 5] = [
+    let rows: [(&str, &[A]); 7] = [
         ("set_size", &[I(0), I(1)]),
+        ("set_size", &[I(1), I(0)]),
         ("set_size", &[I(1), I(-1)]),
         ("set_anchor_rect", &[I(0), I(0), I(-1), I(0)]),
+        ("set_anchor_rect", &[I(0), I(0), I(0), I(-1)]),
         ("set_parent_size", &[I(-1), I(0)]),
         ("set_parent_size", &[I(0), I(i32::MIN)]),
     ];
@@ -417,11 +427,19 @@ fn extreme_subsurface_positions() {
 #[test]
 fn viewports_that_are_no_rectangle() {
     let (zero, one) = (I(0), I(256));
-    let rows: [(&str, &[A]); 6] = [
+    let most = I(32_767);
+    let most_source = I(32_767 << 8);
+    let rows: [(&str, &[A]); 12] = [
         ("set_source", &[I(-1), zero, one, one]),
+        ("set_source", &[zero, I(-1), one, one]),
+        ("set_source", &[I(-256), I(-256), I(-256), one]),
         ("set_source", &[zero, zero, zero, one]),
+        ("set_source", &[zero, zero, one, zero]),
         ("set_source", &[zero, zero, one, I(i32::MAX)]),
+        ("set_source", &[I((32_767 << 8) + 1), zero, one, one]),
         ("set_destination", &[I(0), I(1)]),
+        ("set_destination", &[I(1), I(0)]),
+        ("set_destination", &[I(1), I(32_768)]),
         ("set_destination", &[I(-1), I(1)]),
         ("set_destination", &[I(1), I(i32::MAX)]),
     ];
@@ -433,6 +451,12 @@ fn viewports_that_are_no_rectangle() {
         client.ok(viewport, "set_source", &[I(-256), I(-256), I(-256), I(-256)]);
         client.ok(viewport, "set_destination", &[I(-1), I(-1)]);
         client.ok(viewport, "set_source", &[zero, zero, one, one]);
+        client.ok(
+            viewport,
+            "set_source",
+            &[most_source, most_source, most_source, most_source],
+        );
+        client.ok(viewport, "set_destination", &[most, I(1)]);
         client.breaks(Rule::ViewportSize, viewport, request, args);
     }
 }

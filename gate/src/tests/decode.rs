@@ -196,6 +196,28 @@ fn what_a_client_says_is_escaped_in_the_log() {
     assert!(line.chars().all(|c| c.is_ascii_graphic() || c == ' '), "{line}");
     assert!(line.len() < 400, "{}", line.len());
     assert!(violation.error_event().len() < 600);
+    assert!(
+        violation
+            .detail()
+            .contains("\\u{1b}]0;owned\\u{7}\\n\\u{202e}work\\r"),
+        "{}",
+        violation.detail()
+    );
+    assert_eq!(line, format!("bad-bind: wl_display@1: {}", violation.detail()));
+}
+
+#[test]
+fn details_are_cut_where_they_are_long() {
+    for (long, shown) in [
+        ("x".repeat(240), "x".repeat(240)),
+        ("x".repeat(241), "x".repeat(240) + ".."),
+        ("x".repeat(239) + "\n", "x".repeat(239) + ".."),
+        ("x".repeat(238) + "\n", "x".repeat(238) + "\\n"),
+        ("C:\\a \"b\" ~é".to_owned(), "C:\\a \"b\" ~\\u{e9}".to_owned()),
+    ] {
+        let violation = Violation::display(Rule::BadBind, 7, long);
+        assert_eq!(violation.detail(), shown);
+    }
 }
 
 #[test]
