@@ -39,4 +39,6 @@ mod error_tests;
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
+mod policy_tests;
+#[cfg(test)]
 mod tests;

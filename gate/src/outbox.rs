@@ -167,6 +167,12 @@ mod tests {
         // Nobody takes more than there is.
         assert_eq!((out.len(), out.send(9, |_| Ok::<_, ()>(99))), (5, Ok(5)));
         assert!(out.is_empty());
+        // A descriptor comes with the first byte of its message, and not before.
+        out.message(b"abcd");
+        let position = out.message(b"efgh");
+        out.descriptor(position, pipe());
+        let descriptors = [4, 5].map(|bytes| out.chunk(bytes).unwrap().fds.len());
+        assert_eq!(descriptors, [0, 1]);
     }
 
     #[test]

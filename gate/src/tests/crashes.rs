@@ -302,11 +302,16 @@ fn wide_trees_and_trees_that_are_joined() {
     let (compositor, sub) = (client.bind("wl_compositor"), client.bind("wl_subcompositor"));
     let roots = [client.surface(compositor), client.surface(compositor)];
     for root in roots {
-        for _ in 0..128 {
+        for _ in 0..127 {
             let child = client.surface(compositor);
             client.ok(sub, "get_subsurface", &[New, U(child), U(root)]);
         }
     }
+    // 256 together are as many as there may be.
+    let joined = client.ok(sub, "get_subsurface", &[New, U(roots[0]), U(roots[1])]);
+    client.destroy(joined);
+    let child = client.surface(compositor);
+    client.ok(sub, "get_subsurface", &[New, U(child), U(roots[0])]);
     client.breaks(
         Rule::TreeSurfaces,
         sub,
@@ -420,6 +425,29 @@ fn extreme_subsurface_positions() {
         client.passed(),
         [format!(
             "wl_subsurface@{subsurface}.set_position(-1048576,1048576)"
+        )]
+    );
+}
+
+#[test]
+fn extreme_places_of_a_menu() {
+    let mut client = Client::new();
+    let (compositor, wm, seat) = (
+        client.bind("wl_compositor"),
+        client.bind("xdg_wm_base"),
+        client.bind("wl_seat"),
+    );
+    let (_, _, toplevel) = client.window(compositor, wm);
+    client.passed();
+    client.ok(
+        toplevel,
+        "show_window_menu",
+        &[U(seat), U(1), I(i32::MIN), I(i32::MAX)],
+    );
+    assert_eq!(
+        client.passed(),
+        [format!(
+            "xdg_toplevel@{toplevel}.show_window_menu({seat},0,-1048576,1048576)"
         )]
     );
 }

@@ -118,6 +118,83 @@ fn two_devices_are_offered_one_drag() {
     assert_eq!(finishes(&mut client, OFFER + 1), 0, "it is done");
 }
 
+/// One of another program that brings nothing, and is dropped.
+#[test]
+fn a_drag_that_left_is_not_dropped_by_the_next() {
+    let mut client = Client::new();
+    let (surface, device) = with_device(&mut client);
+    enters(&mut client, surface, device, OFFER, SERIAL);
+    client.ok(OFFER, "set_actions", &[U(1), U(1)]);
+    client.event(device, "leave", &[]);
+    client.event(device, "enter", &[U(SERIAL + 1), U(surface), I(0), I(0), U(0)]);
+    drops(&mut client, device);
+    let told = client.breaks(Rule::DragOffer, OFFER, "finish", &[]);
+    assert!(told.detail().ends_with("it was not dropped"), "{told}");
+}
+
+#[test]
+fn a_type_that_is_none_is_accepted_as_none() {
+    let mut client = Client::new();
+    let (surface, device) = with_device(&mut client);
+    client.event(device, "data_offer", &[U(OFFER)]);
+    for (what, said) in [("", "Some(\"\")"), ("text/plain", "Some(\"text/plain\")")] {
+        assert_eq!(
+            client.event(OFFER, "offer", &[S(what)]),
+            [format!("wl_data_offer@{OFFER}.offer({said})")]
+        );
+    }
+    client.event(OFFER, "source_actions", &[U(3)]);
+    client.event(device, "enter", &[U(SERIAL), U(surface), I(0), I(0), U(OFFER)]);
+    client.ok(OFFER, "set_actions", &[U(1), U(1)]);
+    client.passed();
+    // No text at all.
+    client.ok(OFFER, "accept", &[U(1), U(0)]);
+    assert_eq!(
+        client.passed(),
+        [format!("wl_data_offer@{OFFER}.accept(500,None)")]
+    );
+    drops(&mut client, device);
+    assert_eq!(finishes(&mut client, OFFER), 0, "nothing was accepted");
+}
+
+#[test]
+fn what_is_offered_after_a_drag_is_not_of_it() {
+    let mut client = Client::new();
+    let (surface, device) = with_device(&mut client);
+    client.event(device, "data_offer", &[U(OFFER)]);
+    client.event(device, "data_offer", &[U(OFFER + 1)]);
+    // Of an offer that is not the last one.
+    client.event(OFFER, "offer", &[S("text/plain")]);
+    client.event(OFFER, "source_actions", &[U(3)]);
+    client.event(
+        device,
+        "enter",
+        &[U(SERIAL), U(surface), I(0), I(0), U(OFFER + 1)],
+    );
+    client.ok(OFFER + 1, "accept", &[U(1), S("text/plain")]);
+    client.ok(OFFER + 1, "set_actions", &[U(1), U(1)]);
+    drops(&mut client, device);
+    assert_eq!(finishes(&mut client, OFFER + 1), 0);
+    // One that is destroyed before its drag comes, and whose id comes again.
+    enters(&mut client, surface, device, OFFER + 2, SERIAL + 1);
+    client.event(device, "leave", &[]);
+    client.ok(OFFER + 2, "destroy", &[]);
+    client.event(device, "data_offer", &[U(OFFER + 2)]);
+    client.event(OFFER + 2, "offer", &[S("text/plain")]);
+    client.ok(OFFER + 2, "destroy", &[]);
+    client.event(device, "data_offer", &[U(OFFER + 2)]);
+    client.event(OFFER + 2, "source_actions", &[U(3)]);
+    client.event(
+        device,
+        "enter",
+        &[U(SERIAL + 2), U(surface), I(0), I(0), U(OFFER + 2)],
+    );
+    client.ok(OFFER + 2, "accept", &[U(1), S("text/plain")]);
+    client.ok(OFFER + 2, "set_actions", &[U(1), U(1)]);
+    drops(&mut client, device);
+    assert_eq!(finishes(&mut client, OFFER + 2), 0, "it has no type");
+}
+
 #[test]
 fn the_clipboard_has_nothing_to_finish() {
     let mut client = Client::new();
@@ -178,4 +255,17 @@ fn a_source_takes_back_no_action_during_its_drag() {
         client.passed(),
         [format!("wl_data_source@{source}.set_actions(3)")]
     );
+    client.ok(source, "set_actions", &[U(7)]);
+    assert_eq!(
+        client.passed(),
+        [format!("wl_data_source@{source}.set_actions(7)")]
+    );
+    // Before its drag it may say what it likes.
+    let other = client.ok(manager, "create_data_source", &[New]);
+    for actions in [3, 1] {
+        client.passed();
+        client.ok(other, "set_actions", &[U(actions)]);
+        let said = format!("wl_data_source@{other}.set_actions({actions})");
+        assert_eq!(client.passed(), [said]);
+    }
 }
