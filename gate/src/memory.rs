@@ -136,6 +136,44 @@ mod tests {
     }
 
     #[test]
+    fn what_is_used_is_kept() {
+        let mut cache = MemoryCache::new();
+        let mut made = 0;
+        for number in 0..50_u32 {
+            for content in [u32::MAX, number] {
+                let content = content.to_le_bytes().to_vec();
+                cache
+                    .get_or_create(MemoryPurpose::Keymap, content, |content| {
+                        made += 1;
+                        Ok(memory(content))
+                    })
+                    .unwrap();
+            }
+        }
+        assert_eq!(made, 51);
+        let failed = cache.get_or_create(MemoryPurpose::Keymap, b"new".to_vec(), |_| {
+            Err(ServiceError::Refused("full".to_owned()))
+        });
+        assert!(matches!(failed, Err(ServiceError::Refused(_))));
+    }
+
+    #[test]
+    fn memory_is_read_from_its_start_and_up_to_a_mebibyte() {
+        let mut large = vec![7; 1 << 20];
+        large[1000] = 8;
+        large.extend(b"more");
+        let fd = memory(&large);
+        assert!(read_memory(&fd, 1 << 20).unwrap() == large[..1 << 20]);
+        assert!(matches!(
+            read_memory(&fd, (1 << 20) + 1),
+            Err(ServiceError::TooLarge {
+                size: 1_048_577,
+                limit: 1_048_576
+            })
+        ));
+    }
+
+    #[test]
     fn memory_that_is_too_short_or_too_large() {
         assert!(matches!(read_memory(memory(b"abc"), 4), Err(ServiceError::Io(_))));
         assert!(matches!(

@@ -297,7 +297,6 @@ fn bad_arguments(header: Header, object: Object, desc: &MessageDesc, bad: BadArg
         BadArguments::Long => "the message is longer than its arguments",
         BadArguments::Text => "a text is not NUL-terminated UTF-8",
         BadArguments::NullText => "a text is missing",
-        BadArguments::TooMany => "too many arguments",
     };
     let detail = format!("{}@{}.{}: {why}", object.interface.name, header.object, desc.name);
     Violation::display(Rule::BadArguments, code::INVALID_METHOD, detail)

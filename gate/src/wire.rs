@@ -9,7 +9,7 @@ pub const MAX_MESSAGE: usize = 4096;
 /// Bytes of a message header.
 pub(crate) const HEADER: usize = 8;
 
-/// The most arguments of a message of any protocol (libwayland's WL_CLOSURE_MAX_ARGS).
+/// The most arguments of a message of any protocol (libwayland's WL_CLOSURE_MAX_ARGS); a message with more would be too long.
 pub(crate) const MAX_ARGS: usize = 20;
 
 /// The head of a message.
@@ -75,8 +75,6 @@ pub(crate) enum BadArguments {
     Text,
     /// A text that must be there is not.
     NullText,
-    /// More arguments than any protocol has.
-    TooMany,
 }
 
 /// The arguments of one message.
@@ -97,9 +95,6 @@ impl<'a> Args<'a> {
             fds: 0,
         };
         let mut at = HEADER;
-        if desc.signature.len() > MAX_ARGS {
-            return Err(BadArguments::TooMany);
-        }
         for (slot, kind) in args.values.iter_mut().zip(desc.signature) {
             if *kind == ArgumentType::Fd {
                 args.fds = args.fds.saturating_add(1);

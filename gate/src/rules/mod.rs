@@ -153,6 +153,7 @@ pub(crate) struct State {
     sources: HashMap<u32, Source>,
     /// Data devices that have been told of a selection, and not of its end.
     selections: HashSet<u32>,
+    /// Nothing destroys one.
     registries: usize,
 }
 
@@ -292,7 +293,6 @@ impl State {
         match kind {
             Kind::Toplevel | Kind::Popup => self.shell.role_confirmed(id),
             Kind::Callback | Kind::Feedback => self.account.give(Budget::Callbacks, 1),
-            Kind::Registry => self.registries = self.registries.saturating_sub(1),
             Kind::DataDevice | Kind::PrimaryDevice => drop(self.selections.remove(&id)),
             _ => {}
         }

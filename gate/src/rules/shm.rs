@@ -270,16 +270,15 @@ impl State {
             return Err(request.violation(Rule::BufferBounds, wl_shm::Error::InvalidStride.into(), detail));
         }
         let (key, passed) = (pool.key, pool.passed);
-        if end <= i64::from(passed) || passed >= 4 {
-            self.memory.retain(key);
-            self.memory.buffers.insert(id, key);
-        }
-        if end <= i64::from(passed) {
-            return Ok(Action::Pass);
-        }
+        // A buffer has at least a line of four bytes, so it is not one of those that lie in what was shared.
         if passed < 4 {
             let detail = "the pool is too small to hold a pixel of what was shared";
             return Err(request.violation(Rule::GrownPool, wl_shm::Error::InvalidFd.into(), detail));
+        }
+        self.memory.retain(key);
+        self.memory.buffers.insert(id, key);
+        if end <= i64::from(passed) {
+            return Ok(Action::Pass);
         }
         self.memory.placeholders.insert(id);
         let argb = u32::from(wl_shm::Format::Argb8888).cast_signed();

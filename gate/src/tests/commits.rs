@@ -44,6 +44,106 @@ fn few_commits_wait_for_a_parent() {
 }
 
 #[test]
+fn brothers_of_one_that_goes_go_on() {
+    for goes in ["wl_surface", "wl_subsurface"] {
+        let mut client = Client::new();
+        let (root, child, subsurface) = tree(&mut client);
+        let (compositor, sub) = (client.bind("wl_compositor"), client.bind("wl_subcompositor"));
+        let brother = client.surface(compositor);
+        client.ok(sub, "get_subsurface", &[New, U(brother), U(root)]);
+        client.passed();
+        assert_eq!(commits(&mut client, brother, 100), 8);
+        let (id, other) = if goes == "wl_surface" {
+            (child, subsurface)
+        } else {
+            (subsurface, child)
+        };
+        client.ok(id, "destroy", &[]);
+        client.passed();
+        assert_eq!(commits(&mut client, root, 1), 1);
+        assert_eq!(commits(&mut client, brother, 100), 8, "{goes}");
+        client.ok(other, "destroy", &[]);
+    }
+}
+
+/// A `wl_subsurface` outlives its surface, whose id comes again.
+#[test]
+fn what_was_a_subsurface_is_not_another() {
+    let mut client = Client::new();
+    let (root, child, stale) = tree(&mut client);
+    let (compositor, sub) = (client.bind("wl_compositor"), client.bind("wl_subcompositor"));
+    client.destroy(child);
+    let next = std::mem::replace(&mut client.next, child);
+    assert_eq!(client.surface(compositor), child);
+    client.next = next;
+    client.ok(sub, "get_subsurface", &[New, U(child), U(root)]);
+    client.ok(stale, "set_desync", &[]);
+    client.passed();
+    client.ok(stale, "place_above", &[U(root)]);
+    assert_eq!(client.passed(), [""; 0], "it is no one's neighbour");
+    client.ok(stale, "destroy", &[]);
+    client.passed();
+    assert_eq!(commits(&mut client, child, 100), 8, "it waits for its parent");
+    assert_eq!(commits(&mut client, root, 1), 1);
+    assert_eq!(commits(&mut client, child, 100), 8, "and its parent knows it");
+}
+
+#[test]
+fn subsurfaces_are_placed_beside_parents_and_brothers() {
+    for request in ["place_above", "place_below"] {
+        let mut client = Client::new();
+        let (root, child, subsurface) = tree(&mut client);
+        let (compositor, sub) = (client.bind("wl_compositor"), client.bind("wl_subcompositor"));
+        let brother = client.surface(compositor);
+        client.ok(sub, "get_subsurface", &[New, U(brother), U(root)]);
+        let nephew = client.surface(compositor);
+        client.ok(sub, "get_subsurface", &[New, U(nephew), U(brother)]);
+        client.passed();
+        for beside in [root, brother] {
+            client.ok(subsurface, request, &[U(beside)]);
+            let said = format!("wl_subsurface@{subsurface}.{request}({beside})");
+            assert_eq!(client.passed(), [said]);
+        }
+        let other = if request == "place_above" { child } else { nephew };
+        let told = client.breaks(Rule::SubsurfaceSibling, subsurface, request, &[U(other)]);
+        assert_eq!((told.interface, told.code), ("wl_subsurface", 0));
+    }
+}
+
+#[test]
+fn damage_waits_for_content_and_stays_within_range() {
+    let mut client = Client::new();
+    let compositor = client.bind("wl_compositor");
+    let surface = client.surface(compositor);
+    for _ in 0..64 {
+        client.ok(surface, "damage", &[I(0), I(0), I(1), I(1)]);
+    }
+    client.passed();
+    client.ok(
+        surface,
+        "damage",
+        &[I(i32::MIN), I(i32::MAX), I(i32::MAX), I(i32::MAX)],
+    );
+    // A commit without content, and one that takes the content away.
+    client.ok(surface, "commit", &[]);
+    client.ok(surface, "attach", &[U(0), I(0), I(0)]);
+    client.passed();
+    client.ok(surface, "commit", &[]);
+    let commit = format!("wl_surface@{surface}.commit()");
+    assert_eq!(client.passed(), [commit.clone()]);
+    client.content(surface);
+    client.ok(surface, "commit", &[]);
+    let far = 1 << 29;
+    let rest = format!(
+        "wl_surface@{surface}.damage({},{far},{},{})",
+        -far,
+        2 * far,
+        2 * far
+    );
+    assert_eq!(client.passed(), [rest, commit]);
+}
+
+#[test]
 fn what_is_below_a_subsurface_that_waits_waits_too() {
     let mut client = Client::new();
     let (root, child, _) = tree(&mut client);

@@ -81,16 +81,22 @@ fn arguments_that_do_not_fill_their_message() {
 
 #[test]
 fn texts_that_are_none() {
-    let rows: [(u32, &[u8]); 7] = [
-        (0, b""),
-        (4, b"abcd"),
-        (4, b"a\0b\0"),
-        (3, b"\xff\xfe\0\0"),
-        (5, b"abc\0"),
-        (u32::MAX, b"abc\0"),
-        (0xffff_fffc, b"abc\0"),
+    let (missing, wrong, short) = (
+        "a text is missing",
+        "a text is not NUL-terminated UTF-8",
+        "the message is shorter than its arguments",
+    );
+    let rows: [(u32, &[u8], &str); 8] = [
+        (0, b"", missing),
+        (4, b"abcd", wrong),
+        (4, b"a\0b\0", wrong),
+        (3, b"\xff\xfe\0\0", wrong),
+        (5, b"abc\0", short),
+        (u32::MAX, b"abc\0", short),
+        (0xffff_fffc, b"abc\0", short),
+        (4, b"abc\0abc\0", "the message is longer than its arguments"),
     ];
-    for (len, text) in rows {
+    for (len, text, why) in rows {
         let mut client = Client::new();
         let (compositor, wm) = (client.bind("wl_compositor"), client.bind("xdg_wm_base"));
         let (_, _, toplevel) = client.window(compositor, wm);
@@ -100,7 +106,8 @@ fn texts_that_are_none() {
             text.to_vec(),
         ]
         .concat();
-        refused(&mut client, Rule::BadArguments, &bytes);
+        let told = refused(&mut client, Rule::BadArguments, &bytes);
+        assert_eq!(told.detail(), format!("xdg_toplevel@{toplevel}.set_title: {why}"));
     }
 }
 
@@ -265,6 +272,18 @@ fn a_descriptor_that_never_comes() {
         .find_map(|_| client.raw(&filler, &mut VecDeque::new()).err())
         .unwrap();
     assert_eq!(violation.rule, Rule::MissingDescriptor);
+    // With a pool's 16 bytes and 1364 times 12 there are as many as may wait.
+    let mut client = Client::new();
+    let shm = client.bind("wl_shm");
+    let pool = Writer::new(shm, 0).uint(client.next).int(64).finish();
+    let bytes = [pool, filler.repeat(1364)].concat();
+    let waits = Ok(Progress {
+        requests: 0,
+        waiting_bytes: 16_384,
+        waits_for_descriptor: true,
+    });
+    assert_eq!(client.raw(&bytes, &mut VecDeque::new()), waits);
+    assert_eq!(refused(&mut client, Rule::MissingDescriptor, &filler).code, 1);
 }
 
 #[test]

@@ -158,6 +158,16 @@ fn shell_objects_that_go_too_early() {
 }
 
 #[test]
+fn a_base_stays_while_one_of_its_surfaces_is_there() {
+    let mut client = Client::new();
+    let ((compositor, wm), _) = window(&mut client);
+    let surface = client.surface(compositor);
+    let xdg = client.ok(wm, "get_xdg_surface", &[New, U(surface)]);
+    client.destroy(xdg);
+    client.breaks(Rule::ObjectOrder, wm, "destroy", &[]);
+}
+
+#[test]
 fn shell_objects_that_go_in_order_or_after_their_surface() {
     for surface_first in [false, true] {
         let mut client = Client::new();

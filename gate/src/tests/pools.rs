@@ -182,6 +182,60 @@ fn another_buffer_makes_up_for_it() {
 }
 
 #[test]
+fn pool_with_room_for_a_pixel() {
+    let (mut client, _, pool) = with_pool(4, 4);
+    client.ok(pool, "create_buffer", &[New, I(0), I(1), I(1), I(4), U(0)]);
+    client.ok(pool, "resize", &[I(4096)]);
+    let picture = client.ok(pool, "create_buffer", &[New, I(4), I(1), I(1), I(4), U(1)]);
+    assert_eq!(
+        client.passed().last(),
+        Some(&format!("wl_shm_pool@{pool}.create_buffer({picture},0,1,1,4,0)"))
+    );
+}
+
+#[test]
+fn sizes_of_pools() {
+    let whole = "is not memory of";
+    for (there, size, rule, code) in [
+        (4096, 0, Rule::PoolSize, 1),
+        (4096, -1, Rule::PoolSize, 1),
+        (0, 1, Rule::PoolMemory, 2),
+        (4096, i32::MAX, Rule::PoolMemory, 2),
+    ] {
+        let mut client = Client::new();
+        let shm = client.bind("wl_shm");
+        let told = client.breaks(rule, shm, "create_pool", &[New, Memory(there), I(size)]);
+        assert_eq!(
+            (told.code, told.detail().contains(whole)),
+            (code, code == 2),
+            "{told}"
+        );
+    }
+    for size in [4095, 0, -1, i32::MIN] {
+        let (mut client, _, pool) = with_pool(4096, 4096);
+        let told = client.breaks(Rule::PoolSize, pool, "resize", &[I(size)]);
+        assert_eq!(told.code, 2);
+    }
+    // It may not shrink below what it said, whatever there was of it.
+    let (mut client, _, pool) = with_pool(4096, 4096);
+    client.ok(pool, "resize", &[I(8192)]);
+    client.ok(pool, "resize", &[I(8192)]);
+    client.breaks(Rule::PoolSize, pool, "resize", &[I(8191)]);
+}
+
+#[test]
+fn two_bytes_a_pixel() {
+    const RGB565: u32 = 0x3631_4752;
+    for (stride, good) in [(64, true), (60, false)] {
+        let (mut client, _, pool) = with_pool(4096, 4096);
+        let shm = pool - 1;
+        client.event(shm, "format", &[U(RGB565)]);
+        let args = [New, I(0), I(32), I(1), I(stride), U(RGB565)];
+        assert_eq!(client.send(pool, "create_buffer", &args).is_ok(), good);
+    }
+}
+
+#[test]
 fn pool_too_small_for_a_pixel() {
     let (mut client, _, pool) = with_pool(3, 3);
     client.ok(pool, "resize", &[I(4096)]);

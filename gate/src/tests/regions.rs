@@ -35,6 +35,152 @@ fn many_rectangles_in_a_region_become_one() {
     assert!(client.passed().len() < 80, "the box grows by doubling");
 }
 
+/// A region that is full, so that what is added becomes a box: (client, region).
+fn boxed(limit: u32, first: [i32; 4]) -> (Client, u32) {
+    let mut client = Client::with(Limits {
+        region_rectangles: limit,
+        ..Limits::default()
+    });
+    let compositor = client.bind("wl_compositor");
+    let region = client.ok(compositor, "create_region", &[New]);
+    client.ok(region, "add", &first.map(I));
+    client.passed();
+    (client, region)
+}
+
+#[test]
+fn a_box_grows_where_it_must_and_by_its_whole_extent() {
+    for (added, grown) in [
+        // To the right, downwards, to the left, upwards; and to both sides.
+        ([300, 100, 1, 1], "100,100,402,50"),
+        ([100, 200, 1, 1], "100,100,200,202"),
+        ([99, 100, 1, 1], "-102,100,402,50"),
+        ([100, 99, 1, 1], "100,35,200,115"),
+        ([0, 0, 400, 400], "-400,-400,1200,1200"),
+        // It ends where coordinates do.
+        ([-(1 << 29), 100, 1, 1], "-536870912,100,536871212,50"),
+    ] {
+        // 200 wide and 50 high; what is less than 64 grows by that.
+        let (mut client, region) = boxed(0, [100, 100, 200, 50]);
+        client.ok(region, "add", &[I(101), I(101), I(199), I(49)]);
+        assert_eq!(client.passed(), [""; 0], "it is inside");
+        client.ok(region, "add", &added.map(I));
+        let (left, _) = grown.split_once(',').unwrap();
+        let said = client.passed();
+        assert!(
+            said[0].starts_with(&format!("wl_region@{region}.subtract({left},")),
+            "{said:?}"
+        );
+        assert_eq!(said[1], format!("wl_region@{region}.add({grown})"), "{added:?}");
+    }
+}
+
+#[test]
+fn rectangles_that_only_touch_are_as_many_as_there_may_be() {
+    let mut client = Client::new();
+    let compositor = client.bind("wl_compositor");
+    let region = client.ok(compositor, "create_region", &[New]);
+    client.passed();
+    for at in 0..1024 {
+        client.ok(region, "add", &[I(at % 32 * 5), I(at / 32 * 7), I(5), I(7)]);
+    }
+    let passed = client.passed();
+    assert_eq!(passed.len(), 1024);
+    assert!(
+        passed
+            .iter()
+            .all(|said| said.contains(".add(") && said.ends_with(",5,7)"))
+    );
+}
+
+#[test]
+fn sixteen_rectangles_may_overlap() {
+    for request in ["add", "subtract"] {
+        let mut client = Client::new();
+        let compositor = client.bind("wl_compositor");
+        let region = client.ok(compositor, "create_region", &[New]);
+        client.ok(region, "add", &[I(0), I(0), I(1000), I(10)]);
+        client.ok(region, "add", &[I(2000), I(0), I(1000), I(10)]);
+        client.passed();
+        // The first one counts, too; one beside it does not.
+        for at in 0..15 {
+            client.ok(region, request, &[I(at * 2), I(0), I(1), I(10)]);
+        }
+        assert_eq!(client.passed().len(), 15);
+        client.ok(region, request, &[I(100), I(0), I(1), I(10)]);
+        let whole = "(0,0,3000,10)";
+        let expected = if request == "add" {
+            ["subtract", "add"]
+                .map(|name| format!("wl_region@{region}.{name}{whole}"))
+                .to_vec()
+        } else {
+            Vec::new()
+        };
+        assert_eq!(client.passed(), expected, "{request}");
+        // Two that overlap one another and no other count as two.
+        let mut client = Client::new();
+        let compositor = client.bind("wl_compositor");
+        let region = client.ok(compositor, "create_region", &[New]);
+        for at in 0..8 {
+            client.ok(region, "add", &[I(at * 100), I(0), I(10), I(10)]);
+            client.ok(region, "add", &[I(at * 100 + 5), I(5), I(10), I(10)]);
+        }
+        client.ok(region, "add", &[I(5000), I(0), I(10), I(10)]);
+        client.passed();
+        client.ok(region, "add", &[I(5005), I(0), I(10), I(10)]);
+        assert_eq!(client.passed().len(), 2, "a box");
+    }
+}
+
+#[test]
+fn copies_of_a_surface_are_what_is_set_and_what_is_in_force() {
+    let mut client = Client::with(Limits {
+        rectangles: 1000,
+        ..Limits::default()
+    });
+    let compositor = client.bind("wl_compositor");
+    let region = client.ok(compositor, "create_region", &[New]);
+    for index in 0..100 {
+        client.ok(region, "add", &[I(index), I(0), I(1), I(1)]);
+    }
+    let surface = client.surface(compositor);
+    let used = |client: &Client| {
+        let mut usage = client.session.state.account.budgets().usage();
+        usage
+            .find(|usage| usage.budget.name() == "rectangles")
+            .unwrap()
+            .used
+    };
+    // What is set is paid for twice, because its commit cannot be refused.
+    for (request, args, kept) in [
+        ("set_opaque_region", &[U(region)][..], 200),
+        ("commit", &[], 200),
+        ("set_opaque_region", &[U(0)], 100),
+        ("set_input_region", &[U(region)], 300),
+        ("commit", &[], 200),
+        ("set_input_region", &[U(0)], 100),
+        ("commit", &[], 0),
+    ] {
+        client.ok(surface, request, args);
+        assert_eq!(used(&client), 100 + kept, "{request} {args:?}");
+    }
+    // A bound that was lowered takes nothing away that is there.
+    client.ok(surface, "set_input_region", &[U(region)]);
+    client.passed();
+    client.session.state.account.budgets().set_limits(&Limits {
+        rectangles: 50,
+        ..Limits::default()
+    });
+    client.ok(surface, "set_input_region", &[U(region)]);
+    assert_eq!(
+        client.passed(),
+        [format!("wl_surface@{surface}.set_input_region({region})")]
+    );
+    client.ok(surface, "destroy", &[]);
+    client.ok(region, "destroy", &[]);
+    assert_eq!(used(&client), 0);
+}
+
 #[test]
 fn copies_of_a_region_are_counted() {
     let mut client = Client::with(Limits {

@@ -290,5 +290,17 @@ fn there_is_no_selection_until_there_is_one() {
         assert_eq!(client.event(other, "selection", &[U(0)]).len(), 0);
         assert_eq!(none(&mut client), 1, "it is over");
         assert_eq!(none(&mut client), 0);
+        // A device that comes after one with its id has been told nothing yet.
+        client.event(device, "selection", &[U(offer)]);
+        let destroy = if request == "get_device" {
+            "destroy"
+        } else {
+            "release"
+        };
+        client.ok(device, destroy, &[]);
+        client.event(1, "delete_id", &[U(device)]);
+        client.next = device;
+        assert_eq!(client.ok(manager, request, &[New, U(seat)]), device);
+        assert_eq!(none(&mut client), 0);
     }
 }
