@@ -183,6 +183,10 @@ fn chords_are_read_and_written() {
             .key,
         longest
     );
+}
+
+#[test]
+fn what_is_no_chord_is_explained() {
     let super_is_needed = |chord: &str| format!("{chord} is needed for typing; add Super, Ctrl or Alt");
     let no_key = |key: &str| format!("there is no key {key:?}; for example: Super+Q, Alt+Tab");
     let rows = [
@@ -220,7 +224,7 @@ fn chords_are_read_and_written() {
     }
     let long = format!("XF86{}", "x".repeat(41));
     let said = wrong(&format!("schema 1\nkeys {{ close {long:?} }}"));
-    assert_eq!(said.1, no_key(&long[..32]));
+    assert_eq!(said.1, no_key(&format!("XF86{}", "x".repeat(28))));
     assert!(
         wrong("schema 1\nkeys { close \"XF86-a\" }")
             .1

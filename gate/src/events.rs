@@ -214,25 +214,24 @@ impl<S: Services> Session<S> {
     /// The client's number for the serial of an event, which is kept with what it was sent for.
     fn client_serial(&mut self, id: u32, object: Object, opcode: u16, cause: Cause, args: &Args<'_>) -> u32 {
         let window = |surface: usize| self.state.window_of_surface(args.uint(surface));
-        let place = match (object.kind, cause) {
-            (_, Cause::POINTER_ENTER) => {
+        let place = match cause {
+            Cause::POINTER_ENTER => {
                 self.serials.pointer_at = window(1);
                 self.serials.pointer_at
             }
-            (_, Cause::KEYBOARD_ENTER) => {
+            Cause::KEYBOARD_ENTER => {
                 self.serials.keyboard_at = window(1);
                 self.serials.keyboard_at
             }
-            (_, Cause::PEN_ENTER) => {
+            Cause::PEN_ENTER => {
                 self.serials.pen_at = window(2);
                 self.serials.pen_at
             }
-            (_, Cause::PEN) => self.serials.pen_at,
-            (_, Cause::BUTTON) => self.serials.pointer_at,
-            (_, Cause::KEY) => self.serials.keyboard_at,
+            Cause::PEN => self.serials.pen_at,
+            Cause::BUTTON => self.serials.pointer_at,
+            Cause::KEY => self.serials.keyboard_at,
             // An end of a touch names no surface.
-            (_, Cause::TOUCH) if opcode == wl_touch::EVT_DOWN_OPCODE => window(2),
-            (Kind::XdgSurface, _) => u64::from(id),
+            Cause::TOUCH if opcode == wl_touch::EVT_DOWN_OPCODE => window(2),
             _ => 0,
         };
         let number = self.serials.hand_out(args.uint(0), cause, place);

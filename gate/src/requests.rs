@@ -229,7 +229,6 @@ impl<S: Services> Session<S> {
         let claim = serials::of_request(request.object.interface.name, request.opcode)?;
         let place = match claim.of {
             ClaimOf::Any => 0,
-            ClaimOf::Itself => u64::from(request.id),
             ClaimOf::ItsWindow => self.state.window_of_role(request.id),
             ClaimOf::WindowOfArgument(index) => self.state.window_of_surface(request.args.uint(index)),
         };

@@ -40,14 +40,12 @@ impl Cause {
     pub(crate) const TOUCH: Self = Self(1 << 4);
     /// A drag came to a surface.
     pub(crate) const DRAG_ENTER: Self = Self(1 << 5);
-    /// A window or popup was configured.
-    pub(crate) const CONFIGURE: Self = Self(1 << 6);
     /// A sign of life was asked for.
-    pub(crate) const PING: Self = Self(1 << 7);
+    pub(crate) const PING: Self = Self(1 << 6);
     /// A pen came over a surface.
-    pub(crate) const PEN_ENTER: Self = Self(1 << 8);
+    pub(crate) const PEN_ENTER: Self = Self(1 << 7);
     /// A pen's tip or button was pressed, or a button released.
-    pub(crate) const PEN: Self = Self(1 << 9);
+    pub(crate) const PEN: Self = Self(1 << 8);
     /// Nothing that any request may name.
     pub(crate) const OTHER: Self = Self(0);
     /// What a user does.
@@ -64,7 +62,7 @@ impl Cause {
     }
 }
 
-/// Where a serial was sent to: a window by its root surface's key, or an `xdg_surface` by its id; 0 for neither.
+/// Where a serial was sent to: a window by its root surface's key; 0 for none.
 pub(crate) type Place = u64;
 
 /// What a request wants of the serial that it names.
@@ -99,8 +97,6 @@ pub(crate) enum Fresh {
 pub(crate) enum ClaimOf {
     /// Any of the client's.
     Any,
-    /// The object of the request.
-    Itself,
     /// The window that the object of the request is, or belongs to.
     ItsWindow,
     /// The window of the surface that the argument names.
@@ -230,10 +226,11 @@ pub(crate) fn of_event(interface: &str, opcode: u16) -> Option<Cause> {
             zwp_tablet_tool_v2::EVT_DOWN_OPCODE | zwp_tablet_tool_v2::EVT_BUTTON_OPCODE,
         ) => Cause::PEN,
         ("wl_data_device", wl_data_device::EVT_ENTER_OPCODE) => Cause::DRAG_ENTER,
-        ("xdg_surface", xdg_surface::EVT_CONFIGURE_OPCODE) => Cause::CONFIGURE,
         ("xdg_wm_base", xdg_wm_base::EVT_PING_OPCODE) => Cause::PING,
+        // What answers a configure is judged by `rules::configure`.
         ("wl_keyboard", wl_keyboard::EVT_LEAVE_OPCODE | wl_keyboard::EVT_MODIFIERS_OPCODE)
-        | ("wl_pointer", wl_pointer::EVT_LEAVE_OPCODE) => Cause::OTHER,
+        | ("wl_pointer", wl_pointer::EVT_LEAVE_OPCODE)
+        | ("xdg_surface", xdg_surface::EVT_CONFIGURE_OPCODE) => Cause::OTHER,
         _ => return None,
     })
 }
@@ -260,7 +257,6 @@ pub(crate) fn of_request(interface: &str, opcode: u16) -> Option<Claim> {
             claim(0, Cause::PEN_ENTER, ClaimOf::Any)
         }
         ("wl_data_offer", wl_data_offer::REQ_ACCEPT_OPCODE) => claim(0, Cause::DRAG_ENTER, ClaimOf::Any),
-        ("xdg_surface", xdg_surface::REQ_ACK_CONFIGURE_OPCODE) => claim(0, Cause::CONFIGURE, ClaimOf::Itself),
         ("xdg_wm_base", xdg_wm_base::REQ_PONG_OPCODE) => claim(0, Cause::PING, ClaimOf::Any),
         // Command-line tools set the selection when their window gets the keyboard.
         ("wl_data_device", wl_data_device::REQ_SET_SELECTION_OPCODE)

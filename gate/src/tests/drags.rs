@@ -159,22 +159,31 @@ fn a_type_that_is_none_is_accepted_as_none() {
 
 #[test]
 fn what_is_offered_after_a_drag_is_not_of_it() {
+    // Types or actions of an offer that is not the last one.
+    for what_is_late in ["types", "actions"] {
+        let mut client = Client::new();
+        let (surface, device) = with_device(&mut client);
+        client.event(device, "data_offer", &[U(OFFER)]);
+        client.event(device, "data_offer", &[U(OFFER + 1)]);
+        let (types, actions) = if what_is_late == "types" {
+            (OFFER, OFFER + 1)
+        } else {
+            (OFFER + 1, OFFER)
+        };
+        client.event(types, "offer", &[S("text/plain")]);
+        client.event(actions, "source_actions", &[U(3)]);
+        client.event(
+            device,
+            "enter",
+            &[U(SERIAL), U(surface), I(0), I(0), U(OFFER + 1)],
+        );
+        client.ok(OFFER + 1, "accept", &[U(1), S("text/plain")]);
+        client.ok(OFFER + 1, "set_actions", &[U(1), U(1)]);
+        drops(&mut client, device);
+        assert_eq!(finishes(&mut client, OFFER + 1), 0, "{what_is_late}");
+    }
     let mut client = Client::new();
     let (surface, device) = with_device(&mut client);
-    client.event(device, "data_offer", &[U(OFFER)]);
-    client.event(device, "data_offer", &[U(OFFER + 1)]);
-    // Of an offer that is not the last one.
-    client.event(OFFER, "offer", &[S("text/plain")]);
-    client.event(OFFER, "source_actions", &[U(3)]);
-    client.event(
-        device,
-        "enter",
-        &[U(SERIAL), U(surface), I(0), I(0), U(OFFER + 1)],
-    );
-    client.ok(OFFER + 1, "accept", &[U(1), S("text/plain")]);
-    client.ok(OFFER + 1, "set_actions", &[U(1), U(1)]);
-    drops(&mut client, device);
-    assert_eq!(finishes(&mut client, OFFER + 1), 0);
     // One that is destroyed before its drag comes, and whose id comes again.
     enters(&mut client, surface, device, OFFER + 2, SERIAL + 1);
     client.event(device, "leave", &[]);
@@ -189,7 +198,7 @@ fn what_is_offered_after_a_drag_is_not_of_it() {
         "enter",
         &[U(SERIAL + 2), U(surface), I(0), I(0), U(OFFER + 2)],
     );
-    client.ok(OFFER + 2, "accept", &[U(1), S("text/plain")]);
+    client.ok(OFFER + 2, "accept", &[U(3), S("text/plain")]);
     client.ok(OFFER + 2, "set_actions", &[U(1), U(1)]);
     drops(&mut client, device);
     assert_eq!(finishes(&mut client, OFFER + 2), 0, "it has no type");

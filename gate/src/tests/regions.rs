@@ -77,20 +77,23 @@ fn a_box_grows_where_it_must_and_by_its_whole_extent() {
 
 #[test]
 fn rectangles_that_only_touch_are_as_many_as_there_may_be() {
-    let mut client = Client::new();
-    let compositor = client.bind("wl_compositor");
-    let region = client.ok(compositor, "create_region", &[New]);
-    client.passed();
-    for at in 0..1024 {
-        client.ok(region, "add", &[I(at % 32 * 5), I(at / 32 * 7), I(5), I(7)]);
+    for backwards in [false, true] {
+        let mut client = Client::new();
+        let compositor = client.bind("wl_compositor");
+        let region = client.ok(compositor, "create_region", &[New]);
+        client.passed();
+        for at in 0..1024 {
+            let at = if backwards { 1023 - at } else { at };
+            client.ok(region, "add", &[I(at % 32 * 5), I(at / 32 * 7), I(5), I(7)]);
+        }
+        let passed = client.passed();
+        assert_eq!(passed.len(), 1024);
+        assert!(
+            passed
+                .iter()
+                .all(|said| said.contains(".add(") && said.ends_with(",5,7)"))
+        );
     }
-    let passed = client.passed();
-    assert_eq!(passed.len(), 1024);
-    assert!(
-        passed
-            .iter()
-            .all(|said| said.contains(".add(") && said.ends_with(",5,7)"))
-    );
 }
 
 #[test]
