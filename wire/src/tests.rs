@@ -265,6 +265,27 @@ fn long_text_is_cut_and_marked() {
     assert_eq!(clean("a\\\u{202e}".as_bytes(), 99), "a\\x5c\\xe2\\x80\\xae");
 }
 
+#[test]
+fn a_record_that_is_cut_short_is_partial() {
+    let bytes = TokenRecord {
+        number: 5,
+        token: [3; 32],
+    }
+    .encode();
+    let mut reader = RecordReader::<TokenRecord>::default();
+    let state = |reader: &RecordReader<_>| (reader.is_partial(), reader.missing());
+    assert_eq!(state(&reader), (false, 48));
+    assert_eq!(reader.feed(&mut &bytes[..47]), Ok(None));
+    assert_eq!(state(&reader), (true, 1));
+    // No more is taken than the record has.
+    let mut rest = &[&bytes[47..], b"Wayland"].concat()[..];
+    assert!(reader.feed(&mut rest).is_ok_and(|record| record.is_some()));
+    assert_eq!((state(&reader), rest), ((false, 48), &b"Wayland"[..]));
+    // What is none is forgotten.
+    assert_eq!(reader.feed(&mut &[0; 48][..]), Err(WireError::Magic));
+    assert_eq!(state(&reader), (false, 48));
+}
+
 proptest! {
     #[test]
     fn pieces_make_the_same_records(cuts in prop::collection::vec(1usize..100, 1..20)) {
