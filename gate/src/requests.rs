@@ -52,17 +52,12 @@ impl<S: Services> Session<S> {
             self.state.made(&request, object, &self.limits)?;
         }
         let action = {
-            let fd = self
-                .client_fds
-                .front()
-                .filter(|_| request.args.fds > 0)
-                .map(AsFd::as_fd);
             let services = &self.services;
             let covers = move |fd: BorrowedFd<'_>, size| services.memory_covers(fd, size);
             let context = Context {
                 limits: &self.limits,
                 objects: &self.objects,
-                fd,
+                fd: self.client_fds.front().map(AsFd::as_fd),
                 covers: &covers,
             };
             self.state.request(&request, &context)?

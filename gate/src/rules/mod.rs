@@ -130,7 +130,7 @@ impl Patches {
 pub(crate) struct Context<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) objects: &'a Objects,
-    /// The descriptor that the request takes, if it takes one.
+    /// The first descriptor that waits: the request's, if it takes one.
     pub(crate) fd: Option<BorrowedFd<'a>>,
     /// Whether memory can be mapped up to a size.
     pub(crate) covers: &'a dyn Fn(BorrowedFd<'_>, u64) -> bool,

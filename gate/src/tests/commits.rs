@@ -130,7 +130,7 @@ fn damage_waits_for_content_and_stays_within_range() {
     client.passed();
     client.ok(surface, "commit", &[]);
     let commit = format!("wl_surface@{surface}.commit()");
-    assert_eq!(client.passed(), [commit.clone()]);
+    assert_eq!(client.passed(), std::slice::from_ref(&commit));
     client.content(surface);
     client.ok(surface, "commit", &[]);
     let far = 1 << 29;

@@ -80,6 +80,7 @@ impl Desk {
 
     /// Each event that has a serial, about the first window or `surface` of it. What a client sees of them is 1, 2, 3..
     fn hear(&mut self, surface: u32) -> Vec<&'static str> {
+        // A finger may have any number, also that of a surface.
         let events: [(&str, u32, &[A]); 15] = [
             ("pointer enters", self.pointer, &[U(surface), I(0), I(0)]),
             ("button", self.pointer, &[U(0), U(0x110), U(1)]),
@@ -89,7 +90,7 @@ impl Desk {
             ("modifiers", self.keyboard, &[U(0), U(0), U(0), U(0)]),
             ("keyboard leaves", self.keyboard, &[U(surface)]),
             ("touched", self.touch, &[U(0), U(surface), I(0), I(0), I(0)]),
-            ("untouched", self.touch, &[U(0), I(0)]),
+            ("untouched", self.touch, &[U(0), U(surface)]),
             ("pen enters", TOOL, &[U(TABLET), U(surface)]),
             ("pen", TOOL, &[]),
             ("pen button", TOOL, &[U(0x14b), U(1)]),
