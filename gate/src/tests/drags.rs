@@ -205,6 +205,29 @@ fn what_is_offered_after_a_drag_is_not_of_it() {
 }
 
 #[test]
+fn a_drag_is_another_with_another_serial_or_when_it_left() {
+    for (leaves, serial) in [(true, SERIAL), (false, SERIAL + 1)] {
+        let mut client = Client::new();
+        let (surface, device) = with_device(&mut client);
+        enters(&mut client, surface, device, OFFER, SERIAL);
+        if leaves {
+            client.event(device, "leave", &[]);
+        }
+        // This one brings nothing.
+        client.event(device, "data_offer", &[U(OFFER + 1)]);
+        client.event(
+            device,
+            "enter",
+            &[U(serial), U(surface), I(0), I(0), U(OFFER + 1)],
+        );
+        client.ok(OFFER + 1, "accept", &[U(1), S("text/plain")]);
+        client.ok(OFFER + 1, "set_actions", &[U(1), U(1)]);
+        drops(&mut client, device);
+        assert_eq!(finishes(&mut client, OFFER + 1), 0, "{serial}");
+    }
+}
+
+#[test]
 fn the_clipboard_has_nothing_to_finish() {
     let mut client = Client::new();
     let (_, device) = with_device(&mut client);
