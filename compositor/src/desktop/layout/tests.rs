@@ -281,6 +281,23 @@ fn windows_are_put_beside_each_other_and_then_over_each_other() {
 }
 
 #[test]
+fn where_neither_side_has_room_both_are_covered_alike() {
+    for (size, moved, place) in [
+        // Two tall ones with less than a window between them, and two wide ones.
+        ((400, 700), (804, 42), (376, 54)),
+        ((1000, 300), (20, 446), (256, 74)),
+    ] {
+        let mut layout = layout();
+        layout.add(WindowId(1), size.into(), (0, 0).into());
+        layout.add(WindowId(2), size.into(), (0, 0).into());
+        layout.move_to(WindowId(2), moved.into());
+        layout.add(WindowId(3), size.into(), (0, 0).into());
+        let loc = layout.outer(WindowId(3)).unwrap().loc;
+        assert_eq!((loc.x, loc.y), place, "{size:?}");
+    }
+}
+
+#[test]
 fn a_window_that_has_no_room_is_asked_to_be_smaller() {
     for (size, asked) in [
         ((1272, 770), None),
@@ -440,6 +457,7 @@ fn a_window_that_fills_the_screen_does_not_float() {
     ] {
         let mut layout = with_windows(1);
         let before = layout.content(id);
+        layout.set_mode(id, Mode::Floating);
         assert_eq!((layout.insets(id), layout.wanted_size(id)), (Some(FRAME), None));
         layout.set_mode(id, mode);
         assert_eq!(layout.wanted_size(id), Some(size.into()));
