@@ -173,6 +173,9 @@ mod tests {
         out.descriptor(position, pipe());
         let descriptors = [4, 5].map(|bytes| out.chunk(bytes).unwrap().fds.len());
         assert_eq!(descriptors, [0, 1]);
+        // Where nothing was taken, it has not gone.
+        assert_eq!(out.send(9, |_| Ok::<_, ()>(0)), Ok(0));
+        assert_eq!(out.descriptors(), 1);
     }
 
     #[test]

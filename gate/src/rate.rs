@@ -87,5 +87,7 @@ mod tests {
         limit.log(at(1002), |_| seen.0 += 1, || panic!("limited"));
         limit.log(at(2001), |more| seen.0 = more, || seen.1 = 1);
         assert_eq!(seen, (1, 1));
+        limit.log(at(2002), |_| panic!("none was dropped"), || seen.1 = 2);
+        assert_eq!(seen.1, 2);
     }
 }

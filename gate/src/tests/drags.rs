@@ -228,6 +228,18 @@ fn a_drag_is_another_with_another_serial_or_when_it_left() {
 }
 
 #[test]
+fn a_device_that_is_offered_nothing_changes_nothing() {
+    let mut client = Client::new();
+    let (surface, one) = with_device(&mut client);
+    let (_, two) = with_device(&mut client);
+    enters(&mut client, surface, one, OFFER, SERIAL);
+    client.event(two, "enter", &[U(SERIAL), U(surface), I(0), I(0), U(0)]);
+    client.ok(OFFER, "set_actions", &[U(1), U(1)]);
+    drops(&mut client, one);
+    assert_eq!(finishes(&mut client, OFFER), 1);
+}
+
+#[test]
 fn the_clipboard_has_nothing_to_finish() {
     let mut client = Client::new();
     let (_, device) = with_device(&mut client);

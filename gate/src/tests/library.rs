@@ -304,6 +304,23 @@ fn extensions_of_a_surface_whose_id_comes_again() {
 }
 
 #[test]
+fn decorations_of_a_window_whose_id_comes_again() {
+    let mut client = Client::new();
+    let (_, (_, xdg, toplevel)) = window(&mut client);
+    let manager = client.bind("zxdg_decoration_manager_v1");
+    let request = "get_toplevel_decoration";
+    let first = client.ok(manager, request, &[New, U(toplevel)]);
+    client.destroy(toplevel);
+    let next = std::mem::replace(&mut client.next, toplevel);
+    assert_eq!(client.ok(xdg, "get_toplevel", &[New]), toplevel);
+    client.next = next;
+    client.ok(manager, request, &[New, U(toplevel)]);
+    // The old one is not the new window's.
+    client.destroy(first);
+    client.breaks(Rule::SecondExtension, manager, request, &[New, U(toplevel)]);
+}
+
+#[test]
 fn a_viewport_of_a_destroyed_surface() {
     for (name, args) in [
         ("set_source", &[I(0), I(0), I(256), I(256)][..]),
