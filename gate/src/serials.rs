@@ -347,6 +347,18 @@ mod tests {
         // Sent again for something else, it has both causes.
         serials.hand_out(50, Cause::BUTTON, 0);
         assert_eq!(redeem(&serials, number), 50);
+        // It was for the window that it was said for last.
+        serials.set_time(Duration::from_secs(100));
+        let of = |serials: &Serials, window| {
+            let old = Claim {
+                fresh: Fresh::No,
+                ..press
+            };
+            serials.redeem(number, &old, window, AGE)
+        };
+        assert_eq!([9, 0].map(|window| of(&serials, window)), [50, NEVER]);
+        serials.hand_out(50, Cause::KEY, 7);
+        assert_eq!([9, 7].map(|window| of(&serials, window)), [NEVER, 50]);
     }
 
     #[test]

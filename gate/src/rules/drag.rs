@@ -58,11 +58,8 @@ impl Drags {
         self.drags.iter_mut().find(|drag| drag.offers.contains(&offer))
     }
 
-    /// The client has destroyed an offer, whose id may come again.
+    /// The id is no offer of a drag that is remembered: the client has destroyed it, or it is a new offer's.
     fn forget(&mut self, offer: u32) {
-        if self.announced.offer == offer {
-            self.announced = Offered::default();
-        }
         for drag in &mut self.drags {
             drag.offers.retain(|known| *known != offer);
         }
@@ -103,8 +100,11 @@ impl Drags {
     pub(crate) fn told(&mut self, id: u32, kind: Kind, opcode: u16, args: &Args<'_>) {
         match (kind, opcode) {
             (Kind::DataDevice, wl_data_device::EVT_DATA_OFFER_OPCODE) => {
+                let offer = args.uint(0);
+                // One that the client destroyed before it was a drag's may have become one after that.
+                self.forget(offer);
                 self.announced = Offered {
-                    offer: args.uint(0),
+                    offer,
                     ..Offered::default()
                 };
             }

@@ -430,6 +430,28 @@ fn extreme_subsurface_positions() {
 }
 
 #[test]
+fn extreme_offsets_of_content() {
+    let mut client = Client::new();
+    let compositor = client.bind("wl_compositor");
+    let surface = client.surface(compositor);
+    client.passed();
+    client.ok(surface, "offset", &[I(i32::MIN), I(i32::MAX)]);
+    assert_eq!(
+        client.passed(),
+        [format!("wl_surface@{surface}.offset(-1048576,1048576)")]
+    );
+    let name = global_name("wl_compositor");
+    let old = client.ok(2, "bind", &[U(name), S("wl_compositor"), U(4), New]);
+    let surface = client.surface(old);
+    client.passed();
+    client.ok(surface, "attach", &[U(0), I(i32::MIN), I(7)]);
+    assert_eq!(
+        client.passed(),
+        [format!("wl_surface@{surface}.attach(0,-1048576,7)")]
+    );
+}
+
+#[test]
 fn extreme_places_of_a_menu() {
     let mut client = Client::new();
     let (compositor, wm, seat) = (

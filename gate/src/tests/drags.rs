@@ -239,6 +239,42 @@ fn a_device_that_is_offered_nothing_changes_nothing() {
     assert_eq!(finishes(&mut client, OFFER), 1);
 }
 
+/// Its enter was under way when the client destroyed it, and the compositor uses its id again.
+#[test]
+fn an_offer_whose_id_comes_again_is_another() {
+    let mut client = Client::new();
+    let (surface, device) = with_device(&mut client);
+    client.event(device, "data_offer", &[U(OFFER)]);
+    client.ok(OFFER, "destroy", &[]);
+    client.event(device, "enter", &[U(SERIAL), U(surface), I(0), I(0), U(OFFER)]);
+    client.event(device, "leave", &[]);
+    enters(&mut client, surface, device, OFFER, SERIAL + 1);
+    client.ok(OFFER, "set_actions", &[U(1), U(1)]);
+    drops(&mut client, device);
+    assert_eq!(finishes(&mut client, OFFER), 1);
+}
+
+/// An old one goes while the next is announced.
+#[test]
+fn an_offer_that_is_destroyed_takes_nothing_from_another() {
+    let mut client = Client::new();
+    let (surface, device) = with_device(&mut client);
+    client.event(device, "data_offer", &[U(OFFER)]);
+    client.event(device, "data_offer", &[U(OFFER + 1)]);
+    client.event(OFFER + 1, "offer", &[S("text/plain")]);
+    client.event(OFFER + 1, "source_actions", &[U(3)]);
+    client.ok(OFFER, "destroy", &[]);
+    client.event(
+        device,
+        "enter",
+        &[U(SERIAL), U(surface), I(0), I(0), U(OFFER + 1)],
+    );
+    client.ok(OFFER + 1, "accept", &[U(1), S("text/plain")]);
+    client.ok(OFFER + 1, "set_actions", &[U(1), U(1)]);
+    drops(&mut client, device);
+    assert_eq!(finishes(&mut client, OFFER + 1), 1);
+}
+
 #[test]
 fn the_clipboard_has_nothing_to_finish() {
     let mut client = Client::new();

@@ -250,6 +250,39 @@ fn a_surface_keeps_its_role() {
 }
 
 #[test]
+fn a_cursor_or_a_part_of_another_is_no_window() {
+    for role in ["set_cursor", "get_subsurface"] {
+        let mut client = Client::new();
+        let (compositor, wm) = (client.bind("wl_compositor"), client.bind("xdg_wm_base"));
+        let (seat, sub) = (client.bind("wl_seat"), client.bind("wl_subcompositor"));
+        let (surface, parent) = (client.surface(compositor), client.surface(compositor));
+        if role == "set_cursor" {
+            let pointer = client.ok(seat, "get_pointer", &[New]);
+            client.ok(pointer, role, &[U(1), U(surface), I(0), I(0)]);
+        } else {
+            client.ok(sub, role, &[New, U(surface), U(parent)]);
+        }
+        let told = client.breaks(Rule::SurfaceRole, wm, "get_xdg_surface", &[New, U(surface)]);
+        let detail =
+            format!("xdg_wm_base@{wm}.get_xdg_surface: surface {surface} has another role or xdg_surface");
+        assert_eq!((told.code, told.detail()), (0, detail.as_str()));
+    }
+    // One that had a cursor's role while its xdg_surface was made is no window either.
+    let mut client = Client::new();
+    let (compositor, wm, seat) = (
+        client.bind("wl_compositor"),
+        client.bind("xdg_wm_base"),
+        client.bind("wl_seat"),
+    );
+    let surface = client.surface(compositor);
+    let xdg = client.ok(wm, "get_xdg_surface", &[New, U(surface)]);
+    let pointer = client.ok(seat, "get_pointer", &[New]);
+    client.ok(pointer, "set_cursor", &[U(1), U(surface), I(0), I(0)]);
+    let size = [I(0), I(0), I(1), I(1)];
+    client.breaks(Rule::ObjectOrder, xdg, "set_window_geometry", &size);
+}
+
+#[test]
 fn a_cursor_is_set_again_and_again() {
     let mut client = Client::new();
     let (compositor, seat) = (client.bind("wl_compositor"), client.bind("wl_seat"));
