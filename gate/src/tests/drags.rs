@@ -233,7 +233,7 @@ fn a_device_that_is_offered_nothing_changes_nothing() {
     let (surface, one) = with_device(&mut client);
     let (_, two) = with_device(&mut client);
     enters(&mut client, surface, one, OFFER, SERIAL);
-    client.event(two, "enter", &[U(SERIAL), U(surface), I(0), I(0), U(0)]);
+    client.event(two, "enter", &[U(SERIAL + 1), U(surface), I(0), I(0), U(0)]);
     client.ok(OFFER, "set_actions", &[U(1), U(1)]);
     drops(&mut client, one);
     assert_eq!(finishes(&mut client, OFFER), 1);
