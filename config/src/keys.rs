@@ -84,7 +84,7 @@ pub struct Keys {
     pub show_vm: KeyChord,
     /// Ends the compositor.
     pub quit: KeyChord,
-    /// Starts the machine anew.
+    /// Starts the machine again.
     pub reboot: KeyChord,
     /// Switches the machine off.
     pub power_off: KeyChord,

@@ -90,15 +90,15 @@ limits! {
     window_coverage "window-coverage" = 50 in 1..100 "percent of the screen":
         "Windows that nobody asked for could bury those of others; beyond this they come up below all of these.";
     surfaces "surfaces" = 1024 in 1..65536 "surfaces":
-        "The library frees the surfaces of a client in quadratic time: 1000 take 2 ms, 4000 take 18 ms.";
+        "Smithay frees the surfaces of a client in quadratic time: 1000 take 2 ms, 4000 take 18 ms.";
     tree_surfaces "tree-surfaces" = 256 in 1..4096 "surfaces in a tree":
         "A commit of the root walks the tree.";
     subsurface_depth "subsurface-depth" = 8 in 1..64 "levels":
-        "The library walks a tree recursively: 5000 levels took 7.5 s, 60,000 end the process.";
+        "Smithay walks a tree recursively: 5000 levels took 7.5 s, 60,000 end the process.";
     parent_depth "parent-depth" = 32 in 1..256 "windows and popups above one":
-        "The library walks the chain of parents without a bound of its own.";
+        "Smithay walks the chain of parents without a bound of its own.";
     objects "objects" = 16384 in 100..1000000 "objects":
-        "The library frees those of a client at once: 16,000 take 2 ms. A browser with many windows has about 2000.";
+        "Smithay frees those of a client at once: 16,000 take 2 ms. A browser with many windows has about 2000.";
     buffers "buffers" = 8192 in 4..100000 "buffers":
         "A buffer keeps its pool's memory mapped.";
     pools "pools" = 512 in 1..8192 "memory pools":
@@ -114,19 +114,19 @@ limits! {
     rectangles "rectangles" = 16384 in 1..262144 "rectangles in all regions":
         "400 small requests made 788 MB of copies; beyond the limit a region becomes its bounding box.";
     damage_rectangles "damage-rectangles" = 64 in 1..1024 "rectangles until new content is shown":
-        "The library keeps every rectangle until new content is shown; further ones become one bounding box.";
+        "Smithay keeps every rectangle until new content is shown; further ones become one bounding box.";
     buffer_dimension "buffer-dimension" = 32767 in 64..32767 "pixels":
         "Pixman's coordinates end there.";
     callbacks "callbacks" = 8192 in 16..100000 "callbacks":
         "Frame callbacks of a hidden window wait in a list.";
     registries "registries" = 64 in 1..1024 "registries of a client":
-        "The library keeps a registry for the client's life and sends every global to each.";
+        "Smithay keeps a registry for the client's life and sends every global to each.";
     instances "instances" = 64 in 4..4096 "seats, outputs, pointers or the like of a client":
-        "The library looks through a list of them at each event: 15,000 pointers cost 25 ms a motion.";
+        "Smithay looks through a list of them at each event: 15,000 pointers cost 25 ms a motion.";
     listed "listed" = 1024 in 32..65536 "such objects of all interfaces":
         "As above, for all clients together; a client that uses all interfaces has about a dozen.";
     pending_configures "pending-configures" = 256 in 4..4096 "configures of a window":
-        "The library keeps each configure until it is acknowledged.";
+        "Smithay keeps each configure until it is acknowledged.";
     sources "sources" = 64 in 1..4096 "data sources":
         "A source is a list of types that every paste looks through.";
     mime_types "mime-types" = 256 in 1..4096 "types of a source":

@@ -122,7 +122,7 @@ pub enum OnViolation {
 pub struct Watchdog {
     /// A turn of this length is logged, with the VM that was being served.
     pub warn: Duration,
-    /// A turn of this length ends the compositor under `heraldry supervise`, which starts it anew.
+    /// A turn of this length ends the compositor under `heraldry supervise`, which starts it again.
     pub abort: Duration,
 }
 

@@ -51,7 +51,7 @@ macro_rules! budgets {
 budgets! {
     /// Objects of clients, those whose deletion is not confirmed included.
     Objects = "objects", objects, TooManyObjects;
-    /// Objects that nothing destroys before their client leaves: seats, pointers and outputs of old versions. The library
+    /// Objects that nothing destroys before their client leaves: seats, pointers and outputs of old versions. Smithay
     /// destroys them all at once, each pointer with a look at every other.
     Lasting = "lasting-objects", lasting, TooManyObjects;
     /// Surfaces.

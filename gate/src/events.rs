@@ -11,7 +11,7 @@ use wayland_protocols::wp::primary_selection::zv1::server::{
 use wayland_server::protocol::{wl_data_device, wl_data_source, wl_keyboard, wl_registry, wl_shm, wl_touch};
 
 use crate::objects::{FIRST_SERVER_ID, Object};
-use crate::outbox::Outbox;
+use crate::send_queue::SendQueue;
 use crate::serials::{self, Cause};
 use crate::services::{MemoryPurpose, Services};
 use crate::session::{Announced, Session, Step};
@@ -37,7 +37,7 @@ enum Carries {
 
 impl<S: Services> Session<S> {
     /// Handles the event at the start of `bytes`.
-    pub(crate) fn event(&mut self, bytes: &[u8], out: &mut Outbox) -> Result<Step, ServerFault> {
+    pub(crate) fn event(&mut self, bytes: &[u8], out: &mut SendQueue) -> Result<Step, ServerFault> {
         let header = match Header::read(bytes) {
             None => return Ok(Step::NeedBytes),
             Some(Ok(header)) => header,
@@ -194,7 +194,7 @@ impl<S: Services> Session<S> {
                 self.announced.insert(name, announced);
                 Filter::Patch([Some((0, name)), Some((2, version))])
             }
-            // The name stays bindable: a client may bind before it has read of the removal, and the library decides then.
+            // The name stays bindable: a client may bind before it has read of the removal, and wayland-backend decides then.
             (Kind::Registry, wl_registry::EVT_GLOBAL_REMOVE_OPCODE) => self
                 .names
                 .known(args.uint(0))

@@ -3,7 +3,7 @@
 //!
 //! A session decodes both directions by the tables of the protocol crates, keeps the client's object map, refuses what
 //! breaks a rule, rewrites what the compositor's library must not see, and hands on whole messages with their
-//! descriptors. It has no threads, no sockets and no clock: bytes and descriptors go in, an [`Outbox`] comes out, and
+//! descriptors. It has no threads, no sockets and no clock: bytes and descriptors go in, an [`SendQueue`] comes out, and
 //! whatever needs the outside world is a call of the [`Services`] that the caller implements.
 //!
 //! It knows protocol tables and no compositor. Start reading at [`session`]; every rule is in `rules`, every number in
@@ -12,30 +12,30 @@
 
 pub mod budget;
 mod events;
-mod goodbye;
 pub mod limits;
 pub mod memory;
 mod objects;
-pub mod outbox;
 pub mod rate;
 mod requests;
 mod rules;
+pub mod send_queue;
 mod serials;
 pub mod services;
 pub mod session;
 mod tables;
+mod teardown;
 pub mod violation;
 mod wire;
 
 pub use budget::{Budget, Budgets, Usage};
-pub use goodbye::Goodbye;
 pub use limits::Limits;
 pub use memory::{MemoryCache, read_memory};
-pub use outbox::{Chunk, MAX_DESCRIPTORS_PER_SEND, Outbox};
 pub use rate::{Admission, RateLimited};
+pub use send_queue::{Chunk, MAX_DESCRIPTORS_PER_SEND, SendQueue};
 pub use services::{MemoryPurpose, ServiceError, Services};
 pub use session::{Globals, Progress, Session};
 pub use tables::{GLOBALS, display, global};
+pub use teardown::Teardown;
 pub use violation::{Rule, ServerFault, Violation};
 pub use wire::MAX_MESSAGE;
 

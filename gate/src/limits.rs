@@ -11,7 +11,7 @@ use std::time::Duration;
 pub struct Limits {
     /// *VM*: objects, including those whose deletion is not confirmed yet. A browser with many windows has about 2000.
     pub objects: u64,
-    /// *VM*: surfaces. The library frees them in quadratic time when a client goes: 60,000 took 3.3 s.
+    /// *VM*: surfaces. Smithay frees them in quadratic time when a client goes: 60,000 took 3.3 s.
     pub surfaces: u64,
     /// *VM*: windows.
     pub toplevels: u64,
@@ -25,7 +25,7 @@ pub struct Limits {
     pub pool_bytes: u64,
     /// *VM*: descriptors of pools, and those that came before their message.
     pub descriptors: u64,
-    /// *VM*: regions; the library copies a region to each surface that uses it.
+    /// *VM*: regions; Smithay copies a region to each surface that uses it.
     pub regions: u64,
     /// *VM*: objects that nothing destroys before their client leaves.
     pub lasting: u64,
@@ -48,20 +48,20 @@ pub struct Limits {
     pub string_bytes: usize,
     /// Objects that the compositor may have made for a client at one time (data offers).
     pub server_objects: usize,
-    /// Registries. The library keeps each one for the client's life and sends every global to each.
+    /// Registries. Smithay keeps each one for the client's life and sends every global to each.
     pub registries: usize,
     /// Largest width and height of a buffer in pixels: pixman ends there.
     pub buffer_dimension: i32,
     /// Levels of subsurfaces below a root surface. A commit walks the whole chain: 5000 levels took 7.5 s.
     pub subsurface_depth: usize,
-    /// Ids of one client, in use or not. The library's table of objects has a place for each up to the highest, for as long
+    /// Ids of one client, in use or not. Smithay's table of objects has a place for each up to the highest, for as long
     /// as the client lives; who uses ids again, as every library of clients does, needs as many as it has objects.
     pub ids: u32,
     /// Surfaces in one tree, the root included; a commit of the root walks them all.
     pub tree_surfaces: usize,
     /// Parents above a popup or a window with a parent, up to the window without one.
     pub parent_depth: usize,
-    /// Rectangles in one region; beyond, it becomes its bounding box. 20,000 cost the library 0.2 s a commit.
+    /// Rectangles in one region; beyond, it becomes its bounding box. 20,000 cost Smithay 0.2 s a commit.
     pub region_rectangles: u32,
     /// Damage rectangles that are passed on between two commits of a surface; further ones become one bounding box.
     pub damage_rectangles: u32,

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use wayland_backend::protocol::{ANONYMOUS_INTERFACE, AllowNull, ArgumentType, MessageDesc, same_interface};
 
 use crate::objects::{FIRST_SERVER_ID, Object};
-use crate::outbox::Outbox;
 use crate::rules::{Action, Context, Request};
+use crate::send_queue::SendQueue;
 use crate::serials::{self, ClaimOf, NEVER};
 use crate::services::Services;
 use crate::session::{Session, Step};
@@ -17,7 +17,7 @@ use crate::wire::{Args, BadArguments, Header, fd_count};
 
 impl<S: Services> Session<S> {
     /// Handles the request at the start of `bytes`.
-    pub(crate) fn request(&mut self, bytes: &[u8], out: &mut Outbox) -> Result<Step, Violation> {
+    pub(crate) fn request(&mut self, bytes: &[u8], out: &mut SendQueue) -> Result<Step, Violation> {
         let header = match Header::read(bytes) {
             None => return Ok(Step::NeedBytes),
             Some(Ok(header)) => header,
@@ -233,7 +233,14 @@ impl<S: Services> Session<S> {
     }
 
     /// Hands on a checked request as its action says.
-    fn pass(&mut self, message: &[u8], fds: usize, action: &Action, request: &Request<'_>, out: &mut Outbox) {
+    fn pass(
+        &mut self,
+        message: &[u8],
+        fds: usize,
+        action: &Action,
+        request: &Request<'_>,
+        out: &mut SendQueue,
+    ) {
         let serial = self.claimed_serial(request);
         match action {
             // The compositor's library would take a selection with any serial.

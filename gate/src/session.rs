@@ -18,8 +18,8 @@ use wayland_backend::protocol::Interface;
 use crate::budget::{Account, Budget, Budgets};
 use crate::limits::Limits;
 use crate::objects::{Object, Objects};
-use crate::outbox::Outbox;
 use crate::rules::State;
+use crate::send_queue::SendQueue;
 use crate::serials::{Names, Serials};
 use crate::services::Services;
 use crate::tables;
@@ -165,7 +165,7 @@ impl<S: Services> Session<S> {
         &mut self,
         bytes: &[u8],
         fds: &mut VecDeque<OwnedFd>,
-        out: &mut Outbox,
+        out: &mut SendQueue,
     ) -> Result<Progress, Violation> {
         if let Some(violation) = &self.ended {
             fds.clear();
@@ -181,7 +181,7 @@ impl<S: Services> Session<S> {
         result
     }
 
-    fn client_bytes_in(&mut self, bytes: &[u8], out: &mut Outbox) -> Result<Progress, Violation> {
+    fn client_bytes_in(&mut self, bytes: &[u8], out: &mut SendQueue) -> Result<Progress, Violation> {
         // In the common case nothing waits, and whole messages are handled where they lie.
         let mut waiting = std::mem::take(&mut self.client_bytes);
         let alone = waiting.is_empty();
@@ -251,7 +251,7 @@ impl<S: Services> Session<S> {
         &mut self,
         bytes: &[u8],
         fds: &mut VecDeque<OwnedFd>,
-        out: &mut Outbox,
+        out: &mut SendQueue,
     ) -> Result<(), ServerFault> {
         self.server_fds.append(fds);
         let mut waiting = std::mem::take(&mut self.server_bytes);

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Instant;
 
-use heraldry_gate::{Budgets, Globals, Goodbye, Limits, Outbox, ServerFault, Session, Violation};
+use heraldry_gate::{Budgets, Globals, Limits, SendQueue, ServerFault, Session, Teardown, Violation};
 use heraldry_identity::VmName;
 use heraldry_virtio::guest::Device;
 use heraldry_wire::descriptors::{receive, send};
@@ -31,7 +31,7 @@ const MAX_DOWN_FDS: usize = 256;
 enum Link {
     Open(Transport),
     /// The client has left; its objects are still being destroyed.
-    Left(Goodbye),
+    Left(Teardown),
 }
 
 /// A connection to open.
@@ -131,8 +131,8 @@ pub(crate) struct Client {
     link: Link,
     stream: UnixStream,
     session: Session<Shared>,
-    up: Outbox,
-    down: Outbox,
+    up: SendQueue,
+    down: SendQueue,
     down_fds: VecDeque<OwnedFd>,
     unread: usize,
     /// What was received and not yet given to the session.
@@ -160,8 +160,8 @@ impl Client {
             link: Link::Open(transport),
             stream,
             session: Session::of_vm(opening.limits, opening.budgets, opening.globals, opening.services),
-            up: Outbox::new(),
-            down: Outbox::new(),
+            up: SendQueue::new(),
+            down: SendQueue::new(),
             down_fds: VecDeque::new(),
             unread: opening.unread,
             received: RecvQueue::default(),
@@ -225,7 +225,7 @@ impl Client {
     pub(crate) fn has_more(&self, allowance: &Allowance) -> bool {
         match &self.link {
             _ if !self.up.is_empty() => false,
-            Link::Left(goodbye) => goodbye.is_done() || allowance.goodbyes() > 0,
+            Link::Left(teardown) => teardown.is_done() || allowance.teardown() > 0,
             _ => allowance.left() > 0 && (self.ended || !self.received.is_empty()),
         }
     }
@@ -276,14 +276,14 @@ impl Client {
             if !self.up.is_empty() {
                 return Ok(());
             }
-            if let Link::Left(goodbye) = &mut self.link {
-                if goodbye.is_done() {
+            if let Link::Left(teardown) = &mut self.link {
+                if teardown.is_done() {
                     return Err(ClientEnd::Compositor);
                 }
-                if allowance.goodbyes() == 0 {
+                if allowance.teardown() == 0 {
                     return Ok(());
                 }
-                allowance.say_goodbye(goodbye.slice(allowance.goodbyes(), &mut self.up));
+                allowance.take_teardown(teardown.slice(allowance.teardown(), &mut self.up));
                 continue;
             }
             let left = allowance.left();
@@ -318,14 +318,14 @@ impl Client {
         if matches!(self.link, Link::Left(_)) {
             return Ok(());
         }
-        self.link = Link::Left(self.session.goodbye());
+        self.link = Link::Left(self.session.teardown());
         self.watches.receive = Watch::default();
         self.watches.send = Watch::default();
         self.received.clear();
-        self.down = Outbox::new();
+        self.down = SendQueue::new();
         self.flush_up()?;
         match &self.link {
-            Link::Left(goodbye) if goodbye.is_done() && self.up.is_empty() => Err(ClientEnd::Compositor),
+            Link::Left(teardown) if teardown.is_done() && self.up.is_empty() => Err(ClientEnd::Compositor),
             _ => Ok(()),
         }
     }

@@ -20,9 +20,9 @@ const LEAST: usize = 256;
 const DROPPED: usize = 16 << 10;
 const WHILE: Duration = Duration::from_millis(1);
 
-/// Objects of clients that have left which are destroyed in the first turn of a goodbye. How many there are in the next
+/// Objects of clients that have left which are destroyed in the first turn of a teardown. How many there are in the next
 /// follows the time too: a region is gone at once, but of pointers Smithay searches a list of all, for each.
-const GOODBYES: usize = 32;
+const TEARDOWN: usize = 32;
 
 /// The least and the most in a turn.
 const GOODBYES_BETWEEN: (usize, usize) = (4, 256);
@@ -38,7 +38,7 @@ pub(crate) struct Quantum {
     /// Clients have left, and what they had is still being destroyed.
     leaving: AtomicBool,
     /// Objects that may be destroyed in a turn.
-    goodbyes: AtomicUsize,
+    teardown: AtomicUsize,
     credit: AtomicUsize,
     paused: AtomicBool,
     /// Turns that the VM has used up.
@@ -63,7 +63,7 @@ impl Quantum {
             awaited: AtomicBool::new(false),
             used_up: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
-            goodbyes: AtomicUsize::new(GOODBYES),
+            teardown: AtomicUsize::new(TEARDOWN),
             credit: AtomicUsize::new(most),
             paused: AtomicBool::new(false),
             exhausted: AtomicU64::new(0),
@@ -79,7 +79,7 @@ impl Quantum {
         let credit = self.credit.load(Ordering::Relaxed);
         self.credit
             .store(adapted(credit, spent, target, most, exhausted), Ordering::Relaxed);
-        self.pace_goodbyes(spent, target);
+        self.pace_teardown(spent, target);
         if exhausted {
             self.exhausted.fetch_add(1, Ordering::Relaxed);
         }
@@ -89,17 +89,17 @@ impl Quantum {
     /// Main thread: a turn is over in which the VM was not served. What its clients left behind is taken apart all the
     /// same. True if the relay must be woken.
     pub(crate) fn next_unserved(&self, spent: Duration, target: Duration) -> bool {
-        self.pace_goodbyes(spent, target);
+        self.pace_teardown(spent, target);
         self.leaving.load(Ordering::SeqCst) && self.begin()
     }
 
-    fn pace_goodbyes(&self, spent: Duration, target: Duration) {
+    fn pace_teardown(&self, spent: Duration, target: Duration) {
         let next = if self.leaving.load(Ordering::SeqCst) {
-            paced(self.goodbyes.load(Ordering::Relaxed), spent, target)
+            paced(self.teardown.load(Ordering::Relaxed), spent, target)
         } else {
-            GOODBYES
+            TEARDOWN
         };
-        self.goodbyes.store(next, Ordering::Relaxed);
+        self.teardown.store(next, Ordering::Relaxed);
     }
 
     /// The next turn begins. True if the relay waits for it.
@@ -142,15 +142,15 @@ fn adapted(credit: usize, spent: Duration, target: Duration, most: usize, exhaus
 }
 
 /// How many objects are destroyed in the next turn.
-fn paced(goodbyes: usize, spent: Duration, target: Duration) -> usize {
+fn paced(teardown: usize, spent: Duration, target: Duration) -> usize {
     let (spent, target) = (spent.as_micros().max(1), target.as_micros().max(1));
     let next = if spent > target {
-        let goodbyes = u128::try_from(goodbyes).unwrap_or(0);
-        usize::try_from(goodbyes * target / spent).unwrap_or(0)
+        let teardown = u128::try_from(teardown).unwrap_or(0);
+        usize::try_from(teardown * target / spent).unwrap_or(0)
     } else if spent * 2 < target {
-        goodbyes * 2
+        teardown * 2
     } else {
-        goodbyes
+        teardown
     };
     let (least, most) = GOODBYES_BETWEEN;
     next.clamp(least, most)
@@ -162,7 +162,7 @@ pub(crate) struct Allowance {
     quantum: Arc<Quantum>,
     turn: u64,
     left: usize,
-    goodbyes: usize,
+    teardown: usize,
     /// Bytes that may still be dropped until then.
     droppable: usize,
     until: Instant,
@@ -174,7 +174,7 @@ impl Allowance {
             quantum,
             turn: 0,
             left: 0,
-            goodbyes: 0,
+            teardown: 0,
             droppable: DROPPED,
             until: Instant::now(),
         }
@@ -188,7 +188,7 @@ impl Allowance {
         let turn = self.quantum.count.load(Ordering::SeqCst);
         if turn != self.turn {
             self.turn = turn;
-            self.goodbyes = self.quantum.goodbyes.load(Ordering::Relaxed);
+            self.teardown = self.quantum.teardown.load(Ordering::Relaxed);
             self.left = if self.quantum.paused.load(Ordering::SeqCst) {
                 0
             } else {
@@ -198,13 +198,13 @@ impl Allowance {
     }
 
     /// Objects of clients that have left which may still be destroyed.
-    pub(crate) fn goodbyes(&self) -> usize {
-        self.goodbyes
+    pub(crate) fn teardown(&self) -> usize {
+        self.teardown
     }
 
     /// So many were destroyed.
-    pub(crate) fn say_goodbye(&mut self, objects: usize) {
-        self.goodbyes = self.goodbyes.saturating_sub(objects);
+    pub(crate) fn take_teardown(&mut self, objects: usize) {
+        self.teardown = self.teardown.saturating_sub(objects);
     }
 
     fn refresh_at(&mut self, now: Instant) {
@@ -267,8 +267,8 @@ mod tests {
     }
 
     #[test]
-    fn a_goodbye_that_takes_long_takes_small_steps() {
-        let after = |goodbyes, micros| paced(goodbyes, Duration::from_micros(micros), TARGET);
+    fn a_teardown_that_takes_long_takes_small_steps() {
+        let after = |teardown, micros| paced(teardown, Duration::from_micros(micros), TARGET);
         assert_eq!(after(32, 3000), 4);
         assert_eq!(after(32, 600), 16);
         assert_eq!(after(32, 200), 32);
@@ -342,13 +342,13 @@ mod tests {
         let mut allowance = Allowance::new(Arc::clone(&quantum));
         quantum.pause(true);
         allowance.refresh();
-        allowance.say_goodbye(GOODBYES);
+        allowance.take_teardown(TEARDOWN);
         assert!(!quantum.next_unserved(TARGET, TARGET), "nobody has left");
         quantum.set_leaving(true);
         assert!(allowance.wait());
         assert!(quantum.next_unserved(TARGET, TARGET));
         allowance.refresh();
-        assert_eq!((allowance.left(), allowance.goodbyes()), (0, GOODBYES));
+        assert_eq!((allowance.left(), allowance.teardown()), (0, TEARDOWN));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use heraldry_gate::Outbox;
+use heraldry_gate::SendQueue;
 use heraldry_virtio::guest::{Context, Device, RecvError, SendError, TakeError, take_connection};
 use heraldry_wire::descriptors::{Arrival, receive, send};
 use heraldry_wire::virtwl::MAX_FDS;
@@ -128,7 +128,7 @@ impl Transport {
     }
 
     /// Sends what waits, as far as there is room. Over virtio_wl there always is: SEND takes everything or waits.
-    pub(crate) fn flush(&self, queue: &mut Outbox) -> Result<(), TransportError> {
+    pub(crate) fn flush(&self, queue: &mut SendQueue) -> Result<(), TransportError> {
         while !queue.is_empty() {
             let sent = match self {
                 Self::Virtio(context) => queue.send(CHUNK, |chunk| {

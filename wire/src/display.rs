@@ -15,10 +15,10 @@
 //! | 32..64 | Announce: VM name, NUL-padded |
 //! | 64..96 | Announce: the token, or the context name, NUL-padded |
 //!
-//! What a VM's gate has not worked off yet is held by the compositor, never by the device, whose buffers all VMs share. So
+//! What a VM's gate has not taken yet is held by the compositor, never by the device, whose buffers all VMs share. So
 //! the host sends no more of a connection than [`WINDOW_BYTES`] and [`WINDOW_FDS`] beyond what a Credit has said.
 //!
-//! A host that comes back after a restart says Hello again; numbers start anew with each display socket, so both
+//! A host that comes back after a restart says Hello again; numbers start again with each display socket, so both
 //! sides forget what was announced on the one before.
 
 use heraldry_identity::VmName;
@@ -119,7 +119,7 @@ pub enum CompositorRecord {
         /// Why.
         reason: RefuseReason,
     },
-    /// So much of a connection has been worked off since it began. Sums, so that a record that is lost costs nothing.
+    /// So much of a connection has been taken since it began. Sums, so that a record that is lost costs nothing.
     Credit {
         /// Its number.
         number: u64,

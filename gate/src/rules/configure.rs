@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Configures and their acknowledgements: the library ends a client that acknowledges what it does not wait for.
+//! Configures and their acknowledgements: Smithay ends a client that acknowledges what it does not wait for.
 //!
 //! It keeps what it has sent for a window or popup until it is acknowledged, or the role object goes. Here the same list is
 //! kept for each `xdg_surface`, of the configures that came by on their way to the client. One that was sent before the
@@ -19,7 +19,7 @@ const KEPT: usize = 1024;
 /// The configures of one `xdg_surface`.
 #[derive(Debug, Default)]
 pub(crate) struct Configures {
-    /// The client's numbers and the compositor's serials of those that the library waits for, oldest first.
+    /// The client's numbers and the compositor's serials of those that Smithay waits for, oldest first.
     waiting: VecDeque<(u32, u32)>,
     /// The last number that was acknowledged.
     acknowledged: Option<u32>,
@@ -49,14 +49,14 @@ impl Configures {
         self.waiting.push_back((number, serial));
     }
 
-    /// The client has destroyed the role object: the library forgets what it waits for.
+    /// The client has destroyed the role object: Smithay forgets what it waits for.
     pub(crate) fn role_destroyed(&mut self) {
         self.waiting.clear();
         self.acknowledged = None;
         self.unconfirmed = self.unconfirmed.saturating_add(1);
     }
 
-    /// The library has confirmed that.
+    /// Smithay has confirmed that.
     pub(crate) fn role_confirmed(&mut self) {
         self.unconfirmed = self.unconfirmed.saturating_sub(1);
     }

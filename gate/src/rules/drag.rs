@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Offers of drags: the library ends a client that finishes one which was not dropped, not accepted, or has no action.
+//! Offers of drags: Smithay ends a client that finishes one which was not dropped, not accepted, or has no action.
 //!
-//! What a client sends after its drop is worked off in order, and nobody else changes the offer any more, so the end of
-//! all its requests is known here. A drop that the client was not told of yet cannot be finished; all else that the library
+//! What a client sends after its drop is dealt with in order, and nobody else changes the offer any more, so the end of
+//! all its requests is known here. A drop that the client was not told of yet cannot be finished; all else that Smithay
 //! would refuse may come of a request that was under way when the drop came, and is dropped.
 
 use std::collections::VecDeque;
@@ -43,7 +43,7 @@ struct Drag {
     serial: u32,
     offers: Vec<u32>,
     what: Offered,
-    /// Whether the last type that was accepted is one of the offer's. The library begins with yes.
+    /// Whether the last type that was accepted is one of the offer's. Smithay begins with yes.
     accepted: bool,
     /// Whether an action was chosen by the last request for one.
     has_action: bool,

@@ -2,7 +2,7 @@
 //! The rules that need to know what a client did before, one file per concern.
 //!
 //! A rule is called with a request whose objects are checked, before its new object exists. It returns what becomes of the
-//! message, or the violation. It notes what the client has done. Nothing that the library would refuse is left to it: it
+//! message, or the violation. It notes what the client has done. Nothing that Smithay would refuse is left to it: it
 //! destroys all that a client has at once, and all others wait; see `docs/decisions/0007-the-library-ends-nobody.md`.
 
 mod configure;

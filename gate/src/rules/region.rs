@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Regions: the library keeps every rectangle, and copies the whole list into each surface that uses the region, and again
+//! Regions: Smithay keeps every rectangle, and copies the whole list into each surface that uses the region, and again
 //! at each commit. For a picture it cuts rectangles that overlap into pieces: 200 rows and 200 columns become 40,000.
 //!
 //! So rectangles are counted, and so are those that overlap others. A region with too many becomes a box around them, which
@@ -15,7 +15,7 @@ use crate::wire::Writer;
 /// One region.
 #[derive(Debug, Default)]
 pub(crate) struct Region {
-    /// Rectangles in the library's list.
+    /// Rectangles in Smithay's list.
     pub(crate) passed: u64,
     /// Rectangles that the account was charged for.
     charged: u64,
@@ -46,7 +46,7 @@ fn overlaps(a: Bounds, b: Bounds) -> bool {
     a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3]
 }
 
-/// Where the library puts a rectangle that begins left of a surface or above it: moved, not cut.
+/// Where Smithay puts a rectangle that begins left of a surface or above it: moved, not cut.
 fn moved([l, t, r, b]: Bounds) -> Bounds {
     let (x, y) = (l.max(0), t.max(0));
     let (width, height) = (r.saturating_sub(l), b.saturating_sub(t));
@@ -224,7 +224,7 @@ impl State {
     }
 }
 
-/// The copies of one region that the library keeps for a surface: of what was set, of what each commit that waits for the
+/// The copies of one region that Smithay keeps for a surface: of what was set, of what each commit that waits for the
 /// parent's has of it, and of what is in force.
 #[derive(Debug, Default)]
 pub(crate) struct Copies {

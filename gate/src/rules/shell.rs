@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Windows and popups: their parents form chains without cycles, also after objects are destroyed and made again.
 //!
-//! The library keeps a parent with the surface's role until the role object is destroyed, even if the surface itself is
+//! Smithay keeps a parent with the surface's role until the role object is destroyed, even if the surface itself is
 //! gone, and walks the chain without a bound. The chain here is therefore kept by [`Key`], which outlives a surface's id.
 
 use std::collections::{HashMap, HashSet};
@@ -201,7 +201,7 @@ impl State {
         Ok(Action::Pass)
     }
 
-    /// Whether the surface of an `xdg_surface` is there. One that is must have been a window or a popup: the library does
+    /// Whether the surface of an `xdg_surface` is there. One that is must have been a window or a popup: Smithay does
     /// not ask whether it is one now.
     fn constructed(&self, request: &Request<'_>) -> Result<bool, Violation> {
         let known = self.shell.surfaces.get(&request.id);

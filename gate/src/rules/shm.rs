@@ -18,12 +18,12 @@ use crate::violation::{Rule, Violation, code};
 /// Names a mapping of the compositor for as long as anything uses it.
 type Key = u64;
 
-/// What of a mapping is counted: its bytes and this many descriptors, the library's and ours.
+/// What of a mapping is counted: its bytes and this many descriptors, Smithay's and ours.
 const DESCRIPTORS: u64 = 2;
 
 /// Pools, buffers and placeholders of a client.
 ///
-/// The library unmaps a pool when the pool, its buffers and the surfaces that show one of them are gone, so the memory is
+/// Smithay unmaps a pool when the pool, its buffers and the surfaces that show one of them are gone, so the memory is
 /// counted for as long.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
@@ -126,7 +126,7 @@ impl Memory {
 pub(crate) struct Shown {
     /// Attached and not committed; `Some(None)` is "no buffer".
     pending: Option<Option<Key>>,
-    /// Committed and waiting for the parent's commit: the library keeps them all until then.
+    /// Committed and waiting for the parent's commit: Smithay keeps them all until then.
     cached: Vec<Option<Key>>,
     current: Option<Key>,
 }
@@ -259,7 +259,7 @@ impl State {
             && (1..=most).contains(&width)
             && (1..=most).contains(&height)
             && i64::from(stride) >= i64::from(width).saturating_mul(pixel)
-            // Pixman takes lines of whole words only; the library would complain at each frame.
+            // Pixman takes lines of whole words only; Smithay would complain at each frame.
             && stride & 3 == 0;
         let end = i64::from(offset).saturating_add(i64::from(stride).saturating_mul(i64::from(height)));
         if !plausible || end > i64::from(pool.claimed) {

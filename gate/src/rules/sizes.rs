@@ -83,7 +83,7 @@ pub(super) fn positioner(request: &Request<'_>) -> Result<Action, Violation> {
         xdg_positioner::REQ_SET_PARENT_SIZE_OPCODE if args.int(0) < 0 || args.int(1) < 0 => {
             refuse(args.int(0), args.int(1))
         }
-        // An anchor may be empty by the protocol, and may not by the library.
+        // An anchor may be empty by the protocol, and may not by Smithay.
         xdg_positioner::REQ_SET_ANCHOR_RECT_OPCODE => {
             let mut patches = Patches::default();
             for index in 0..4 {

@@ -72,7 +72,7 @@ pub(crate) struct Surface {
     buffer_damage: Damage,
 }
 
-/// Damage since new content was last shown. The library keeps all of it until then, however often it is committed.
+/// Damage since new content was last shown. Smithay keeps all of it until then, however often it is committed.
 #[derive(Debug, Default)]
 struct Damage {
     /// Rectangles that were passed on.
@@ -268,7 +268,7 @@ impl State {
         Ok(Action::Pass)
     }
 
-    /// A surface is committed. One that waits for its parent may do so a few times: the library keeps every commit with
+    /// A surface is committed. One that waits for its parent may do so a few times: Smithay keeps every commit with
     /// copies of all lists. What further ones say stays with the surface, and counts when the parent's commit does.
     fn commit(&mut self, id: u32, context: &Context<'_>) -> Action {
         if self.surfaces.is_sync(id) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Subsurfaces: the library walks their trees recursively, on every commit, so trees are shallow and small.
+//! Subsurfaces: Smithay walks their trees recursively, on every commit, so trees are shallow and small.
 
 use wayland_server::protocol::{wl_subcompositor, wl_subsurface};
 

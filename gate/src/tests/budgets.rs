@@ -28,7 +28,7 @@ fn what_the_compositor_made_gives_nothing_back() {
     assert_eq!(used(&client, Budget::Buffers), 1);
 }
 
-/// Found by fuzzing: the library asserts that a rectangle has a size.
+/// Found by fuzzing: Smithay asserts that a rectangle has a size.
 #[test]
 fn a_box_around_what_is_out_of_range_has_a_size() {
     let mut client = Client::with(Limits {
@@ -248,7 +248,7 @@ fn the_end_of_a_client_with_much_is_said_in_slices() {
         client.bind("xdg_wm_base"),
         client.bind("wl_subcompositor"),
     );
-    assert!(client.session.goodbye().is_done(), "little is destroyed at once");
+    assert!(client.session.teardown().is_done(), "little is destroyed at once");
     let (window, xdg, toplevel) = client.window(compositor, wm);
     let children: Vec<(u32, u32)> = (0..200)
         .map(|_| {
@@ -260,11 +260,11 @@ fn the_end_of_a_client_with_much_is_said_in_slices() {
         })
         .collect();
     client.passed();
-    let mut goodbye = client.session.goodbye();
+    let mut teardown = client.session.teardown();
     let mut said = Vec::new();
-    while !goodbye.is_done() {
-        let mut out = Outbox::new();
-        goodbye.slice(50, &mut out);
+    while !teardown.is_done() {
+        let mut out = SendQueue::new();
+        teardown.slice(50, &mut out);
         let part = words(&client.session, &drain(&mut out).0, false);
         assert!(part.len() <= 50);
         said.extend(part);
@@ -288,13 +288,13 @@ fn the_end_of_a_client_with_much_is_said_in_slices() {
 
 /// What is said when a client leaves, in so many slices of one request.
 fn said_at_the_end(client: &Client) -> Vec<String> {
-    let mut goodbye = client.session.goodbye();
-    let mut out = Outbox::new();
+    let mut teardown = client.session.teardown();
+    let mut out = SendQueue::new();
     let mut count = 0;
-    while !goodbye.is_done() {
-        count += goodbye.slice(1, &mut out);
+    while !teardown.is_done() {
+        count += teardown.slice(1, &mut out);
     }
-    assert_eq!(goodbye.slice(1, &mut out), 0);
+    assert_eq!(teardown.slice(1, &mut out), 0);
     let said = words(&client.session, &drain(&mut out).0, false);
     assert_eq!(count, said.len());
     said
@@ -376,7 +376,7 @@ fn what_is_of_others_goes_before_them() {
     assert_eq!(first.iter().find(|word| lasts(word)), None);
 }
 
-/// What ends by itself or makes others, and is left to the library.
+/// What ends by itself or makes others, and is left to Smithay.
 fn lasts(word: &str) -> bool {
     let (interface, _) = word.split_once('@').unwrap();
     [
@@ -414,10 +414,10 @@ fn a_client_that_leaves_releases_what_the_library_would_keep() {
                     && word.contains(&format!(",{},", version.max(2)))),
             "{bound:?}"
         );
-        let mut out = Outbox::new();
-        let mut goodbye = client.session.goodbye();
-        goodbye.slice(50, &mut out);
-        assert!(goodbye.is_done());
+        let mut out = SendQueue::new();
+        let mut teardown = client.session.teardown();
+        teardown.slice(50, &mut out);
+        assert!(teardown.is_done());
         let said = words(&client.session, &drain(&mut out).0, false);
         assert_eq!(said, [format!("wl_data_device@{device}.release()")]);
     }
@@ -464,8 +464,8 @@ fn what_nothing_destroys_is_counted_for_good() {
         }
         assert!(made > 10, "{interface} {request}: {made}");
         client.breaks(Rule::TooManyObjects, id, request, args);
-        // All are left for the library, and they are few.
-        assert!(client.session.goodbye().is_done());
+        // All are left for Smithay, and they are few.
+        assert!(client.session.teardown().is_done());
     }
     // Newer ones can be destroyed, one after the other.
     let mut client = Client::with(limits);

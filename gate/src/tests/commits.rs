@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Commits that do not count yet: the library keeps every one of them, and all damage until there is new content.
+//! Commits that do not count yet: Smithay keeps every one of them, and all damage until there is new content.
 
 use super::*;
 use crate::budget::Budget;

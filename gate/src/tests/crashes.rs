@@ -146,7 +146,7 @@ fn popup_cycle_through_a_new_xdg_surface() {
 fn popup_cycle_through_a_dead_surface() {
     let mut client = Client::new();
     let (wm, compositor, positioner, [_, upper, popup], [surface, lower, _]) = two_popups(&mut client);
-    // A third popup below the second, whose surface then goes: the library still knows its parent.
+    // A third popup below the second, whose surface then goes: Smithay still knows its parent.
     let third = client.surface(compositor);
     let third_xdg = client.ok(wm, "get_xdg_surface", &[New, U(third)]);
     client.ok(third_xdg, "get_popup", &[New, U(lower), U(positioner)]);

@@ -95,7 +95,7 @@ fn each_drag_is_judged_by_its_own() {
     enters(&mut client, surface, device, OFFER, SERIAL);
     client.ok(OFFER, "set_actions", &[U(2), U(2)]);
     drops(&mut client, device);
-    // The next one comes before the first is worked off.
+    // The next one comes before the first is dealt with.
     enters(&mut client, surface, device, OFFER + 1, SERIAL + 10);
     assert_eq!(finishes(&mut client, OFFER), 1);
     client.ok(OFFER, "destroy", &[]);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the library would end a client for is a rule of the gate, or does not reach it.
+//! What Smithay would end a client for is a rule of the gate, or does not reach it.
 
 use super::*;
 

@@ -24,7 +24,7 @@ use wayland_backend::protocol::ArgumentType;
 use crate::objects::Object;
 use crate::wire::{Args, Header, Writer};
 use crate::{
-    Globals, Limits, MemoryPurpose, Outbox, Progress, Rule, ServiceError, Services, Session, Violation,
+    Globals, Limits, MemoryPurpose, Progress, Rule, SendQueue, ServiceError, Services, Session, Violation,
     tables,
 };
 
@@ -134,8 +134,8 @@ fn words(session: &Session<Fake>, bytes: &[u8], events: bool) -> Vec<String> {
     all
 }
 
-/// Everything that waits in an outbox, and how many descriptors.
-fn drain(out: &mut Outbox) -> (Vec<u8>, usize) {
+/// Everything that waits in a send queue, and how many descriptors.
+fn drain(out: &mut SendQueue) -> (Vec<u8>, usize) {
     let (mut bytes, mut fds) = (Vec::new(), 0);
     while !out.is_empty() {
         out.send(4096, |chunk| {
@@ -152,9 +152,9 @@ fn drain(out: &mut Outbox) -> (Vec<u8>, usize) {
 struct Client {
     session: Session<Fake>,
     /// Toward the compositor.
-    out: Outbox,
+    out: SendQueue,
     /// Toward the client.
-    back: Outbox,
+    back: SendQueue,
     next: u32,
 }
 
@@ -168,8 +168,8 @@ impl Client {
         let session = Session::new(limits, all_globals(), Fake::default());
         let mut client = Self {
             session,
-            out: Outbox::new(),
-            back: Outbox::new(),
+            out: SendQueue::new(),
+            back: SendQueue::new(),
             next: 2,
         };
         client.ok(1, "get_registry", &[New]);

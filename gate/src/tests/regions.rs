@@ -283,7 +283,7 @@ fn extreme_damage_and_regions_are_brought_into_range() {
     );
 }
 
-/// The pieces that the library makes of what was passed for a region, as it does for a surface of this size (smithay 0.7,
+/// The pieces that Smithay makes of what was passed for a region, as it does for a surface of this size (smithay 0.7,
 /// renderer/utils/wayland.rs).
 fn pieces(passed: &[String], size: i64) -> usize {
     type Rectangle = [i64; 4];
@@ -335,7 +335,7 @@ fn pieces(passed: &[String], size: i64) -> usize {
 fn rectangles_that_overlap_do_not_multiply() {
     let row = |at: i32| [I(0), I(at * 2), I(2000), I(1)];
     let column = |at: i32| [I(at * 2), I(0), I(1), I(2000)];
-    // The library moves what begins above a surface into it.
+    // Smithay moves what begins above a surface into it.
     let above = |at: i32| [I(at * 2), I(-5000 - at * 3000), I(1), I(2000)];
     let left = |at: i32| [I(-5000 - at * 3000), I(at * 2), I(2000), I(1)];
     let shapes: [[&dyn Fn(i32) -> [A<'static>; 4]; 2]; 4] =
@@ -378,7 +378,7 @@ fn what_a_box_stands_for_does_not_cut_it() {
     assert_eq!(pieces(&passed, 4000), 1);
 }
 
-/// What the library keeps of one region of a surface: as set, as each commit that waits took it along, as it is in force.
+/// What Smithay keeps of one region of a surface: as set, as each commit that waits took it along, as it is in force.
 #[derive(Debug, Default)]
 struct Kept {
     set: u64,
@@ -420,7 +420,7 @@ fn copies_of_a_region_are_counted_until_nothing_keeps_them() {
         if round % 4 == 3 {
             client.ok(parent, "commit", &[]);
         }
-        // What reaches the library, and what it keeps of it.
+        // What reaches Smithay, and what it keeps of it.
         for line in client.passed() {
             let id: u32 = line.split(['@', '.']).nth(1).unwrap().parse().unwrap();
             if line.ends_with(".commit()") && id == parent {

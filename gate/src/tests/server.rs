@@ -10,8 +10,8 @@ fn globals_are_filtered_and_capped() {
     let allowed = [("wl_compositor", 4), ("wl_seat", 9)].into_iter().collect();
     let mut client = Client {
         session: Session::new(Limits::default(), allowed, Fake::default()),
-        out: Outbox::new(),
-        back: Outbox::new(),
+        out: SendQueue::new(),
+        back: SendQueue::new(),
         next: 2,
     };
     client.ok(1, "get_registry", &[New]);

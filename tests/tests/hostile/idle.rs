@@ -111,7 +111,9 @@ pub(crate) fn everything(a: &mut Attack<'_>) {
     }
     USED_UP.iter().for_each(|name| is_used_up(a, name));
     let held = u64::try_from(EARLY * clients.len()).unwrap() + 1000;
-    until("their descriptors are there", || budget(a, "descriptors").used >= held);
+    until("their descriptors are there", || {
+        budget(a, "descriptors").used >= held
+    });
     until("its windows are there", || a.rig.stats().windows > WINDOWS);
     compare(a, &before, &honest.measure(a));
 

@@ -16,7 +16,7 @@ fn come_and_go(rig: &Rig, rounds: usize) {
                 for round in 0..rounds {
                     let mut clients: Vec<_> = (0..5).map(|_| rig.visitor(vm)).collect();
                     for (number, client) in clients.iter_mut().enumerate() {
-                        // Every other one without a window, every third one without goodbye.
+                        // Every other one without a window, every third one without a goodbye.
                         if number % 2 == 0 {
                             let window = client.show((64, 48), MAGENTA).unwrap();
                             if (number + round) % 3 != 0 {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heraldry_gate::{
-    Budget, Budgets, Globals, Limits, MAX_DESCRIPTORS_PER_SEND, MAX_MESSAGE, MemoryPurpose, Outbox, Rule,
+    Budget, Budgets, Globals, Limits, MAX_DESCRIPTORS_PER_SEND, MAX_MESSAGE, MemoryPurpose, Rule, SendQueue,
     ServerFault, ServiceError, Services, Session, Violation,
 };
 use wayland_backend::protocol::{ANONYMOUS_INTERFACE, AllowNull, ArgumentType, MessageDesc, same_interface};
@@ -230,7 +230,7 @@ impl World {
     /// # Errors
     /// The rule that it broke.
     pub fn client_sends(&mut self, bytes: &[u8], mut fds: VecDeque<OwnedFd>) -> Result<(), Violation> {
-        let mut out = Outbox::new();
+        let mut out = SendQueue::new();
         let result = self.session.from_client(bytes, &mut fds, &mut out);
         assert!(fds.is_empty(), "descriptors are not taken");
         if let Some(violation) = &self.violation {
@@ -321,8 +321,8 @@ impl World {
         self.violation = Some(violation.clone());
     }
 
-    /// Everything of an outbox: bytes, and where each descriptor was in them.
-    fn drain(&self, out: &mut Outbox) -> (Vec<u8>, VecDeque<usize>) {
+    /// Everything of a send queue: bytes, and where each descriptor was in them.
+    fn drain(&self, out: &mut SendQueue) -> (Vec<u8>, VecDeque<usize>) {
         let (mut bytes, mut fds) = (Vec::new(), VecDeque::new());
         while !out.is_empty() {
             let sent = out.send(self.chunk, |chunk| {
@@ -334,7 +334,7 @@ impl World {
                 bytes.extend_from_slice(&chunk.bytes[..taken]);
                 Ok::<_, ()>(taken)
             });
-            assert!(sent.is_ok_and(|taken| taken > 0), "the outbox does not move");
+            assert!(sent.is_ok_and(|taken| taken > 0), "the send_queue does not move");
         }
         assert_eq!(out.descriptors(), 0, "descriptors without a message");
         (bytes, fds)
@@ -470,7 +470,7 @@ impl World {
         if let ("xdg_surface", Some(serial)) = (object.interface.name, serial_of(args)) {
             self.library.configures(object.key, serial);
         }
-        let mut out = Outbox::new();
+        let mut out = SendQueue::new();
         self.session.from_server(&bytes, &mut fds, &mut out)?;
         let (got, fds) = self.drain(&mut out);
         self.transcript.down.extend_from_slice(&got);
@@ -497,7 +497,7 @@ impl World {
     /// Bytes of a compositor that has gone mad; nothing but a panic is wrong after that.
     pub fn mad_compositor(&mut self, bytes: &[u8], fds: usize) {
         let mut fds = (0..fds).map(|_| self.ledger.descriptor()).collect();
-        let _fault = self.session.from_server(bytes, &mut fds, &mut Outbox::new());
+        let _fault = self.session.from_server(bytes, &mut fds, &mut SendQueue::new());
     }
 
     /// An event reached the client.
@@ -540,10 +540,10 @@ impl World {
             assert!(self.client_sends(&after, fds).is_err());
         }
         // The client is gone: what is said then is as strict, however the client ended.
-        let mut goodbye = self.session.goodbye();
-        while !goodbye.is_done() {
-            let mut out = Outbox::new();
-            goodbye.slice(7, &mut out);
+        let mut teardown = self.session.teardown();
+        while !teardown.is_done() {
+            let mut out = SendQueue::new();
+            teardown.slice(7, &mut out);
             let (bytes, fds) = self.drain(&mut out);
             self.each(&bytes, &fds, Self::request);
         }

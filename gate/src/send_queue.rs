@@ -13,7 +13,7 @@ pub const MAX_DESCRIPTORS_PER_SEND: usize = 28;
 
 /// Messages that wait to be sent.
 #[derive(Debug, Default)]
-pub struct Outbox {
+pub struct SendQueue {
     bytes: Vec<u8>,
     /// Bytes at the start of `bytes` that are sent.
     sent: usize,
@@ -30,8 +30,8 @@ pub struct Chunk<'a> {
     pub fds: Vec<BorrowedFd<'a>>,
 }
 
-impl Outbox {
-    /// An empty outbox.
+impl SendQueue {
+    /// An empty queue.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn nothing_is_said() {
-        let mut out = Outbox::new();
+        let mut out = SendQueue::new();
         assert!((out.is_empty(), out.len(), out.descriptors()) == (true, 0, 0) && out.chunk(9).is_none());
         assert_eq!(out.send(9, |_| Err("not called")), Ok(0));
         out.message(b"abcdefgh");
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn what_is_sent_is_forgotten_and_descriptors_stay_with_their_message() {
         const WORDS: usize = 256;
-        let (mut out, mut next, mut read) = (Outbox::new(), 0_u32, Vec::new());
+        let (mut out, mut next, mut read) = (SendQueue::new(), 0_u32, Vec::new());
         let mut descriptors = Vec::new();
         for round in 0..4000 {
             // A receiver that is always a hundred messages behind, and reads in odd pieces.

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The end of a client, in slices.
 //!
-//! When a connection closes, the library destroys everything that its client had at once, and keeps every other client
+//! When a connection closes, Smithay destroys everything that its client had at once, and keeps every other client
 //! waiting for as long. So the gate destroys the client's objects first, in the order that the protocol wants, a few in
 //! each turn of the main loop, and the connection is closed when little is left. What no request destroys is left to the
 //! library, and there are few of these: [`Budget::Lasting`](crate::Budget::Lasting).
 //!
-//! Of a client with little only that is destroyed which the library would keep.
+//! Of a client with little only that is destroyed which Smithay would keep.
 
 use std::collections::VecDeque;
 
-use crate::outbox::Outbox;
+use crate::send_queue::SendQueue;
 use crate::services::Services;
 use crate::session::Session;
 use crate::tables::Kind;
@@ -21,9 +21,9 @@ const WORTH_SLICING: usize = 256;
 
 /// What is still to be destroyed: object and request.
 #[derive(Debug, Default)]
-pub struct Goodbye(VecDeque<(u32, u16)>);
+pub struct Teardown(VecDeque<(u32, u16)>);
 
-impl Goodbye {
+impl Teardown {
     /// Whether everything is said.
     #[must_use]
     pub fn is_done(&self) -> bool {
@@ -31,7 +31,7 @@ impl Goodbye {
     }
 
     /// Appends the next requests, `count` at most, and says how many. They go to the compositor as they are.
-    pub fn slice(&mut self, count: usize, out: &mut Outbox) -> usize {
+    pub fn slice(&mut self, count: usize, out: &mut SendQueue) -> usize {
         let count = count.min(self.0.len());
         for (object, opcode) in self.0.drain(..count) {
             out.message(&Writer::new(object, opcode).finish());
@@ -64,7 +64,7 @@ fn rank(kind: Kind) -> Option<u8> {
     })
 }
 
-/// Whether the library keeps an object of this kind for as long as the VM's seat, unless a request destroys it.
+/// Whether Smithay keeps an object of this kind for as long as the VM's seat, unless a request destroys it.
 fn is_kept(kind: Kind) -> bool {
     matches!(kind, Kind::DataDevice | Kind::PrimaryDevice)
 }
@@ -74,7 +74,7 @@ impl<S: Services> Session<S> {
     ///
     /// A message that had come in part is forgotten; it never reached the compositor.
     #[must_use]
-    pub fn goodbye(&self) -> Goodbye {
+    pub fn teardown(&self) -> Teardown {
         let much = self.objects.count() >= WORTH_SLICING;
         let mut all: Vec<(u8, u32, u16)> = self
             .objects
@@ -87,6 +87,6 @@ impl<S: Services> Session<S> {
             .collect();
         // Children are made after their parents, so the newest goes first.
         all.sort_unstable_by_key(|(rank, id, _)| (*rank, std::cmp::Reverse(*id)));
-        Goodbye(all.into_iter().map(|(_, id, opcode)| (id, opcode)).collect())
+        Teardown(all.into_iter().map(|(_, id, opcode)| (id, opcode)).collect())
     }
 }
