@@ -79,7 +79,8 @@ fn in_a_picture() {
     for count in 1..=VMS.len() {
         compositor.until("the windows of both VMs", |compositor| {
             let (_, windows) = compositor.shell.try_run("ctl windows");
-            windows.lines().filter(|line| line.contains(" floating ")).count() >= count
+            let is_shown = |line: &&str| line.contains(" floating ") && !line.contains("not shown");
+            windows.lines().filter(is_shown).count() >= count
         });
         println!(
             "vms: {count} windows after {:.1} s",

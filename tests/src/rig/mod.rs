@@ -405,12 +405,18 @@ impl Rig {
     /// Presses and releases the left button at a place.
     #[track_caller]
     pub fn click(&self, x: i32, y: i32) {
+        self.click_with("left", x, y);
+    }
+
+    /// Presses and releases a button at a place.
+    #[track_caller]
+    pub fn click_with(&self, button: &str, x: i32, y: i32) {
         self.tell(&Request::Input(InputRequest::Motion {
             x: x.into(),
             y: y.into(),
         }));
         self.tell(&Request::Input(InputRequest::Button {
-            name: "left".to_owned(),
+            name: button.to_owned(),
             action: KeyAction::Tap,
         }));
     }

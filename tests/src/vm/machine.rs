@@ -115,7 +115,7 @@ pub fn attempt(setup: &Setup, test: impl Fn(&mut Machine)) {
         };
         let crash = machine.crash();
         if last || crash.is_none() {
-            eprintln!("{}", machine.story());
+            // The machine tells its story when it ends.
             resume_unwind(failure);
         }
         eprintln!("{}; trying once more", crash.unwrap_or_default());
@@ -341,6 +341,9 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.story());
+        }
         if self.exit_status().is_none() {
             self.qmp.quit();
             let _ended = self.qemu.kill();

@@ -72,6 +72,22 @@ fn a_terminal_in_a_machine_of_its_own_looks_as_one_on_the_host_and_is_typed_into
         assert!(content(&rig, area) != before);
         rig.type_text("exit\n");
         until("its window is gone", || rig.windows().is_empty());
+
+        // A paste: what is selected goes out as one pipe and comes in as another.
+        let program = "sh -c 'printf HERALDRY\\\\n; exec cat >/pasted'";
+        start(machine, "paste", &format!("{FOOT} {program}"));
+        let area = rig.content_of("work");
+        let empty = content(&rig, area);
+        until("a word", || content(&rig, area) != empty);
+        let (x, y) = (area.x + 20, area.y + 10);
+        rig.click(x, y);
+        rig.click(x, y);
+        rig.click_with("middle", x, y);
+        machine.until("the word is pasted", |machine| {
+            // The end of its line, and of some empty ones before.
+            rig.type_text("\n");
+            machine.shell.try_run("cat /pasted").1.contains("HERALDRY\n")
+        });
     });
 }
 
