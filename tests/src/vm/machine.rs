@@ -49,8 +49,6 @@ pub struct Setup {
     pub display: Option<String>,
     /// Processors. With more than one, QEMU 7.2 sometimes runs an instruction that the kernel is just patching.
     pub cpus: u32,
-    /// Whether it may start again by itself; otherwise that is its end.
-    pub reboots: bool,
     /// The socket of a `heraldry-device`, if the machine has one.
     pub device: Option<PathBuf>,
 }
@@ -67,7 +65,6 @@ impl Default for Setup {
             devices: Vec::new(),
             display: None,
             cpus: 1,
-            reboots: false,
             device: None,
         }
     }
@@ -394,19 +391,12 @@ fn command(setup: &Setup, dir: &Path, initrd: &Path) -> Command {
     command.args([
         "-nodefaults",
         "-no-user-config",
-        if setup.reboots {
-            "-no-shutdown"
-        } else {
-            "-no-reboot"
-        },
+        "-no-reboot",
         "-nic",
         "none",
         "-vga",
         "none",
     ]);
-    if !setup.reboots {
-        command.arg("-no-reboot");
-    }
     command.args(["-serial", &format!("file:{}", path("console"))]);
     command.args(["-chardev", &format!("socket,id=shell,path={}", path("shell"))]);
     command.args(["-serial", "chardev:shell"]);
