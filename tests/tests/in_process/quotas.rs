@@ -3,10 +3,14 @@
 
 use std::time::Duration;
 
+use heraldry_compositor::desktop::layout::{Insets, Layout, WindowId};
 use heraldry_compositor::vms::pause::PauseReason;
 use heraldry_tests::colour::Area;
 use heraldry_tests::colour::key::{CYAN, MAGENTA, YELLOW};
 use heraldry_tests::fixture::{Fixture, Setup};
+use smithay::utils::Rectangle;
+
+use crate::idle::processor_time;
 
 fn with(quota: &str) -> Fixture {
     Fixture::new(&Setup {
@@ -178,4 +182,35 @@ fn a_vm_can_be_hidden_and_paused_for_a_broken_rule() {
     assert!(fixture.state.resume(&"work".parse().unwrap()));
     fixture.frame();
     assert!(shows(&mut fixture, MAGENTA));
+}
+
+/// The least time of several to find a place for twenty windows, one after the other, among so many that lie everywhere.
+fn places_among(windows: u64) -> Duration {
+    let area = Rectangle::from_size((1920, 1080).into());
+    let mut layout = Layout::new(vec![area], Insets::default(), Insets::default());
+    let mut number = 1_u64;
+    let mut any = |most: i32| {
+        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        i32::try_from(number >> 33).unwrap() % most
+    };
+    for id in (0..windows).map(WindowId) {
+        layout.add(id, (100 + any(300), 80 + any(300)).into(), (0, 0).into());
+        layout.move_to(id, (any(1700), any(900)).into());
+    }
+    let run = |layout: &mut Layout| {
+        let start = processor_time();
+        for _ in 0..20 {
+            layout.add(WindowId(windows), (60, 50).into(), (0, 0).into());
+            layout.remove(WindowId(windows));
+        }
+        processor_time() - start
+    };
+    (0..7).map(|_| run(&mut layout)).min().unwrap_or_default()
+}
+
+#[test]
+fn finding_a_place_for_windows_among_many_holds_nobody_up() {
+    let (few, many) = (places_among(16), places_among(64));
+    // Each of two sides has places in proportion to the windows. Where all were looked at for each: 64 times as long.
+    assert!(many < few * 32, "{few:?} among 16, {many:?} among 64");
 }
