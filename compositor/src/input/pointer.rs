@@ -31,22 +31,8 @@ impl State {
                 self.core.windows.layout.move_to(id, (to - offset).to_i32_round());
             }
             Drag::Resize(id, edges, from, content) => {
-                let delta: Point<i32, Logical> = (to - from).to_i32_round();
-                let mut size = content.size;
-                if edges.contains(Edges::RIGHT) {
-                    size.w = size.w.saturating_add(delta.x);
-                } else if edges.contains(Edges::LEFT) {
-                    size.w = size.w.saturating_sub(delta.x);
-                }
-                if edges.contains(Edges::BOTTOM) {
-                    size.h = size.h.saturating_add(delta.y);
-                } else if edges.contains(Edges::TOP) {
-                    size.h = size.h.saturating_sub(delta.y);
-                }
-                self.core
-                    .windows
-                    .layout
-                    .resize(id, edges, (size.w.max(1), size.h.max(1)).into());
+                let given = edges.dragged(content, (to - from).to_i32_round());
+                self.core.windows.layout.resize(id, edges, given.size);
             }
             Drag::Press(..) | Drag::Swallow => self.hover_frame(),
             Drag::None => self.place_pointer(true),

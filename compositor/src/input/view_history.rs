@@ -13,7 +13,7 @@ use smithay::utils::{Logical, Physical, Point, Rectangle};
 
 use super::Drag;
 use super::hit::Hit;
-use crate::desktop::layout::{Edges, WindowId};
+use crate::desktop::layout::WindowId;
 use crate::desktop::outputs::{Screen, ScreenId};
 use crate::desktop::stack::Item;
 use crate::render::geometry;
@@ -186,31 +186,23 @@ impl Core {
         }
     }
 
-    /// The user drags a window: where it is now, it was put, as far as it has the size that the user gave it. It may have
-    /// another of its own accord.
+    /// The user drags a window: where it is now, it was put, as far as the hand went. Its client may have given it another
+    /// size or mode, and may declare what least size it likes.
     fn put_by_drag(&mut self) {
-        let layout = &self.windows.layout;
-        let (id, size) = match self.input.drag {
-            Drag::Move(id, _, size) => (id, Some(size)),
-            Drag::Resize(id, ..) => (id, layout.wanted_size(id)),
+        let at = self.input.pointer;
+        let (id, given) = match self.input.drag {
+            Drag::Move(id, offset, size) => (id, Rectangle::new((at - offset).to_i32_round(), size)),
+            Drag::Resize(id, edges, from, content) => {
+                (id, edges.dragged(content, (at - from).to_i32_round()))
+            }
             Drag::None | Drag::Press(..) | Drag::Swallow => return,
         };
-        let (Some(content), Some(insets)) = (layout.content(id), layout.insets(id)) else {
+        let layout = &self.windows.layout;
+        let (Some(outer), Some(insets)) = (layout.outer(id), layout.insets(id)) else {
             return;
         };
-        let mut given = Rectangle::new(content.loc, size.unwrap_or(content.size));
-        if let Drag::Resize(_, edges, ..) = self.input.drag {
-            // The edges across stay where they are.
-            let beyond = content.size - given.size;
-            if edges.contains(Edges::LEFT) {
-                given.loc.x += beyond.w;
-            }
-            if edges.contains(Edges::TOP) {
-                given.loc.y += beyond.h;
-            }
-        }
         self.invite(id);
-        if let Some(rect) = insets.outer(content).intersection(insets.outer(given)) {
+        if let Some(rect) = outer.intersection(insets.outer(given)) {
             let now = self.clock.now();
             self.input.seen.put(id, rect, now);
         }

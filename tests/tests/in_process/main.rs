@@ -6,6 +6,7 @@ mod answering;
 
 mod clipboard;
 mod configures;
+mod drags;
 mod drawing;
 mod focus;
 mod frames;

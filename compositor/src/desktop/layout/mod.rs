@@ -8,11 +8,14 @@
 #[cfg(test)]
 mod tests;
 
+mod edges;
 mod place;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use smithay::utils::{Logical, Point, Rectangle, Size};
+
+pub use edges::Edges;
 
 /// Number of a window, unique for the life of the process; what `heraldry ctl windows` prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,21 +109,6 @@ pub enum Mode {
     Maximized,
     /// Fills the area, with the thin frame that never goes away.
     Fullscreen,
-}
-
-bitflags::bitflags! {
-    /// Edges that an interactive resize moves.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-    pub struct Edges: u8 {
-        /// The upper edge.
-        const TOP = 1;
-        /// The lower edge.
-        const BOTTOM = 2;
-        /// The left edge.
-        const LEFT = 4;
-        /// The right edge.
-        const RIGHT = 8;
-    }
 }
 
 /// The two views of a floating window's size: the compositor's wish and the client's answer.
