@@ -112,11 +112,11 @@ impl Core {
         }
     }
 
-    /// Visible windows from below, each with its place.
+    /// All windows from below, each with its place: those that are out of sight come back where they are then.
     pub(crate) fn places(&self) -> Vec<(WindowId, Rectangle<i32, Logical>)> {
         let layout = &self.windows.layout;
         let mut places: Vec<_> = layout
-            .visible()
+            .top_to_bottom()
             .filter_map(|id| Some((id, layout.outer(id)?)))
             .collect();
         places.reverse();

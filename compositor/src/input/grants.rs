@@ -4,9 +4,11 @@
 //! A client asks in its turn, and is given at the end of a turn, which may be long. By then the hand may be elsewhere, on
 //! another VM's window, so the press that was named is looked up both times. That some button is down proves nothing.
 
+use heraldry_identity::VmName;
 use smithay::utils::Serial;
 use wayland_server::Resource;
 
+use super::Drag;
 use crate::desktop::layout::{Edges, WindowId};
 use crate::state::{Core, State};
 
@@ -59,6 +61,30 @@ impl State {
         };
         if follows {
             self.start_drag(id, edges);
+        }
+    }
+
+    /// A VM's windows are out of sight: what the user holds of it or on it is held no more, and goes to nobody until it is
+    /// let go.
+    pub(crate) fn take_from_hand(&mut self, vm: &VmName) {
+        if self.core.input.touches.is_on(vm) {
+            self.take_fingers(vm);
+        }
+        if self.core.input.pens.is_near(vm) {
+            self.pen_away();
+        }
+        let dragged = match self.core.input.drag {
+            Drag::Move(id, ..) | Drag::Resize(id, ..) | Drag::Press(id, _) => self.core.windows.get_mut(id),
+            Drag::None | Drag::Swallow => None,
+        };
+        if let Some(window) = dragged.filter(|window| window.vm == *vm) {
+            window.resizing = false;
+            let id = window.id;
+            self.core.windows.layout.touch(id);
+            self.core.input.drag = Drag::Swallow;
+        } else if self.core.input.holds_button(vm) {
+            self.clear_pointer_focus();
+            self.core.input.drag = Drag::Swallow;
         }
     }
 }

@@ -349,7 +349,7 @@ impl State {
     }
 
     /// Takes the fingers from a VM's client.
-    fn take_fingers(&mut self, vm: &VmName) {
+    pub(super) fn take_fingers(&mut self, vm: &VmName) {
         let on_it = |finger: &Finger| matches!(&finger.owner, Owner::Client { vm: of, .. } if of == vm);
         let numbers: Vec<u32> = self
             .core

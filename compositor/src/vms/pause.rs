@@ -66,6 +66,7 @@ impl State {
         }
         if hide {
             self.core.set_hidden(name, true);
+            self.take_from_hand(name);
             let focus = self.core.input.focus();
             if let Some(id) = focus.filter(|id| self.core.windows.layout.is_hidden(*id)) {
                 self.focus_next_of(name, id);

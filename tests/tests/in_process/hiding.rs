@@ -4,12 +4,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use heraldry_compositor::desktop::outputs::Setup as ScreenSetup;
 use heraldry_compositor::init::record::{Pause, Record};
+use heraldry_compositor::input::Touch;
 use heraldry_compositor::vms::booking::Booking;
 use heraldry_compositor::vms::pause::PauseReason;
 use heraldry_identity::VmName;
 use heraldry_tests::colour::key::{CYAN, MAGENTA};
-use heraldry_tests::fixture::{CONFIG, Fixture, Setup, Window};
+use heraldry_tests::fixture::{CONFIG, Fixture, LEFT, Setup, Window};
 
 const SUPER: u32 = 125;
 const SHIFT: u32 = 42;
@@ -177,4 +179,77 @@ fn what_is_hidden_stays_so_whatever_is_done_to_it_and_comes_back_where_it_was() 
     chord(&mut fixture, &[SUPER, SHIFT, ESCAPE]);
     chord(&mut fixture, &[SUPER, SHIFT, ESCAPE]);
     assert!(!hidden(&fixture) && !paused(&fixture, "untrusted") && !paused(&fixture, "work"));
+}
+
+#[test]
+fn who_is_hidden_while_the_user_holds_it_learns_nothing_more_of_the_hand() {
+    for finger in [false, true] {
+        let mut fixture = Fixture::default();
+        fixture.offer_touch(true);
+        let work = settled(&mut fixture, "work", (700, 300));
+        let theirs = settled(&mut fixture, "untrusted", (100, 100));
+        let _touch = fixture.client(theirs.client).take_touch();
+        fixture.focus(&theirs);
+        fixture.motion(200.0, 200.0);
+        fixture.advance(LONG);
+        let does = |fixture: &mut Fixture, touch: Touch| {
+            fixture.touch(touch);
+            fixture.touch(Touch::Frame);
+        };
+        if finger {
+            does(&mut fixture, Touch::Down(0, (200.0, 200.0).into()));
+        } else {
+            fixture.button(LEFT, true);
+        }
+        fixture.settle();
+        chord(&mut fixture, &[SUPER, ESCAPE]);
+        assert!(paused(&fixture, "untrusted"));
+        fixture.settle();
+        fixture.log(theirs.client);
+        for x in [300.0, 800.0, 810.0] {
+            if finger {
+                does(&mut fixture, Touch::Motion(0, (x, 400.0).into()));
+            } else {
+                fixture.motion(x, 400.0);
+            }
+        }
+        let log = fixture.log(theirs.client);
+        assert!(
+            !log.contains(" at ") && !log.contains("enters"),
+            "{finger}: {log}"
+        );
+        if finger {
+            does(&mut fixture, Touch::Up(0));
+        } else {
+            fixture.button(LEFT, false);
+        }
+        fixture.advance(LONG);
+        fixture.log(work.client);
+        fixture.click(800.0, 400.0);
+        assert!(fixture.log(work.client).contains("button"), "and others go on");
+    }
+}
+
+#[test]
+fn what_comes_back_after_its_screen_went_lies_over_no_window_that_the_user_is_at() {
+    let mut fixture = Fixture::default();
+    let screen = fixture.state.plug(ScreenSetup::plain((1280, 800).into(), 1.0));
+    fixture.settle();
+    let film = settled(&mut fixture, "work", (100, 100));
+    let theirs = settled(&mut fixture, "untrusted", (1500, 100));
+    fixture.focus(&film);
+    film.toplevel.set_fullscreen(None);
+    fixture.settle();
+    fixture.focus(&theirs);
+    fixture.focus(&film);
+    fixture.state.core.windows.layout.raise(theirs.id);
+    fixture
+        .state
+        .pause(&name("untrusted"), PauseReason::Violation, true);
+    assert!(fixture.state.unplug(screen));
+    fixture.settle();
+    assert!(fixture.state.resume(&name("untrusted")));
+    fixture.settle();
+    let stack: Vec<_> = fixture.state.core.windows.layout.visible().collect();
+    assert_eq!(stack, [film.id, theirs.id]);
 }
