@@ -5,5 +5,6 @@ pub mod clock;
 pub mod listen;
 pub mod log;
 pub mod notify;
+mod patience;
 pub mod sandbox;
 pub mod watchdog;

@@ -20,6 +20,7 @@ use rustix::time::{
 };
 use tracing::{error, warn};
 
+use super::patience::{Finding, Patience};
 use crate::system::clock::processor_time;
 use crate::vms::booking::{Booking, Serving};
 
@@ -70,7 +71,7 @@ impl Shared {
         let _unwatched = timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &timer);
     }
 
-    /// The turn that runs and for how long it has; `None` while the main loop rests.
+    /// The turn that runs and how long ago it began; `None` while the main loop rests.
     fn running(&self) -> Option<(u64, Duration)> {
         loop {
             let turn = self.turn.load(Ordering::SeqCst);
@@ -190,42 +191,15 @@ impl EventSource for TurnBegins {
     }
 }
 
-/// What is to be done when the timer has run out.
-#[derive(Debug, PartialEq, Eq)]
-enum Finding {
-    /// The turn is young; look again when it would be slow.
-    Young(Duration),
-    /// It takes long; look again when it is stuck.
-    Slow(Duration),
-    /// It takes long, as was said already.
-    Known(Duration),
-    /// It took too long.
-    Stuck,
-}
-
-/// What a turn that has lasted for some time is. `warned` is the turn that the log was told of.
-fn look((turn, lasted): (u64, Duration), warned: Option<u64>, limits: Limits) -> Finding {
-    let left = limits.abort.saturating_sub(lasted);
-    if lasted < limits.warn {
-        Finding::Young(limits.warn.saturating_sub(lasted))
-    } else if warned != Some(turn) {
-        Finding::Slow(left)
-    } else if left.is_zero() {
-        Finding::Stuck
-    } else {
-        Finding::Known(left)
-    }
-}
-
 fn watch(shared: &Shared, limits: Limits, supervised: bool) {
     let mut count = [0; 8];
-    let mut warned = None;
+    let mut patience = Patience::default();
     loop {
         // Waits until it is time to look; an interrupted wait is begun again.
         if rustix::io::read(&shared.timer, &mut count).is_err() {
             continue;
         }
-        let Some(running) = shared.running() else {
+        let Some((turn, began)) = shared.running() else {
             // A turn that begins from now on sets the timer; one that has begun since found it set.
             shared.looks.store(false, Ordering::SeqCst);
             if shared.running().is_some() && !shared.looks.swap(true, Ordering::SeqCst) {
@@ -233,11 +207,10 @@ fn watch(shared: &Shared, limits: Limits, supervised: bool) {
             }
             continue;
         };
-        match look(running, warned, limits) {
-            Finding::Young(after) | Finding::Known(after) => shared.look_in(after),
+        match patience.look(turn, began, limits) {
+            Finding::Wait(after) => shared.look_in(after),
             Finding::Slow(after) => {
                 warn!(serving = %shared.serving, after = ?limits.warn, "the main loop does not come back");
-                warned = Some(running.0);
                 shared.look_in(after);
             }
             Finding::Stuck if supervised => {
@@ -264,20 +237,6 @@ mod tests {
         let watchdog = Watchdog::start(limits, &Booking::default()).unwrap();
         let shared = Arc::clone(watchdog.0.shared.as_ref().unwrap());
         (watchdog, shared)
-    }
-
-    #[test]
-    fn a_turn_is_stuck_when_it_has_lasted_too_long_and_was_warned_of() {
-        let look = |turn, ms, warned| look((turn, Duration::from_millis(ms)), warned, LIMITS);
-        assert_eq!(look(1, 400, None), Finding::Young(Duration::from_millis(600)));
-        assert_eq!(look(1, 1000, None), Finding::Slow(Duration::from_secs(9)));
-        assert_eq!(look(1, 9_999, Some(1)), Finding::Known(Duration::from_millis(1)));
-        assert_eq!(look(1, 10_000, Some(1)), Finding::Stuck);
-        assert_eq!(
-            look(3, 10_000, Some(1)),
-            Finding::Slow(Duration::ZERO),
-            "another one: the log hears of it first"
-        );
     }
 
     #[test]
