@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use heraldry_compositor::desktop::outputs::Setup as ScreenSetup;
 use heraldry_compositor::init::record::{Pause, Record};
-use heraldry_compositor::input::Touch;
+use heraldry_compositor::input::{Axes, Stroke, Touch};
 use heraldry_compositor::vms::booking::Booking;
 use heraldry_compositor::vms::pause::PauseReason;
 use heraldry_identity::VmName;
@@ -21,6 +21,36 @@ const LONG: Duration = Duration::from_secs(10);
 fn chord(fixture: &mut Fixture, keys: &[u32]) {
     keys.iter().for_each(|key| fixture.key(*key, true));
     keys.iter().rev().for_each(|key| fixture.key(*key, false));
+}
+
+/// What the user holds a window with.
+#[derive(Debug, Clone, Copy)]
+enum Hand {
+    Mouse,
+    Finger,
+    Pen,
+}
+
+/// The hand comes down, moves or goes up at a place.
+fn hold(fixture: &mut Fixture, hand: Hand, stroke: Stroke, x: f64) {
+    let at = (x, 200.0);
+    match (hand, stroke) {
+        (Hand::Mouse, Stroke::Hover) => fixture.motion(at.0, at.1),
+        (Hand::Mouse, _) => fixture.button(LEFT, matches!(stroke, Stroke::Down)),
+        (Hand::Finger, _) => {
+            fixture.touch(match stroke {
+                Stroke::Down => Touch::Down(0, at.into()),
+                Stroke::Hover => Touch::Motion(0, at.into()),
+                _ => Touch::Up(0),
+            });
+            fixture.touch(Touch::Frame);
+        }
+        (Hand::Pen, Stroke::Down) => {
+            fixture.pen(at, Axes::default(), Stroke::Hover);
+            fixture.pen(at, Axes::default(), stroke);
+        }
+        (Hand::Pen, _) => fixture.pen(at, Axes::default(), stroke),
+    }
 }
 
 fn paused(fixture: &Fixture, vm: &str) -> bool {
@@ -183,51 +213,56 @@ fn what_is_hidden_stays_so_whatever_is_done_to_it_and_comes_back_where_it_was() 
 
 #[test]
 fn who_is_hidden_while_the_user_holds_it_learns_nothing_more_of_the_hand() {
-    for finger in [false, true] {
+    for hand in [Hand::Mouse, Hand::Finger, Hand::Pen] {
         let mut fixture = Fixture::default();
         fixture.offer_touch(true);
+        fixture.offer_pen(true);
         let work = settled(&mut fixture, "work", (700, 300));
         let theirs = settled(&mut fixture, "untrusted", (100, 100));
         let _touch = fixture.client(theirs.client).take_touch();
+        let _pens = fixture.client(theirs.client).take_pens();
         fixture.focus(&theirs);
         fixture.motion(200.0, 200.0);
         fixture.advance(LONG);
-        let does = |fixture: &mut Fixture, touch: Touch| {
-            fixture.touch(touch);
-            fixture.touch(Touch::Frame);
-        };
-        if finger {
-            does(&mut fixture, Touch::Down(0, (200.0, 200.0).into()));
-        } else {
-            fixture.button(LEFT, true);
-        }
+        hold(&mut fixture, hand, Stroke::Down, 200.0);
         fixture.settle();
         chord(&mut fixture, &[SUPER, ESCAPE]);
         assert!(paused(&fixture, "untrusted"));
         fixture.settle();
         fixture.log(theirs.client);
         for x in [300.0, 800.0, 810.0] {
-            if finger {
-                does(&mut fixture, Touch::Motion(0, (x, 400.0).into()));
-            } else {
-                fixture.motion(x, 400.0);
-            }
+            hold(&mut fixture, hand, Stroke::Hover, x);
         }
-        let log = fixture.log(theirs.client);
-        assert!(
-            !log.contains(" at ") && !log.contains("enters"),
-            "{finger}: {log}"
-        );
-        if finger {
-            does(&mut fixture, Touch::Up(0));
-        } else {
-            fixture.button(LEFT, false);
-        }
+        assert_eq!(fixture.log(theirs.client), "", "{hand:?}");
+        hold(&mut fixture, hand, Stroke::Up, 810.0);
+        fixture.settle();
+        assert_eq!(fixture.log(theirs.client), "", "{hand:?}");
         fixture.advance(LONG);
         fixture.log(work.client);
         fixture.click(800.0, 400.0);
-        assert!(fixture.log(work.client).contains("button"), "and others go on");
+        let log = fixture.log(work.client);
+        assert!(log.contains("button"), "others go on after {hand:?}: {log}");
     }
+}
+
+#[test]
+fn a_window_that_is_hidden_while_it_is_dragged_stays_where_it_was() {
+    let mut fixture = Fixture::default();
+    let theirs = settled(&mut fixture, "untrusted", (100, 100));
+    let place = |fixture: &Fixture| fixture.state.core.windows.layout.outer(theirs.id).unwrap();
+    let at = place(&fixture).loc;
+    fixture.motion(f64::from(at.x + 40), f64::from(at.y + 12));
+    fixture.button(LEFT, true);
+    fixture.motion(f64::from(at.x + 50), f64::from(at.y + 12));
+    fixture.advance(LONG);
+    let before = place(&fixture);
+    assert_ne!(before.loc, at);
+    chord(&mut fixture, &[SUPER, ESCAPE]);
+    fixture.motion(900.0, 500.0);
+    assert_eq!(place(&fixture), before);
+    fixture.button(LEFT, false);
+    chord(&mut fixture, &[SUPER, SHIFT, ESCAPE]);
+    assert_eq!(place(&fixture), before);
 }
 
 #[test]

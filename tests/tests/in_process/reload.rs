@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What becomes of a VM that is there when a reload changes what the configuration says of it.
 
+use std::os::unix::net::UnixStream;
+
+use heraldry_compositor::vms::pause::PauseReason;
 use heraldry_config::builtin::UNKNOWN_ARMS;
 use heraldry_identity::Rgb;
 use heraldry_tests::colour::Colour;
@@ -73,4 +76,37 @@ fn a_vm_that_is_refused_now_loses_its_clients_and_its_arms_meanwhile() {
         .state
         .adopt(heraldry_config::parse("test.kdl", CONFIG).unwrap());
     fixture.state.core.admit(&"work".parse().unwrap()).unwrap();
+}
+
+#[test]
+fn a_connection_that_was_being_opened_when_its_vm_was_refused_is_not_taken_when_it_is_back() {
+    let mut fixture = Fixture::default();
+    let work = "work".parse().unwrap();
+    let admission = fixture.state.core.admit(&work).unwrap();
+    fixture.state.adopt(renamed("refuse"));
+    fixture
+        .state
+        .adopt(heraldry_config::parse("test.kdl", CONFIG).unwrap());
+    let (_ours, theirs) = UnixStream::pair().unwrap();
+    let taken = fixture.state.core.connect(admission, theirs);
+    assert!(taken.is_err(), "{taken:?}");
+    assert_eq!(fixture.state.core.clients.of(&work).count(), 0, "nor counted");
+    fixture.add_gated_client("work");
+}
+
+#[test]
+fn a_paused_vm_that_is_refused_loses_its_clients_too_and_is_paused_when_it_is_back() {
+    let (mut fixture, _) = shown();
+    let work = "work".parse().unwrap();
+    fixture.state.pause(&work, PauseReason::User, true);
+    fixture.state.adopt(renamed("refuse"));
+    fixture.until("its client is gone", |fixture| {
+        fixture.state.core.clients.iter().next().is_none()
+    });
+    fixture
+        .state
+        .adopt(heraldry_config::parse("test.kdl", CONFIG).unwrap());
+    fixture.frame();
+    let vm = fixture.state.core.vms.get(&work).unwrap();
+    assert!(vm.paused().is_some() && vm.is_hidden());
 }
