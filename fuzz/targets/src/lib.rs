@@ -13,6 +13,8 @@
     reason = "a target that panics has found a bug, as it should"
 )]
 
+use nix::sys::signal::{SigSet, Signal};
+
 pub mod config;
 pub mod cross_domain;
 pub mod device;
@@ -25,6 +27,15 @@ pub mod records;
 pub mod scene;
 pub mod splice;
 pub mod wayland;
+
+/// What each program does first: a write to a closed pipe is an error to it and not its end.
+///
+/// The runtime sees to that in every Rust program. These have libFuzzer's `main`, so nothing did.
+pub fn start() {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGPIPE);
+    set.thread_block().expect("a thread that may block SIGPIPE");
+}
 
 /// A target: its name, which is that of its program and of its folders of inputs, and what it runs.
 pub type Target = (&'static str, fn(&[u8]));
