@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! When a window appears: at once, or later if its VM has shown too many, or is out of sight.
 
+use heraldry_identity::VmName;
+use smithay::utils::{Logical, Point};
+
 use crate::desktop::layout::WindowId;
-use crate::state::State;
+use crate::state::{Core, State};
 
 impl State {
     /// A window has content: it appears, unless its VM has shown too many lately. Then it appears later.
@@ -32,7 +35,7 @@ impl State {
             window.waits_to_map = false;
             window.mapped = Some(now);
         }
-        let near = self.core.input.pointer.to_i32_floor();
+        let near = self.core.comes_up_near(&vm);
         self.core.windows.layout.add(id, size, near);
         self.core.stand(id, None);
         self.core.input.mapped(id);
@@ -55,5 +58,24 @@ impl State {
         }
         self.core.input.refresh_pointer = true;
         self.core.render.schedule();
+    }
+}
+
+impl Core {
+    /// A place on the screen that a new window of this VM comes up on: the pointer's if it is on a window of this VM, else that
+    /// of the VM's topmost window, else the first.
+    ///
+    /// A client is told which screen its surface is on. Were it always the pointer's, each new window would tell where the
+    /// user's hand is, also to a VM that the user has nothing to do with.
+    fn comes_up_near(&self, vm: &VmName) -> Point<i32, Logical> {
+        if self.input.hovered_vm() == Some(vm) {
+            return self.input.pointer.to_i32_floor();
+        }
+        let layout = &self.windows.layout;
+        let own = |id: &WindowId| self.windows.get(*id).is_some_and(|window| window.vm == *vm);
+        let topmost = layout.visible().find(own).and_then(|id| layout.outer(id));
+        let screen = topmost.map(|outer| layout.area_of(outer));
+        let screen = screen.or_else(|| layout.areas().first().copied());
+        screen.unwrap_or_default().loc
     }
 }

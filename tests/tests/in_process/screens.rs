@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Several screens: windows stay framed on each, follow the pointer across, and come back when one goes.
+//! Several screens: windows stay framed on each, come up where the user is, and come back when one goes.
 
 use heraldry_compositor::desktop::outputs::{ScreenId, Setup};
 use heraldry_tests::colour::Pixels;
@@ -97,13 +97,11 @@ fn the_pointer_reaches_the_other_screen_and_clicks_there() {
     let mut fixture = Fixture::default();
     let client = fixture.add_client("work");
     second(&mut fixture);
-    fixture.motion(1300.0, 50.0);
     let window = fixture.window(client, (300, 200), MAGENTA);
+    let layout = &mut fixture.state.core.windows.layout;
+    layout.move_to(window.id, (1400, 100).into());
+    fixture.frame();
     let content = fixture.content(&window);
-    assert!(
-        content.x >= 1280,
-        "a new window appears where the pointer is: {content:?}"
-    );
     fixture.advance(std::time::Duration::from_secs(1));
     let _before = fixture.log(client);
     let middle = (f64::from(content.x) + 20.0, f64::from(content.y) + 30.0);
@@ -116,6 +114,62 @@ fn the_pointer_reaches_the_other_screen_and_clicks_there() {
     // Below the second screen there is nothing to point at.
     fixture.motion(1400.0, 700.0);
     assert_eq!(fixture.state.core.input.pointer.y, 599.0);
+}
+
+#[test]
+fn a_new_window_comes_up_where_the_user_is_with_its_vm() {
+    let mut fixture = Fixture::default();
+    let client = fixture.add_client("work");
+    second(&mut fixture);
+    let first = fixture.window(client, (300, 200), MAGENTA);
+    let layout = &mut fixture.state.core.windows.layout;
+    layout.move_to(first.id, (1400, 100).into());
+    fixture.frame();
+    // Beside the topmost window of its VM, which has the keyboard.
+    fixture.motion(20.0, 20.0);
+    let second = fixture.window(client, (100, 100), MAGENTA);
+    assert!(fixture.content(&second).x >= 1280);
+    let layout = &mut fixture.state.core.windows.layout;
+    layout.move_to(first.id, (100, 100).into());
+    fixture.frame();
+    fixture.advance(std::time::Duration::from_secs(1));
+    // Where the pointer is on a window of its VM.
+    fixture.motion(150.0, 150.0);
+    let third = fixture.window(client, (100, 100), MAGENTA);
+    assert!(fixture.content(&third).x < 1280);
+}
+
+#[test]
+fn a_new_window_does_not_tell_on_which_screen_the_pointer_is() {
+    let told = |pointer: (f64, f64), far: bool| {
+        let mut fixture = Fixture::default();
+        let victim = fixture.add_client("work");
+        let spy = fixture.add_client("untrusted");
+        second(&mut fixture);
+        let theirs = fixture.window(victim, (300, 200), MAGENTA);
+        let layout = &mut fixture.state.core.windows.layout;
+        layout.move_to(theirs.id, (1400, 100).into());
+        let first = far.then(|| fixture.window(spy, (100, 100), MAGENTA));
+        if let Some(first) = &first {
+            let layout = &mut fixture.state.core.windows.layout;
+            layout.move_to(first.id, (1700, 100).into());
+        }
+        fixture.frame();
+        fixture.advance(std::time::Duration::from_secs(1));
+        fixture.motion(pointer.0, pointer.1);
+        fixture.frame();
+        let _before = fixture.log(spy);
+        let window = fixture.window(spy, (100, 100), MAGENTA);
+        fixture.frame();
+        fixture.client(spy).ask_for_scale(&window.surface);
+        fixture.log(spy)
+    };
+    // Beside its own windows, else on the first screen.
+    for (far, scale) in [(false, "scale 120/120"), (true, "scale 240/120")] {
+        let (nothing, victim) = (told((20.0, 20.0), far), told((1450.0, 150.0), far));
+        assert!(nothing.contains(scale), "{nothing}");
+        assert_eq!(nothing, victim);
+    }
 }
 
 #[test]
