@@ -11,6 +11,7 @@ use wayland_server::protocol::wl_surface::WlSurface;
 use crate::desktop::layout::{Mode, WindowId};
 use crate::desktop::outputs::Screen;
 use crate::desktop::windows::{Window, Windows};
+use crate::input::Input;
 use crate::state::Core;
 use crate::trees::{effective_geometry, has_buffer};
 use crate::vms::Vms;
@@ -18,7 +19,7 @@ use crate::vms::Vms;
 /// A drag icon is shown at most this large, logical pixels.
 const MAX_DRAG_ICON: i32 = 128;
 
-/// How far a drag icon is from the pointer, right and down. Never under the pointer itself, so that it hides nothing that
+/// How far a drag icon is from the pointer or the finger, right and down. Never under it, so that it hides nothing that
 /// is about to be clicked.
 const DRAG_ICON_OFFSET: (i32, i32) = (12, 12);
 
@@ -55,7 +56,7 @@ impl Core {
     pub fn stack<'a>(&'a self, screen: &Screen) -> impl Iterator<Item = Item<'a>> + use<'a> {
         let pointer = self.input.shows_pointer().then_some(Item::Pointer);
         let notice = self.render.notice_place(screen);
-        let icons = drag_icons(&self.vms, self.input.pointer);
+        let icons = drag_icons(&self.vms, &self.input);
         let framed = icons.chain(windows(&self.windows, self.popup_edge()));
         let ours = pointer.into_iter().chain(notice.map(Item::Notice));
         ours.chain(framed.map(Item::Framed))
@@ -135,14 +136,15 @@ fn popups<'a>(
     })
 }
 
-fn drag_icons(vms: &Vms, pointer: Point<f64, Logical>) -> impl Iterator<Item = Framed<'_>> {
+fn drag_icons<'a>(vms: &'a Vms, input: &'a Input) -> impl Iterator<Item = Framed<'a>> {
     vms.iter().filter_map(move |vm| {
         let icon = vm.drag_icon.as_ref().filter(|_| !vm.is_hidden())?;
         if !icon.alive() || !has_buffer(icon) {
             return None;
         }
         let bounds = effective_geometry(icon);
-        let at = pointer.to_i32_round() + Point::from(DRAG_ICON_OFFSET);
+        let hand = input.touches.dragging(vm).unwrap_or(input.pointer);
+        let at = hand.to_i32_round() + Point::from(DRAG_ICON_OFFSET);
         let size = (bounds.size.w.min(MAX_DRAG_ICON), bounds.size.h.min(MAX_DRAG_ICON));
         Some(Framed {
             owner: &vm.name,

@@ -19,6 +19,7 @@ use super::hit::Hit;
 use super::pointer::BTN_LEFT;
 use crate::desktop::layout::WindowId;
 use crate::state::{Core, State};
+use crate::vms::Vm;
 
 /// What fingers do. Each has a number while it is down, the backend's own, which no other finger of any device has.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -84,6 +85,13 @@ impl Touches {
     /// Whether a finger is down on a client of this VM.
     pub(crate) fn is_on(&self, vm: &VmName) -> bool {
         self.holder() == Some(vm)
+    }
+
+    /// Where the finger is that a VM's drag, or another grab of its touches, began with.
+    pub(crate) fn dragging(&self, vm: &Vm) -> Option<Point<f64, Logical>> {
+        let began = vm.seat.get_touch()?.grab_start_data()?.slot;
+        let its = |finger: &&Finger| matches!(&finger.owner, Owner::Client { vm: of, slot, .. } if *of == vm.name && TouchSlot::from(Some(*slot)) == began);
+        self.fingers.values().find(its).map(|finger| finger.at)
     }
 
     /// The lowest number that no finger on this VM has.
@@ -255,6 +263,8 @@ impl State {
                 if told {
                     self.tell_finger(number);
                 }
+                // A drag's icon goes with it.
+                self.core.render.schedule();
             }
         }
     }

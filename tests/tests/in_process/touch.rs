@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use heraldry_compositor::input::Touch;
+use heraldry_tests::colour::Colour;
 use heraldry_tests::colour::key::{CYAN, MAGENTA};
 use heraldry_tests::fixture::{ClientId, Fixture, Window};
 use insta::assert_snapshot;
@@ -262,4 +263,47 @@ fn the_pointer_is_not_drawn_for_fingers() {
     assert!(with != without, "it was there");
     fixture.motion(x, y);
     assert!(fixture.picture() != without, "and is there again");
+}
+
+/// What is dragged is at the finger that drags it, in the frame of its VM, and not where a mouse was left.
+#[test]
+fn a_picture_that_is_dragged_goes_with_the_finger() {
+    let (mut fixture, [work, _], [window, _]) = two_vms();
+    fixture.motion(1200.0, 700.0);
+    let from = inside(&fixture, &window, 20, 20);
+    down(&mut fixture, 0, from);
+    fixture.touch(Touch::Frame);
+    fixture.roundtrip(work);
+    let icon = fixture.plain_surface(work);
+    let this = fixture.client(work);
+    let source = this.bound().data.create_data_source(&this.handle(), ());
+    let (device, serial) = (&this.bound().data_device, this.seen.press_serial);
+    device.start_drag(Some(&source), &window.surface, Some(&icon), serial);
+    fixture.fill(work, &icon, (32, 32), CYAN);
+    icon.commit();
+    fixture.settle();
+    for to in [(from.0 + 100.0, from.1 + 60.0), (900.0, 500.0)] {
+        moves(&mut fixture, 0, to);
+        fixture.touch(Touch::Frame);
+        fixture.frame();
+        let picture = fixture.shown();
+        let near = |(x, y, colour): &(i32, i32, Colour)| {
+            *colour == CYAN && (f64::from(*x) - to.0).abs() < 100.0 && (f64::from(*y) - to.1).abs() < 100.0
+        };
+        assert_eq!(picture.iter().filter(near).count(), 32 * 32);
+        assert_eq!(
+            picture.iter().filter(|(_, _, colour)| *colour == CYAN).count(),
+            32 * 32
+        );
+    }
+    fixture.touch(Touch::Up(0));
+    fixture.frame();
+    assert_eq!(
+        fixture
+            .shown()
+            .iter()
+            .filter(|(_, _, colour)| *colour == CYAN)
+            .count(),
+        0
+    );
 }
