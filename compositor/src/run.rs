@@ -10,8 +10,8 @@ use calloop::timer::{TimeoutAction, Timer};
 use calloop::{EventLoop, Interest, LoopHandle, Mode, PostAction};
 use heraldry_config::Config;
 use heraldry_decorations::{FrameKind, Style};
-use heraldry_gate::RateLimited;
 use heraldry_identity::VmName;
+use heraldry_rate::LogBudget;
 use smithay::desktop::PopupManager;
 use smithay::input::SeatState;
 use smithay::utils::{Physical, Size};
@@ -175,7 +175,7 @@ pub fn assemble(
             frames: 0,
             transports: Transports::default(),
             dispatcher,
-            refused_unknown: RateLimited::new(5),
+            refused_unknown: LogBudget::per_second(5),
             watchdog: Watchdog::default(),
             books: Booking::default(),
             maps_due: None,

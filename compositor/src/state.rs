@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use calloop::LoopHandle;
 use heraldry_config::Config;
-use heraldry_gate::RateLimited;
 use heraldry_identity::VmName;
+use heraldry_rate::LogBudget;
 use smithay::desktop::PopupManager;
 use smithay::input::SeatState;
 use wayland_server::protocol::wl_surface::WlSurface;
@@ -83,7 +83,7 @@ pub struct Core {
     /// For whom it works.
     pub books: Booking,
     /// Log lines that connections of VMs cause which are not known.
-    pub refused_unknown: RateLimited,
+    pub refused_unknown: LogBudget,
     /// The ways to the VMs.
     pub transports: Transports,
     /// The notice that says that the built-in configuration is in force.

@@ -21,10 +21,10 @@ use crate::context::{Context, Event};
 use crate::control::{Answer, Header, Malformed, Request, Source};
 use crate::items::{ItemError, Raw};
 use crate::limits::{CONTEXTS, MEMORY};
-use crate::log_budget::LogBudget;
 use crate::memory;
 use crate::pipe::Writer;
 use crate::watch::{Poller, unpack};
+use heraldry_rate::LogBudget;
 
 /// Events of a context that are told in one go.
 const AT_ONCE: usize = 16;

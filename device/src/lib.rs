@@ -29,7 +29,6 @@ pub mod vmm;
 mod blobs;
 mod context;
 mod items;
-mod log_budget;
 mod memory;
 mod outbox;
 mod watch;

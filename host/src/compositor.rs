@@ -26,13 +26,13 @@ use self::display::DisplayPeer;
 use self::waiting::{Door, DoorError, Waiting};
 use crate::link::Link;
 use crate::listeners;
-use crate::log_budget::LogBudget;
 use crate::memory::MemoryServer;
 use crate::orders::{
     CompositorCounters, CompositorRules, FromCompositor, Offer, ToCompositor, Word, process_of,
 };
 use crate::part::{self, PartError};
 use crate::poller::{Poller, key, unpack};
+use heraldry_rate::LogBudget;
 
 /// What an event is about; the numbers are kinds of keys.
 mod kind {

@@ -12,7 +12,6 @@ mod filter;
 mod link;
 mod listeners;
 mod lock;
-mod log_budget;
 mod orders;
 pub mod part;
 mod poller;

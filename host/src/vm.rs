@@ -6,7 +6,6 @@
 //! process waits then, and its VM with it. Its supervisor sees that, and starts another.
 
 mod connections;
-mod pace;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,15 +18,14 @@ use rustix::event::epoll::EventFlags;
 use tracing::{debug, error};
 
 use self::connections::Active;
-use self::pace::Pace;
 use crate::link::{Link, LinkError};
 use crate::listeners;
-use crate::log_budget::LogBudget;
 use crate::orders::{FromVm, Offer, ToVm, VmCounters, VmRules, Word, counted, number};
 use crate::part::{self, PartError};
 use crate::poller::{Poller, key, unpack};
 use crate::splice::Side;
 use crate::stand_in::StandIns;
+use heraldry_rate::{LogBudget, TokenBucket};
 
 /// What an event is about; the numbers are kinds of keys.
 mod kind {
@@ -56,7 +54,9 @@ struct Vm {
     listener: OwnedFd,
     listens: bool,
     rules: VmRules,
-    pace: Pace,
+    started: Instant,
+    /// What it may still connect now.
+    connects: TokenBucket,
     /// Until when the listener is left alone.
     rests_until: Option<Instant>,
     /// The boot instance; `None` while no connection of the VM is open.
@@ -101,7 +101,8 @@ pub(crate) fn run(supervisor: OwnedFd) -> Result<(), PartError> {
             connections: 0,
             per_second: 1,
         },
-        pace: Pace::new(),
+        started: Instant::now(),
+        connects: TokenBucket::default(),
         rests_until: None,
         boot: None,
         waiting: BTreeMap::new(),

@@ -10,8 +10,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use heraldry_gate::{MemoryCache, MemoryPurpose, RateLimited, ServiceError, Services};
+use heraldry_gate::{MemoryCache, MemoryPurpose, ServiceError, Services};
 use heraldry_identity::VmName;
+use heraldry_rate::LogBudget;
 use heraldry_virtio::guest::{Device, MemfdClient, memory_covers};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
@@ -26,7 +27,7 @@ struct VmServices {
     /// Memory tells its size: it is this machine's.
     tells_size: bool,
     cache: MemoryCache,
-    log: RateLimited,
+    log: LogBudget,
 }
 
 impl Shared {
@@ -38,13 +39,13 @@ impl Shared {
             memory,
             tells_size,
             cache: MemoryCache::new(),
-            log: RateLimited::new(log_lines),
+            log: LogBudget::per_second(log_lines),
         })))
     }
 
     /// Lets the VM cause so many log lines a second.
     pub(crate) fn set_log_lines(&self, log_lines: u32) {
-        self.0.borrow_mut().log = RateLimited::new(log_lines);
+        self.0.borrow_mut().log = LogBudget::per_second(log_lines);
     }
 
     /// Writes a log line that this VM caused, unless it has caused too many.

@@ -6,9 +6,8 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Mutex;
-use std::time::Instant;
 
-use heraldry_gate::{Admission, RateLimited};
+use heraldry_rate::LogBudget;
 use tracing::callsite::Identifier;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
@@ -37,7 +36,7 @@ pub fn init(filter: Targets) {
 /// A format that leaves lines out.
 struct Rated<F> {
     format: F,
-    places: Mutex<HashMap<Identifier, RateLimited>>,
+    places: Mutex<HashMap<Identifier, LogBudget>>,
 }
 
 impl<F> Rated<F> {
@@ -49,13 +48,13 @@ impl<F> Rated<F> {
     }
 
     /// Whether a line is written, and how many like it were not before.
-    fn admit(&self, event: &Event<'_>) -> Admission {
+    fn allow(&self, event: &Event<'_>) -> Option<u64> {
         let metadata = event.metadata();
         // Who asks for more than warnings wants to see all of it.
         let target = metadata.target();
         let drawing = DRAWING.iter().any(|module| target.starts_with(module));
         if (target.starts_with(OURS) && !drawing) || *metadata.level() > Level::INFO {
-            return Admission::Log { dropped_before: 0 };
+            return Some(0);
         }
         // Counters are right whatever happened to another thread.
         let mut places = self
@@ -64,8 +63,8 @@ impl<F> Rated<F> {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         places
             .entry(metadata.callsite())
-            .or_insert_with(|| RateLimited::new(LINES))
-            .admit(Instant::now())
+            .or_insert_with(|| LogBudget::per_second(LINES))
+            .allow()
     }
 }
 
@@ -81,20 +80,18 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        match self.admit(event) {
+        let Some(dropped) = self.allow(event) else {
             // An empty text is written by nobody.
-            Admission::Drop => Ok(()),
-            Admission::Log { dropped_before } => {
-                if dropped_before > 0 {
-                    let target = event.metadata().target();
-                    writeln!(
-                        writer,
-                        "{dropped_before} more lines of {target} like the next were left out"
-                    )?;
-                }
-                self.format.format_event(context, writer, event)
-            }
+            return Ok(());
+        };
+        if dropped > 0 {
+            let target = event.metadata().target();
+            writeln!(
+                writer,
+                "{dropped} more lines of {target} like the next were left out"
+            )?;
         }
+        self.format.format_event(context, writer, event)
     }
 }
 
@@ -102,6 +99,7 @@ where
 mod tests {
     use std::io::Write;
     use std::sync::Arc;
+    use std::time::Instant;
 
     use tracing::{debug, info, warn};
     use tracing_subscriber::fmt::format::Format;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use heraldry_decorations::Badge;
 use heraldry_identity::VmName;
+use heraldry_rate::TokenBucket;
 
 use crate::state::Core;
 
@@ -14,32 +15,6 @@ const PRESSING: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(100);
 /// The mark stays for so long after the last time.
 pub(super) const MARKED: Duration = Duration::from_secs(1);
-
-/// So many a second, and as many at once.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Bucket {
-    /// What was taken and has not run out, in nanoseconds of the rate's time.
-    level: u128,
-    last: Duration,
-}
-
-impl Bucket {
-    /// Takes one at the time `now`, or says how long until there is one.
-    pub fn take(&mut self, now: Duration, per_second: u64) -> Result<(), Duration> {
-        const SECOND: u128 = 1_000_000_000;
-        let per_second = u128::from(per_second.max(1));
-        let passed = now.saturating_sub(self.last).as_nanos();
-        self.last = now;
-        self.level = self.level.saturating_sub(passed);
-        let one = SECOND / per_second;
-        let over = (self.level + one).saturating_sub(SECOND);
-        if over > 0 {
-            return Err(Duration::from_nanos(u64::try_from(over).unwrap_or(u64::MAX)));
-        }
-        self.level += one;
-        Ok(())
-    }
-}
 
 /// The load of one VM.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +27,7 @@ pub struct Load {
     pub uploaded: u64,
     /// It has committed more than a frame's worth, and waits for the frame.
     pub(super) held: bool,
-    maps: Bucket,
+    maps: TokenBucket,
     pressing: Option<(Duration, Duration)>,
     /// Whether it is marked as throttled.
     pub throttled: bool,
@@ -146,7 +121,7 @@ impl Core {
         let Some(vm) = self.vms.get_mut(vm) else {
             return Ok(());
         };
-        let taken = vm.load.maps.take(now, vm.limits().maps_per_second);
+        let taken = vm.load.maps.take(now, vm.limits().maps_per_second, 1);
         if taken.is_err() {
             vm.load.delayed_maps = vm.load.delayed_maps.saturating_add(1);
         }
@@ -160,22 +135,6 @@ mod tests {
 
     const fn at(ms: u64) -> Duration {
         Duration::from_millis(1_000_000 + ms)
-    }
-
-    #[test]
-    fn a_bucket_gives_a_burst_and_then_its_rate() {
-        let mut bucket = Bucket::default();
-        for _ in 0..20 {
-            bucket.take(at(0), 20).unwrap();
-        }
-        assert_eq!(bucket.take(at(0), 20), Err(Duration::from_millis(50)));
-        assert_eq!(bucket.take(at(49), 20), Err(Duration::from_millis(1)));
-        bucket.take(at(50), 20).unwrap();
-        bucket.take(at(50), 20).unwrap_err();
-        for _ in 0..20 {
-            bucket.take(at(5000), 20).unwrap();
-        }
-        bucket.take(at(5000), 20).unwrap_err();
     }
 
     #[test]

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use heraldry_config::builtin::{self, UNKNOWN_ARMS, UNKNOWN_NAME};
 use heraldry_config::{Fullscreen, Keyboard, Limits, VmConfig};
 use heraldry_decorations::TitleRule;
-use heraldry_gate::RateLimited;
 use heraldry_identity::{Arms, TitleLevel, VmName};
+use heraldry_rate::LogBudget;
 use heraldry_relay::ClientKey;
 use smithay::desktop::PopupGrab;
 use smithay::input::Seat;
@@ -66,7 +66,7 @@ pub struct Vm {
     /// Connections that it has ever had.
     pub connections: u64,
     /// Log lines that its connections cause.
-    pub log: RateLimited,
+    pub log: LogBudget,
     /// How hard it presses, and what is done about it.
     pub load: Load,
     _seat_global: Option<GlobalId>,
@@ -160,7 +160,7 @@ impl Core {
             drag_icon: None,
             unfounded_drag: false,
             connections: 0,
-            log: RateLimited::new(u32::try_from(settings.rules.limits.log_lines).unwrap_or(u32::MAX)),
+            log: LogBudget::per_second(u32::try_from(settings.rules.limits.log_lines).unwrap_or(u32::MAX)),
             load: Load::default(),
             config: Arc::new(settings),
             _seat_global: global,

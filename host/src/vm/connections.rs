@@ -17,6 +17,10 @@ use crate::stand_in::Party;
 
 /// How long the listener rests when the system has no descriptor or memory for a connection.
 const REST: Duration = Duration::from_millis(250);
+/// The least that it rests after too many connections, so that a loop of a VM costs few wake-ups.
+const LEAST_REST: Duration = Duration::from_millis(100);
+/// Seconds' worth of connections that may come at once after a pause.
+const BURST: u32 = 2;
 
 /// A spliced connection.
 pub(super) struct Active {
@@ -28,8 +32,10 @@ pub(super) struct Active {
 impl Vm {
     /// A client connects.
     pub(super) fn accept_client(&mut self) {
-        if let Err(wait) = self.pace.take(Instant::now(), self.rules.per_second) {
-            self.rest(wait);
+        // What comes later waits in the kernel's queue.
+        let rate = self.rules.per_second.into();
+        if let Err(wait) = self.connects.take(self.started.elapsed(), rate, BURST) {
+            self.rest(wait.max(LEAST_REST));
             return;
         }
         let Some(client) = self.accept() else {
