@@ -4,14 +4,8 @@
 //! It connects to its host's socket for each context, and a filter sees no paths: run it as a user who may connect to that
 //! one alone.
 
-use std::collections::BTreeMap;
-
+use heraldry_seccomp::{FilterError, calls, only, threads, unix_streams, without_clone3};
 use libc::{self as c, c_long};
-use rustix::thread::set_no_new_privs;
-use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition,
-    SeccompFilter, SeccompRule, TargetArch, apply_filter,
-};
 
 /// What the device does.
 const ALLOWED: &[c_long] = &[
@@ -85,66 +79,16 @@ const ALLOWED_OLD: &[c_long] = &[c::SYS_epoll_wait, c::SYS_poll, c::SYS_time];
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_OLD: &[c_long] = &[];
 
-/// Why there is no filter.
-#[derive(Debug, thiserror::Error)]
-pub enum FilterError {
-    /// It cannot be made.
-    #[error("the filter for system calls cannot be made")]
-    Make(#[from] BackendError),
-    /// The kernel does not take it.
-    #[error("the kernel does not take the filter for system calls")]
-    Apply(#[from] seccompiler::Error),
-    /// New privileges can't be forbidden.
-    #[error("new privileges cannot be forbidden")]
-    Privileges(#[from] rustix::io::Errno),
-}
-
-fn rule(argument: u8, op: Op, value: i32) -> Result<SeccompCondition, BackendError> {
-    SeccompCondition::new(argument, Len::Dword, op, u64::from(value.unsigned_abs()))
-}
-
-fn filter(
-    rules: BTreeMap<c_long, Vec<SeccompRule>>,
-    otherwise: SeccompAction,
-    then: SeccompAction,
-) -> Result<BpfProgram, BackendError> {
-    #[cfg(target_arch = "x86_64")]
-    let arch = TargetArch::x86_64;
-    #[cfg(target_arch = "aarch64")]
-    let arch = TargetArch::aarch64;
-    SeccompFilter::new(rules, otherwise, then, arch)?.try_into()
-}
-
 /// Gives up all other system calls, for this thread and those that it starts; also forbids new privileges.
 ///
 /// # Errors
 ///
-/// See [`FilterError`].
+/// The kernel takes no filter.
 pub fn enter() -> Result<(), FilterError> {
-    set_no_new_privs(true)?;
-    let errno = |errno: i32| SeccompAction::Errno(errno.unsigned_abs());
-    let calls = ALLOWED.iter().chain(ALLOWED_OLD);
-    let mut rules: BTreeMap<c_long, Vec<_>> = calls.map(|call| (*call, Vec::new())).collect();
-    let stream = vec![
-        rule(0, Op::Eq, c::AF_UNIX)?,
-        // The other bits of the kind are flags.
-        rule(1, Op::MaskedEq(0xf), c::SOCK_STREAM)?,
-    ];
-    rules.insert(c::SYS_socket, vec![SeccompRule::new(stream)?]);
-    let thread = rule(
-        0,
-        Op::MaskedEq(u64::from(c::CLONE_THREAD.unsigned_abs())),
-        c::CLONE_THREAD,
-    )?;
-    rules.insert(c::SYS_clone, vec![SeccompRule::new(vec![thread])?]);
+    let mut few = calls(ALLOWED.iter().chain(ALLOWED_OLD));
+    few.insert(c::SYS_socket, unix_streams()?);
+    few.insert(c::SYS_clone, threads()?);
     // The other filter answers that one.
-    rules.insert(c::SYS_clone3, Vec::new());
-    let few = filter(rules, errno(c::EPERM), SeccompAction::Allow)?;
-    // The kernel can't look at its flags; the C library then uses clone.
-    let old = BTreeMap::from([(c::SYS_clone3, Vec::new())]);
-    let old = filter(old, SeccompAction::Allow, errno(c::ENOSYS))?;
-    apply_filter(&old)?;
-    // This one lets no other one come after it.
-    apply_filter(&few)?;
-    Ok(())
+    few.insert(c::SYS_clone3, Vec::new());
+    heraldry_seccomp::apply([without_clone3()?, only(few)?])
 }

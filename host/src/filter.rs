@@ -4,13 +4,8 @@
 //! What has no use there is refused with EPERM. A filter sees no paths: every part may ask what lies at one and watch it, and
 //! the compositor's may bind a socket, remove a file and change a mode wherever the daemon's user may.
 
-use std::collections::BTreeMap;
-
+use heraldry_seccomp::{FilterError, any_of, calls, only, unix_streams};
 use libc::{self as c, c_long};
-use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition,
-    SeccompFilter, SeccompRule, TargetArch, apply_filter,
-};
 
 use crate::part::Part;
 
@@ -105,50 +100,18 @@ const FCNTLS: &[i32] = &[
     c::F_GET_SEALS,
 ];
 
-/// Why there is no filter.
-#[derive(Debug, thiserror::Error)]
-pub enum FilterError {
-    /// It cannot be made.
-    #[error("the filter for system calls cannot be made")]
-    Make(#[from] BackendError),
-    /// The kernel does not take it.
-    #[error("the kernel does not take the filter for system calls")]
-    Apply(#[from] seccompiler::Error),
-}
-
-fn fcntls() -> Result<Vec<SeccompRule>, BackendError> {
-    let rule = |command: &i32| {
-        let command = u64::from(command.unsigned_abs());
-        SeccompRule::new(vec![SeccompCondition::new(1, Len::Dword, Op::Eq, command)?])
-    };
-    FCNTLS.iter().map(rule).collect()
-}
-
-/// Streams of this machine are bound; datagrams, or the network, would reach others without connecting to them.
-fn sockets() -> Result<Vec<SeccompRule>, BackendError> {
-    let unix = SeccompCondition::new(0, Len::Dword, Op::Eq, u64::from(c::AF_UNIX.unsigned_abs()))?;
-    // The other bits of the kind are flags.
-    let kind = u64::from(c::SOCK_STREAM.unsigned_abs());
-    let stream = SeccompCondition::new(1, Len::Dword, Op::MaskedEq(0xf), kind)?;
-    Ok(vec![SeccompRule::new(vec![unix, stream])?])
-}
-
 /// Gives up all other system calls; also forbids new privileges.
 pub(crate) fn enter(part: &Part) -> Result<(), FilterError> {
     let paths = if *part == Part::Compositor { SOCKETS } else { &[] };
-    let calls = ALLOWED.iter().chain(ALLOWED_OLD).chain(paths);
-    let mut rules: BTreeMap<c_long, Vec<_>> = calls.map(|call| (*call, Vec::new())).collect();
-    rules.insert(c::SYS_fcntl, fcntls()?);
+    let mut few = calls(ALLOWED.iter().chain(ALLOWED_OLD).chain(paths));
+    few.insert(
+        c::SYS_fcntl,
+        any_of(1, FCNTLS.iter().map(|command| command.unsigned_abs()))?,
+    );
     if *part == Part::Compositor {
-        rules.insert(c::SYS_socket, sockets()?);
+        few.insert(c::SYS_socket, unix_streams()?);
     }
-    #[cfg(target_arch = "x86_64")]
-    let arch = TargetArch::x86_64;
-    #[cfg(target_arch = "aarch64")]
-    let arch = TargetArch::aarch64;
-    let refuse = SeccompAction::Errno(c::EPERM.unsigned_abs());
-    let filter: BpfProgram = SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch)?.try_into()?;
-    Ok(apply_filter(&filter)?)
+    heraldry_seccomp::apply([only(few)?])
 }
 
 #[cfg(test)]

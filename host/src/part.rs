@@ -4,13 +4,14 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use heraldry_identity::name::NameError;
+use heraldry_seccomp::FilterError;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_name, set_no_new_privs};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::filter::{self, FilterError};
+use crate::filter;
 use crate::link::{Link, LinkError};
 
 /// Orders that are taken at once.

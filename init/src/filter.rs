@@ -5,13 +5,11 @@
 //! compositor: that is left to the compositor's own. What is forbidden here is what makes one program another's master:
 //! tracing it, its memory, the kernel's modules, mounts, namespaces.
 
-use std::collections::BTreeMap;
-
-use libc::{self as c, c_long};
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch, apply_filter, sock_filter,
+use heraldry_seccomp::{
+    Answer, BackendError, BpfProgram, FilterError, Is, Rule, all_but, calls, rule, sock_filter,
+    without_clone3,
 };
+use libc::{self as c, c_long};
 
 /// What is answered with the end of the process.
 pub const NEVER: &[c_long] = &[
@@ -57,41 +55,10 @@ const NAMESPACES: [i32; 7] = [
     c::CLONE_NEWUTS,
 ];
 
-/// Why the supervisor has no filter: it does not run.
-#[derive(Debug, thiserror::Error)]
-pub enum FilterError {
-    /// The rules make no filter.
-    #[error("the rules for system calls make no filter")]
-    Rules(#[from] seccompiler::BackendError),
-    /// The kernel does not take it.
-    #[error("the kernel does not take the filter for system calls (CONFIG_SECCOMP_FILTER)")]
-    Apply(#[from] seccompiler::Error),
-}
-
-fn filter(
-    rules: BTreeMap<c_long, Vec<SeccompRule>>,
-    then: SeccompAction,
-) -> Result<BpfProgram, seccompiler::BackendError> {
-    let arch = if cfg!(target_arch = "aarch64") {
-        TargetArch::aarch64
-    } else {
-        TargetArch::x86_64
-    };
-    SeccompFilter::new(rules, SeccompAction::Allow, then, arch)?.try_into()
-}
-
 /// A namespace of one's own, of users above all, is a way to everything that is forbidden elsewhere.
-fn namespaces() -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
-    let rule = |flag: i32| {
-        let flag = u64::from(flag.unsigned_abs());
-        SeccompRule::new(vec![SeccompCondition::new(
-            0,
-            Len::Dword,
-            Op::MaskedEq(flag),
-            flag,
-        )?])
-    };
-    NAMESPACES.into_iter().map(rule).collect()
+fn namespaces() -> Result<Vec<Rule>, BackendError> {
+    let one = |flag: i32| rule(&[(0, Is::Masked(flag.unsigned_abs(), flag.unsigned_abs()))]);
+    NAMESPACES.into_iter().map(one).collect()
 }
 
 /// The numbers of x32, by which the same calls can be made where the kernel knows them: no program of ours is of that kind.
@@ -119,18 +86,12 @@ fn other_numbers() -> BpfProgram {
 ///
 /// The kernel takes no filter.
 pub fn enter() -> Result<(), FilterError> {
-    let errno = |errno: i32| SeccompAction::Errno(errno.unsigned_abs());
-    let never = NEVER.iter().map(|call| (*call, Vec::new())).collect();
-    for program in [
+    heraldry_seccomp::apply([
         other_numbers(),
-        filter(never, SeccompAction::KillProcess)?,
-        filter([(c::SYS_clone, namespaces()?)].into(), errno(c::EPERM))?,
-        // The kernel cannot look at the flags of this one; the C library then uses the other.
-        filter([(c::SYS_clone3, Vec::new())].into(), errno(c::ENOSYS))?,
-    ] {
-        apply_filter(&program)?;
-    }
-    Ok(())
+        all_but(calls(NEVER), Answer::Death)?,
+        all_but([(c::SYS_clone, namespaces()?)].into(), Answer::Refused)?,
+        without_clone3()?,
+    ])
 }
 
 #[cfg(test)]

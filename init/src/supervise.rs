@@ -18,12 +18,13 @@ use std::time::{Duration, Instant};
 use calloop::EventLoop;
 use calloop::signals::{Signal, Signals};
 use heraldry_identity::VmName;
+use heraldry_seccomp::FilterError;
 use rustix::process::{
     DumpableBehavior, Pid, Signal as Kill, WaitId, WaitIdOptions, kill_process, set_dumpable_behavior, waitid,
 };
 use tracing::{error, info, warn};
 
-use crate::filter::{self, FilterError};
+use crate::filter;
 use crate::record::{Pause, PauseReason, Record};
 
 /// Why the compositor cannot be supervised.

@@ -9,14 +9,12 @@
 
 mod files;
 
-use std::collections::BTreeMap;
-
 use heraldry_init::filter::NEVER;
-use libc::{self as c, c_long};
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch, apply_filter,
+use heraldry_seccomp::{
+    Answer, BackendError, BpfProgram, FilterError, Is, Rule, all_but, any_of, calls, only, rule, threads,
+    without_clone3,
 };
+use libc::{self as c, c_long};
 
 pub use files::Places;
 
@@ -181,12 +179,9 @@ const ALLOWED_OLD: &[c_long] = &[];
 /// Why the compositor runs without its filters: it does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    /// The rules make no filter.
-    #[error("the rules for system calls make no filter")]
-    Rules(#[from] seccompiler::BackendError),
-    /// The kernel does not take them.
-    #[error("the kernel does not take the filter for system calls (CONFIG_SECCOMP_FILTER)")]
-    Apply(#[from] seccompiler::Error),
+    /// There is no filter for system calls.
+    #[error(transparent)]
+    Calls(#[from] FilterError),
     /// The kernel knows rules for files, and does not take these.
     #[error("the kernel does not take the rules for files (Landlock)")]
     Files(#[from] landlock::RulesetError),
@@ -226,55 +221,34 @@ const PRCTLS: &[i32] = &[
     0x5356_4d41, // PR_SET_VMA
 ];
 
-type Rules = Vec<SeccompRule>;
-type Refused = seccompiler::BackendError;
-
-fn compare(argument: u8, op: Op, value: u32) -> Result<SeccompCondition, Refused> {
-    SeccompCondition::new(argument, Len::Dword, op, value.into())
-}
-
-fn one(argument: u8, op: Op, value: u32) -> Result<SeccompRule, Refused> {
-    SeccompRule::new(vec![compare(argument, op, value)?])
-}
-
-/// The argument is one of these.
-fn any_of(argument: u8, values: impl IntoIterator<Item = u32>) -> Result<Rules, Refused> {
-    let rule = |value| one(argument, Op::Eq, value);
-    values.into_iter().map(rule).collect()
-}
-
-fn ioctls() -> Result<Rules, Refused> {
+fn ioctls() -> Result<Vec<Rule>, BackendError> {
     let mut rules = any_of(1, IOCTLS.iter().copied())?;
     for class in IOCTL_CLASSES {
-        rules.push(one(1, Op::MaskedEq(0xff00), u32::from(*class) << 8)?);
+        rules.push(rule(&[(1, Is::Masked(0xff00, u32::from(*class) << 8))])?);
     }
-    rules.push(one(1, Op::MaskedEq(EVDEV_READS.0.into()), EVDEV_READS.1)?);
+    rules.push(rule(&[(1, Is::Masked(EVDEV_READS.0, EVDEV_READS.1))])?);
     Ok(rules)
 }
 
-fn fcntls() -> Result<Rules, Refused> {
-    let others = FCNTL_REFUSED.map(|command| compare(1, Op::Ne, command.unsigned_abs()));
-    let all: Result<Vec<_>, Refused> = others.into_iter().collect();
-    Ok(vec![SeccompRule::new(all?)?])
+fn fcntls() -> Result<Vec<Rule>, BackendError> {
+    let others = FCNTL_REFUSED.map(|command| (1, Is::Not(command.unsigned_abs())));
+    Ok(vec![rule(&others)?])
 }
 
 /// What is let through for certain arguments alone.
-fn conditional() -> Result<[(c_long, Rules); 9], Refused> {
-    let thread = c::CLONE_THREAD.unsigned_abs();
+fn conditional() -> Result<[(c_long, Vec<Rule>); 9], BackendError> {
     let this = rustix::process::getpid().as_raw_nonzero().get().unsigned_abs();
     let unix = c::AF_UNIX.unsigned_abs();
+    // Device events, from the kernel or from whoever does udevd's work.
+    let device_events = [
+        (0, Is::Equal(c::AF_NETLINK.unsigned_abs())),
+        (2, Is::Equal(c::NETLINK_KOBJECT_UEVENT.unsigned_abs())),
+    ];
     Ok([
-        (c::SYS_clone, vec![one(0, Op::MaskedEq(thread.into()), thread)?]),
+        (c::SYS_clone, threads()?),
         (
             c::SYS_socket,
-            vec![
-                one(0, Op::Eq, unix)?,
-                // Device events, from the kernel or from whoever does udevd's work.
-                SeccompRule::new(vec![
-                    compare(0, Op::Eq, c::AF_NETLINK.unsigned_abs())?,
-                    compare(2, Op::Eq, c::NETLINK_KOBJECT_UEVENT.unsigned_abs())?,
-                ])?,
-            ],
+            vec![rule(&[(0, Is::Equal(unix))])?, rule(&device_events)?],
         ),
         (c::SYS_socketpair, any_of(0, [unix])?),
         (c::SYS_ioctl, ioctls()?),
@@ -290,34 +264,11 @@ fn conditional() -> Result<[(c_long, Rules); 9], Refused> {
     ])
 }
 
-fn arch() -> TargetArch {
-    if cfg!(target_arch = "aarch64") {
-        TargetArch::aarch64
-    } else {
-        TargetArch::x86_64
-    }
-}
-
-fn errno(errno: i32) -> SeccompAction {
-    SeccompAction::Errno(errno.unsigned_abs())
-}
-
-fn any(calls: &[c_long]) -> BTreeMap<c_long, Vec<SeccompRule>> {
-    calls.iter().map(|call| (*call, Vec::new())).collect()
-}
-
-fn filters() -> Result<[BpfProgram; 3], Refused> {
-    let filter = |rules, otherwise, then| SeccompFilter::new(rules, otherwise, then, arch())?.try_into();
-    let mut allowed = any(ALLOWED);
-    allowed.extend(any(ALLOWED_OLD));
+fn filters() -> Result<[BpfProgram; 3], BackendError> {
+    let mut allowed = calls(ALLOWED.iter().chain(ALLOWED_OLD));
     allowed.extend(conditional()?);
-    let mut deadly = any(DEADLY);
-    deadly.extend(any(NEVER));
-    Ok([
-        filter(deadly, SeccompAction::Allow, SeccompAction::KillProcess)?,
-        filter(any(&[c::SYS_clone3]), SeccompAction::Allow, errno(c::ENOSYS))?,
-        filter(allowed, errno(c::EPERM), SeccompAction::Allow)?,
-    ])
+    let deadly = calls(DEADLY.iter().chain(NEVER));
+    Ok([all_but(deadly, Answer::Death)?, without_clone3()?, only(allowed)?])
 }
 
 /// Gives up all other files and system calls, for this thread and those that it starts; also forbids new privileges. Returns
@@ -328,9 +279,7 @@ fn filters() -> Result<[BpfProgram; 3], Refused> {
 /// The kernel does not take it, but for the rules for files, without which older kernels are.
 pub fn enter(places: &Places) -> Result<bool, SandboxError> {
     let restricted = files::restrict(places)?;
-    for filter in filters()? {
-        apply_filter(&filter)?;
-    }
+    heraldry_seccomp::apply(filters().map_err(FilterError::from)?)?;
     Ok(restricted)
 }
 
