@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The binary `heraldry-device`: arguments and logging, nothing else.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, ValueEnum};
+use clap::{Parser, ValueEnum};
 use heraldry_device::{filter, vmm};
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::prelude::*;
+use heraldry_program::{self as program, Pages};
 
 /// The vhost-user device of one VM, which connects its programs with heraldry-host.
 #[derive(Debug, Parser)]
@@ -27,12 +25,8 @@ struct Cli {
     /// How much to log to standard error: error, warn, info, debug, or a tracing filter.
     #[arg(long, default_value = "info", value_name = "LEVEL")]
     log: String,
-    /// Print the man page and end.
-    #[arg(long, exclusive = true)]
-    man: bool,
-    /// Print completions for a shell and end.
-    #[arg(long, exclusive = true, value_name = "SHELL")]
-    completions: Option<clap_complete::Shell>,
+    #[command(flatten)]
+    pages: Pages,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -48,35 +42,14 @@ fn channel(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// Man page or completions, if they are asked for.
-fn about(cli: &Cli) -> Option<Vec<u8>> {
-    let mut text = Vec::new();
-    if let Some(shell) = cli.completions {
-        clap_complete::generate(shell, &mut Cli::command(), "heraldry-device", &mut text);
-    } else if cli.man {
-        clap_mangen::Man::new(Cli::command()).render(&mut text).ok()?;
-    } else {
-        return None;
-    }
-    Some(text)
-}
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Some(text) = about(&cli) {
-        // A reader that has seen enough is no error.
-        let _closed = std::io::stdout().write_all(&text);
-        return ExitCode::SUCCESS;
+    if let Some(code) = cli.pages.print::<Cli>() {
+        return code;
     }
-    let filter = match cli.log.parse::<Targets>() {
-        Ok(filter) => filter,
-        Err(error) => return fail(&format!("--log: {error}")),
-    };
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
-    tracing_subscriber::registry().with(lines).with(filter).init();
+    if let Err(error) = program::log(&cli.log) {
+        return fail(&error);
+    }
     let Kind::CrossDomain = cli.kind;
     let (Some(socket), [host]) = (&cli.socket, cli.sockets.as_slice()) else {
         return fail("give --socket PATH for the VMM and --sockets wayland=PATH for the host");
@@ -96,6 +69,5 @@ fn main() -> ExitCode {
 }
 
 fn fail(message: &str) -> ExitCode {
-    let _closed = writeln!(std::io::stderr(), "heraldry-device: {message}");
-    ExitCode::from(1)
+    program::fail("heraldry-device", 1, message)
 }

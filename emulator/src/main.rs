@@ -3,16 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{CommandFactory as _, Parser};
+use clap::Parser;
+use heraldry_program::{self as program, Pages};
 use heraldry_sim::{EmulatorError, Options};
 use heraldry_wire::ContextName;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::prelude::*;
 
 /// Exit codes of our own; otherwise the program's.
 const USER: u8 = 1;
@@ -46,30 +44,11 @@ struct Arguments {
     /// Where the device appears.
     #[arg(long, value_name = "PATH", default_value = "/dev/wl0")]
     device: PathBuf,
-    /// Print the man page and end.
-    #[arg(long, exclusive = true)]
-    man: bool,
-    /// Print completions for a shell and end.
-    #[arg(long, exclusive = true, value_name = "SHELL")]
-    completions: Option<clap_complete::Shell>,
+    #[command(flatten)]
+    pages: Pages,
     /// The program and its arguments.
     #[arg(required_unless_present_any = ["man", "completions"], trailing_var_arg = true, value_name = "PROGRAM")]
     command: Vec<OsString>,
-}
-
-/// Man page or completions, if they are asked for. Options rather than subcommands, because the first word is a program.
-fn about(arguments: &Arguments) -> Option<Vec<u8>> {
-    let mut text = Vec::new();
-    if let Some(shell) = arguments.completions {
-        clap_complete::generate(shell, &mut Arguments::command(), "heraldry-sim", &mut text);
-    } else if arguments.man {
-        clap_mangen::Man::new(Arguments::command())
-            .render(&mut text)
-            .ok()?;
-    } else {
-        return None;
-    }
-    Some(text)
 }
 
 fn socket(text: &str) -> Result<(Option<ContextName>, PathBuf), String> {
@@ -103,35 +82,23 @@ fn options(arguments: Arguments) -> anyhow::Result<Options> {
     })
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "the error of a command-line program, for the person who ran it"
-)]
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(text) = about(&arguments) {
-        // A reader that has seen enough is no error.
-        let _closed = std::io::stdout().write_all(&text);
-        return ExitCode::SUCCESS;
+    if let Some(code) = arguments.pages.print::<Arguments>() {
+        return code;
     }
-    let filter = match arguments.log.parse::<Targets>() {
-        Ok(filter) => filter,
-        Err(error) => {
-            eprintln!("heraldry-sim: --log: {error}");
-            return ExitCode::from(USER);
-        }
-    };
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    tracing_subscriber::registry().with(lines).with(filter).init();
+    let fail = |code, message: &str| program::fail("heraldry-sim", code, message);
+    if let Err(error) = program::log(&arguments.log) {
+        return fail(USER, &error);
+    }
     let outcome = options(arguments).and_then(|options| Ok(heraldry_sim::run(&options)?));
     outcome.map_or_else(
         |error| {
-            eprintln!("heraldry-sim: {error:#}");
             let bug = matches!(
                 error.downcast_ref::<EmulatorError>(),
                 Some(EmulatorError::Run(..))
             );
-            ExitCode::from(if bug { BUG } else { USER })
+            fail(if bug { BUG } else { USER }, &format!("{error:#}"))
         },
         ExitCode::from,
     )

@@ -13,18 +13,16 @@ mod shm;
 mod surface;
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::rc::Rc;
 
 use anyhow::Context as _;
-use clap::{CommandFactory as _, Parser};
+use clap::Parser;
+use heraldry_program::{self as program, Pages};
 use heraldry_virtio::guest::find_card;
 use tracing::{debug, warn};
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::prelude::*;
 use wl_proxy::acceptor::Acceptor;
 
 /// How many names of sockets are tried.
@@ -44,46 +42,21 @@ struct Cli {
     /// How much to log to standard error: error, warn, info, debug, or a tracing filter.
     #[arg(long, default_value = "warn", value_name = "LEVEL")]
     log: String,
-    /// Print the man page and end.
-    #[arg(long, exclusive = true)]
-    man: bool,
-    /// Print completions for a shell and end.
-    #[arg(long, exclusive = true, value_name = "SHELL")]
-    completions: Option<clap_complete::Shell>,
+    #[command(flatten)]
+    pages: Pages,
     /// A program to start with WAYLAND_DISPLAY set to the socket.
     #[arg(trailing_var_arg = true, value_name = "PROGRAM")]
     command: Vec<OsString>,
 }
 
-/// Man page or completions, if they are asked for. Options rather than subcommands, because the first word is a program.
-fn about(cli: &Cli) -> Option<Vec<u8>> {
-    let mut text = Vec::new();
-    if let Some(shell) = cli.completions {
-        clap_complete::generate(shell, &mut Cli::command(), "heraldry-guest", &mut text);
-    } else if cli.man {
-        clap_mangen::Man::new(Cli::command()).render(&mut text).ok()?;
-    } else {
-        return None;
-    }
-    Some(text)
-}
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Some(text) = about(&cli) {
-        // A reader that has seen enough is no error.
-        let _closed = std::io::stdout().write_all(&text);
-        return ExitCode::SUCCESS;
+    if let Some(code) = cli.pages.print::<Cli>() {
+        return code;
     }
-    let filter = match cli.log.parse::<Targets>() {
-        Ok(filter) => filter,
-        Err(error) => return fail(&format!("--log: {error}")),
-    };
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
-    tracing_subscriber::registry().with(lines).with(filter).init();
+    if let Err(error) = program::log(&cli.log) {
+        return fail(&error);
+    }
     match run(cli) {
         Ok(code) => code,
         Err(error) => fail(&format!("{error:#}")),
@@ -134,7 +107,7 @@ fn serve(acceptor: &Rc<Acceptor>, card: &std::path::Path) -> anyhow::Result<Exit
         let thread = std::thread::Builder::new().name(format!("client-{number}"));
         let started = thread.spawn(move || match session::run(client, &card) {
             Ok(()) => debug!(number, "client gone"),
-            Err(error) => warn!(number, error = story(&error), "client ended"),
+            Err(error) => warn!(number, error = program::chain(&error), "client ended"),
         });
         if let Err(error) = started {
             warn!(number, %error, "a client cannot be served");
@@ -143,13 +116,6 @@ fn serve(acceptor: &Rc<Acceptor>, card: &std::path::Path) -> anyhow::Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-/// An error and its causes, in a line.
-fn story(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |story, cause| format!("{story}: {cause}"))
-}
-
 fn fail(message: &str) -> ExitCode {
-    let _closed = writeln!(std::io::stderr(), "heraldry-guest: {message}");
-    ExitCode::from(1)
+    program::fail("heraldry-guest", 1, message)
 }

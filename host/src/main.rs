@@ -10,8 +10,7 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser, Subcommand};
 use heraldry_host::part::{self, Part};
 use heraldry_host::supervisor::{DaemonError, Supervisor};
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::prelude::*;
+use heraldry_program as program;
 
 /// Connects the programs of app VMs with the compositor VM.
 #[derive(Debug, Parser)]
@@ -53,7 +52,7 @@ enum Command {
     /// Print shell completions.
     Completions {
         /// The shell.
-        shell: clap_complete::Shell,
+        shell: program::Shell,
     },
     /// Print the man page.
     Man,
@@ -61,32 +60,16 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = match cli.log.parse::<Targets>() {
-        Ok(filter) => filter,
-        Err(error) => return fail(&format!("--log: {error}")),
-    };
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
-    tracing_subscriber::registry().with(lines).with(filter).init();
+    if let Err(error) = program::log(&cli.log) {
+        return fail(&error);
+    }
     match cli.command {
         Command::Run { config, dir } => run(&config, dir.as_deref(), &cli.log),
         Command::PartCompositor => run_part(&Part::Compositor),
         Command::PartVm { .. } => run_part(&Part::Vm),
         Command::Stats { dir } => stats(&dir),
-        Command::Completions { shell } => {
-            let mut text = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "heraldry-host", &mut text);
-            print(&text)
-        }
-        Command::Man => {
-            let mut text = Vec::new();
-            match clap_mangen::Man::new(Cli::command()).render(&mut text) {
-                Ok(()) => print(&text),
-                Err(error) => fail(&error.to_string()),
-            }
-        }
+        Command::Completions { shell } => program::completions(Cli::command(), shell),
+        Command::Man => program::man(Cli::command()),
     }
 }
 
@@ -99,20 +82,14 @@ fn run(config: &Path, dir: Option<&Path>, log: &str) -> ExitCode {
             let _closed = write!(std::io::stderr(), "{errors}");
             ExitCode::from(1)
         }
-        Err(error) => {
-            let error = anyhow::Error::from(error);
-            fail(&format!("{error:#}"))
-        }
+        Err(error) => fail(&program::chain(&error)),
     }
 }
 
 fn run_part(part: &Part) -> ExitCode {
     match part::run(part) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let error = anyhow::Error::from(error);
-            fail(&format!("{error:#}"))
-        }
+        Err(error) => fail(&program::chain(&error)),
     }
 }
 
@@ -124,7 +101,7 @@ fn stats(dir: &Path) -> ExitCode {
         stream.read_to_end(&mut text)
     });
     match read {
-        Ok(_) => print(&text),
+        Ok(_) => program::print(&text),
         Err(error) => fail(&format!(
             "no heraldry-host answers at {}: {error}",
             path.display()
@@ -132,13 +109,6 @@ fn stats(dir: &Path) -> ExitCode {
     }
 }
 
-/// Writes to standard output; a reader that went away is no error.
-fn print(text: &[u8]) -> ExitCode {
-    let _closed = std::io::stdout().write_all(text);
-    ExitCode::SUCCESS
-}
-
 fn fail(message: &str) -> ExitCode {
-    let _closed = writeln!(std::io::stderr(), "heraldry-host: {message}");
-    ExitCode::from(1)
+    program::fail("heraldry-host", 1, message)
 }

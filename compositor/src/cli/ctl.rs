@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use heraldry_program::{self as program, chain};
 
-use super::{EXIT_BUG, EXIT_INPUT, chain, fail, print_bytes};
+use super::{EXIT_BUG, EXIT_INPUT, fail};
 use crate::control::ClientError;
 use crate::control::protocol::{
     InputRequest, KeyAction, PenAction, Reply, Request, ScreenInfo, TouchAction, VmStats,
@@ -170,7 +171,7 @@ fn ctl_machine(command: MachineCommand) -> ExitCode {
         MachineCommand::PowerOff => client::Request::PowerOff,
     };
     match client::request(request) {
-        Ok(text) => print_bytes(&text),
+        Ok(text) => program::print(&text),
         Err(error) => fail(EXIT_INPUT, &chain(&error)),
     }
 }
@@ -222,10 +223,10 @@ pub(super) fn ctl(args: CtlArgs) -> ExitCode {
     match ask(&path, request) {
         Ok(Reply::Error(error)) => fail(EXIT_INPUT, &error),
         Ok(reply) if args.json => match serde_json::to_string_pretty(&reply) {
-            Ok(text) => print_bytes(format!("{}\n", plain_json(&text)).as_bytes()),
+            Ok(text) => program::print(format!("{}\n", plain_json(&text)).as_bytes()),
             Err(error) => fail(EXIT_BUG, &error.to_string()),
         },
-        Ok(reply) => print_bytes(table(&reply).as_bytes()),
+        Ok(reply) => program::print(table(&reply).as_bytes()),
         Err(error) => fail(EXIT_INPUT, &chain(&error)),
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use heraldry_identity::VmName;
+use heraldry_program::{self as program, chain};
 use smithay::utils::{Physical, Size};
 use tracing::{info, warn};
 
@@ -64,7 +65,7 @@ enum Command {
     /// Print shell completions.
     Completions {
         /// The shell.
-        shell: clap_complete::Shell,
+        shell: program::Shell,
     },
     /// Print the man page.
     Man,
@@ -166,18 +167,8 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Check { file } => check(&file),
         Command::Effective { file, vm } => effective(&file, &vm),
         Command::Ctl(args) => ctl(args),
-        Command::Completions { shell } => {
-            let mut text = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "heraldry", &mut text);
-            print_bytes(&text)
-        }
-        Command::Man => {
-            let mut text = Vec::new();
-            match clap_mangen::Man::new(Cli::command()).render(&mut text) {
-                Ok(()) => print_bytes(&text),
-                Err(error) => fail(EXIT_BUG, &error.to_string()),
-            }
-        }
+        Command::Completions { shell } => program::completions(Cli::command(), shell),
+        Command::Man => program::man(Cli::command()),
     }
 }
 
@@ -201,32 +192,15 @@ pub fn fail_usage(message: &str) -> ExitCode {
     fail(EXIT_USAGE, message)
 }
 
-/// Writes to standard output; a reader that went away is no error.
-fn print_bytes(text: &[u8]) -> ExitCode {
-    let _closed = std::io::stdout().write_all(text);
-    ExitCode::SUCCESS
-}
-
 fn fail(code: u8, message: &str) -> ExitCode {
-    let _closed = writeln!(std::io::stderr(), "heraldry: {message}");
-    ExitCode::from(code)
-}
-
-/// An error with everything that caused it, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+    program::fail("heraldry", code, message)
 }
 
 fn check(file: &Path) -> ExitCode {
     match heraldry_config::load(file) {
-        Ok(config) => print_bytes(format!("{}: ok, {} VMs\n", file.display(), config.vms.len()).as_bytes()),
+        Ok(config) => {
+            program::print(format!("{}: ok, {} VMs\n", file.display(), config.vms.len()).as_bytes())
+        }
         Err(errors) => {
             let _closed = writeln!(std::io::stderr(), "{errors}");
             ExitCode::from(EXIT_INPUT)
@@ -257,7 +231,7 @@ fn effective(file: &Path, vm: &str) -> ExitCode {
         text.push_str(&setting.to_string());
         text.push('\n');
     }
-    print_bytes(text.as_bytes())
+    program::print(text.as_bytes())
 }
 
 fn default_config() -> Option<PathBuf> {
