@@ -149,7 +149,8 @@ fn copy(tree: &mut Tree, at: &str, source: &Path) -> Result<(), ImageError> {
     Ok(())
 }
 
-fn tool(tool: &'static str, command: &mut Command) -> Result<Vec<u8>, ImageError> {
+/// What a program of this system prints.
+pub(crate) fn tool(tool: &'static str, command: &mut Command) -> Result<Vec<u8>, ImageError> {
     let output = command
         .stdin(Stdio::null())
         .env("LC_ALL", "C")

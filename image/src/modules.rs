@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::ImageError;
 
@@ -175,21 +175,7 @@ fn unpacked(path: &Path) -> Result<Vec<u8>, ImageError> {
             });
         }
     };
-    let output = Command::new(tool)
-        .arg("-dc")
-        .arg(path)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| ImageError::Tool {
-            tool,
-            why: error.to_string(),
-        })?;
-    if output.status.success() {
-        Ok(output.stdout)
-    } else {
-        let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(ImageError::Tool { tool, why })
-    }
+    crate::build::tool(tool, Command::new(tool).arg("-dc").arg(path))
 }
 
 #[cfg(test)]
