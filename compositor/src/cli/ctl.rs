@@ -9,9 +9,7 @@ use heraldry_program::{self as program, chain};
 
 use super::{EXIT_BUG, EXIT_INPUT, fail};
 use crate::control::ClientError;
-use crate::control::protocol::{
-    InputRequest, KeyAction, PenAction, Reply, Request, ScreenInfo, TouchAction, VmStats,
-};
+use crate::control::protocol::{Reply, Request, ScreenInfo, VmStats};
 use crate::init::client;
 
 #[derive(Debug, Args)]
@@ -28,59 +26,10 @@ pub(super) struct CtlArgs {
 
 #[derive(Debug, Subcommand)]
 enum CtlCommand {
-    /// List windows, from top to bottom.
-    Windows,
-    /// List VMs that have connected or are paused.
-    Vms,
-    /// Show counters.
-    Stats,
-    /// List screens.
-    Screens,
-    /// Save a screen as a PNG.
-    Screenshot {
-        /// The file to write.
-        file: PathBuf,
-        /// Which screen, see `screens` [default: the first].
-        #[arg(long, value_name = "NAME")]
-        screen: Option<String>,
-        /// What is on the first screen, as frame after frame has left it, instead of a fresh drawing (headless only).
-        #[arg(long, conflicts_with = "screen")]
-        shown: bool,
-    },
-    /// Give a window the keyboard and put it on top.
-    Focus {
-        /// Its number, see `windows`.
-        id: u64,
-    },
-    /// Ask a window's client to close it.
-    Close {
-        /// Its number, see `windows`.
-        id: u64,
-    },
-    /// Disconnect every client of a VM.
-    Kill {
-        /// Its name.
-        vm: String,
-    },
-    /// Stop serving a VM: its windows stay and say so.
-    Pause {
-        /// Its name.
-        vm: String,
-    },
-    /// Serve a VM again.
-    Resume {
-        /// Its name.
-        vm: String,
-    },
-    /// Read the configuration again.
-    Reload,
-    /// End the compositor.
-    Quit,
+    #[command(flatten)]
+    Compositor(Request),
     #[command(flatten)]
     Machine(MachineCommand),
-    /// Give input (headless backend only).
-    #[command(subcommand)]
-    Input(InputCommand),
 }
 
 /// What PID 1 is asked for instead of the compositor.
@@ -92,72 +41,6 @@ enum MachineCommand {
     Reboot,
     /// Switch the machine off (in a VM whose PID 1 is `heraldry-init`).
     PowerOff,
-}
-
-#[derive(Debug, Subcommand)]
-enum InputCommand {
-    /// A key by its xkb name: a, Return, Super_L.
-    Key {
-        /// The key.
-        name: String,
-        /// What to do with it.
-        #[arg(value_enum, default_value = "tap")]
-        action: KeyAction,
-    },
-    /// Type text, key by key.
-    Type {
-        /// The text.
-        text: String,
-    },
-    /// Move the pointer, logical pixels.
-    Motion {
-        /// From the left.
-        x: f64,
-        /// From the top.
-        y: f64,
-    },
-    /// A pointer button: left, right, middle.
-    Button {
-        /// The button.
-        name: String,
-        /// What to do with it.
-        #[arg(value_enum, default_value = "tap")]
-        action: KeyAction,
-    },
-    /// Scroll, in wheel clicks; positive is down.
-    Axis {
-        /// Clicks.
-        #[arg(allow_negative_numbers = true)]
-        clicks: f64,
-    },
-    /// A finger: down, motion, up, cancel. Seats can be touched from the first one on.
-    Touch {
-        /// What it does.
-        #[arg(value_enum)]
-        action: TouchAction,
-        /// From the left, logical pixels, where it comes down or moves.
-        #[arg(default_value_t = 0.0)]
-        x: f64,
-        /// From the top.
-        #[arg(default_value_t = 0.0)]
-        y: f64,
-        /// Which finger.
-        #[arg(long, default_value_t = 0)]
-        finger: u32,
-    },
-    /// A pen: hover, down, up, button-press, button-release, away. Seats have a tablet from the first one on.
-    Pen {
-        /// What it does.
-        #[arg(value_enum)]
-        action: PenAction,
-        /// From the left, logical pixels.
-        x: f64,
-        /// From the top.
-        y: f64,
-        /// How hard it presses, 0 to 1.
-        #[arg(long)]
-        pressure: Option<f64>,
-    },
 }
 
 pub(super) fn default_control() -> Option<PathBuf> {
@@ -177,43 +60,16 @@ fn ctl_machine(command: MachineCommand) -> ExitCode {
 }
 
 pub(super) fn ctl(args: CtlArgs) -> ExitCode {
-    let request = match args.command {
-        CtlCommand::Windows => Request::Windows,
-        CtlCommand::Vms => Request::Vms,
-        CtlCommand::Stats => Request::Stats,
-        CtlCommand::Screens => Request::Screens,
-        CtlCommand::Screenshot { file, screen, shown } => match std::path::absolute(&file) {
-            Ok(path) => Request::Screenshot { path, screen, shown },
-            Err(error) => return fail(EXIT_INPUT, &format!("{}: {error}", file.display())),
-        },
-        CtlCommand::Focus { id } => Request::Focus { id },
-        CtlCommand::Close { id } => Request::Close { id },
-        CtlCommand::Kill { vm } => Request::Kill { vm },
-        CtlCommand::Pause { vm } => Request::Pause { vm },
-        CtlCommand::Resume { vm } => Request::Resume { vm },
-        CtlCommand::Reload => Request::Reload,
-        CtlCommand::Quit => Request::Quit,
+    let mut request = match args.command {
+        CtlCommand::Compositor(request) => request,
         CtlCommand::Machine(command) => return ctl_machine(command),
-        CtlCommand::Input(input) => Request::Input(match input {
-            InputCommand::Key { name, action } => InputRequest::Key { name, action },
-            InputCommand::Type { text } => InputRequest::Type { text },
-            InputCommand::Motion { x, y } => InputRequest::Motion { x, y },
-            InputCommand::Button { name, action } => InputRequest::Button { name, action },
-            InputCommand::Axis { clicks } => InputRequest::Axis { clicks },
-            InputCommand::Touch { action, x, y, finger } => InputRequest::Touch { action, finger, x, y },
-            InputCommand::Pen {
-                action,
-                x,
-                y,
-                pressure,
-            } => InputRequest::Pen {
-                action,
-                x,
-                y,
-                pressure,
-            },
-        }),
     };
+    if let Request::Screenshot { path, .. } = &mut request {
+        *path = match std::path::absolute(&path) {
+            Ok(path) => path,
+            Err(error) => return fail(EXIT_INPUT, &format!("{}: {error}", path.display())),
+        };
+    }
     let Some(path) = args.control.or_else(default_control) else {
         return fail(
             EXIT_INPUT,

@@ -3,120 +3,134 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A question or a command.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A question or a command; `heraldry ctl` has the same words.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, clap::Subcommand)]
 #[serde(tag = "cmd", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
-    /// Every window, from top to bottom.
+    /// List windows, from top to bottom.
     Windows,
-    /// Every VM that has connected.
+    /// List VMs that have connected or are paused.
     Vms,
-    /// Counters.
+    /// Show counters.
     Stats,
-    /// Every screen.
+    /// List screens.
     Screens,
-    /// A screen as a PNG file, written by the compositor.
+    /// Save a screen as a PNG.
     Screenshot {
-        /// Absolute path.
+        // Over the socket the path is absolute: the compositor has a folder of its own.
+        /// The file to write.
+        #[arg(value_name = "FILE")]
         path: std::path::PathBuf,
-        /// Which screen; `None` for the first.
+        /// Which screen, see `screens` [default: the first].
+        #[arg(long, value_name = "NAME")]
         #[serde(default)]
         screen: Option<String>,
-        /// What the frames so far have left on the first screen, instead of a fresh drawing; headless only.
+        /// What is on the first screen, as frame after frame has left it, instead of a fresh drawing (headless only).
+        #[arg(long, conflicts_with = "screen")]
         #[serde(default)]
         shown: bool,
     },
-    /// Gives a window the keyboard and puts it on top.
+    /// Give a window the keyboard and put it on top.
     Focus {
-        /// Its number.
+        /// Its number, see `windows`.
         id: u64,
     },
-    /// Asks a window's client to close it.
+    /// Ask a window's client to close it.
     Close {
-        /// Its number.
+        /// Its number, see `windows`.
         id: u64,
     },
-    /// Disconnects every client of a VM.
+    /// Disconnect every client of a VM.
     Kill {
         /// Its name.
         vm: String,
     },
-    /// Stops serving a VM. Its windows stay and say so.
+    /// Stop serving a VM: its windows stay and say so.
     Pause {
         /// Its name.
         vm: String,
     },
-    /// Serves a VM again.
+    /// Serve a VM again.
     Resume {
         /// Its name.
         vm: String,
     },
-    /// Reads the configuration again.
+    /// Read the configuration again.
     Reload,
-    /// Ends the compositor.
+    /// End the compositor.
     Quit,
-    /// Input, on the headless backend only.
+    /// Give input (headless backend only).
+    #[command(subcommand)]
     Input(InputRequest),
 }
 
 /// Input events.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, clap::Subcommand)]
 #[serde(tag = "input", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum InputRequest {
-    /// A key by its xkb name.
+    /// A key by its xkb name: a, Return, Super_L.
     Key {
-        /// For example `a`, `Return`, `Super_L`.
+        /// The key.
         name: String,
-        /// Press, release or both.
+        /// What to do with it.
+        #[arg(value_enum, default_value = "tap")]
         action: KeyAction,
     },
-    /// Text, typed key by key.
+    /// Type text, key by key.
     Type {
         /// Characters of the keyboard's layout.
         text: String,
     },
-    /// Moves the pointer.
+    /// Move the pointer, logical pixels.
     Motion {
-        /// Logical pixels from the left.
+        /// From the left.
         x: f64,
-        /// Logical pixels from the top.
+        /// From the top.
         y: f64,
     },
-    /// A pointer button.
+    /// A pointer button: left, right, middle.
     Button {
-        /// `left`, `right` or `middle`.
+        /// The button.
         name: String,
-        /// Press, release or both.
+        /// What to do with it.
+        #[arg(value_enum, default_value = "tap")]
         action: KeyAction,
     },
-    /// A vertical scroll, in wheel clicks (positive: down).
+    /// Scroll, in wheel clicks; positive is down.
     Axis {
         /// Clicks.
+        #[arg(allow_negative_numbers = true)]
         clicks: f64,
     },
-    /// A finger. Seats can be touched from the first one on.
+    /// A finger: down, motion, up, cancel. Seats can be touched from the first one on.
     Touch {
         /// What it does.
+        #[arg(value_enum)]
         action: TouchAction,
         /// Which finger.
+        #[arg(long, default_value_t = 0)]
         #[serde(default)]
         finger: u32,
-        /// Logical pixels from the left, where it comes down or moves.
+        /// From the left, logical pixels, where it comes down or moves.
+        #[arg(default_value_t = 0.0)]
         #[serde(default)]
         x: f64,
-        /// Logical pixels from the top.
+        /// From the top.
+        #[arg(default_value_t = 0.0)]
         #[serde(default)]
         y: f64,
     },
-    /// A pen. Seats have a tablet from the first one on.
+    /// A pen: hover, down, up, button-press, button-release, away. Seats have a tablet from the first one on.
     Pen {
         /// What it does.
+        #[arg(value_enum)]
         action: PenAction,
-        /// Logical pixels from the left.
+        /// From the left, logical pixels.
         x: f64,
-        /// Logical pixels from the top.
+        /// From the top.
         y: f64,
-        /// 0 to 1, if it has changed.
+        /// How hard it presses, 0 to 1, if that has changed.
+        #[arg(long)]
         #[serde(default)]
         pressure: Option<f64>,
     },
