@@ -11,6 +11,8 @@ use heraldry_tests::rig::program;
 
 /// The most lines of a source file, without its tests.
 const MAX_LINES: usize = 600;
+/// The most unsafe blocks of what is installed.
+const MAX_UNSAFE: usize = 10;
 /// Where `unsafe` may be.
 const UNSAFE: [&str; 6] = [
     "emulator/src/sys",
@@ -454,6 +456,38 @@ fn unsafe_code_is_where_it_may_be() {
         }
     }
     assert_none(&findings);
+}
+
+/// Blocks, without those of tests and of what is for development only, and in which files they are.
+fn unsafe_blocks() -> BTreeMap<PathBuf, usize> {
+    let keyword = concat!("un", "safe {");
+    let count = |text: &str| -> usize {
+        let code = text.lines().map(|line| line.split("//").next().unwrap());
+        code.map(|line| line.matches(keyword).count()).sum()
+    };
+    with_extension("rs")
+        .into_iter()
+        .filter(|(path, _)| !is_test(path) && !path.starts_with("tests") && !path.starts_with("emulator"))
+        .map(|(path, text)| (path, count(&text)))
+        .filter(|(_, blocks)| *blocks > 0)
+        .collect()
+}
+
+#[test]
+fn unsafe_blocks_are_few_and_security_names_their_places() {
+    let blocks = unsafe_blocks();
+    let all: usize = blocks.values().sum();
+    assert!((1..=MAX_UNSAFE).contains(&all), "{all} blocks: {blocks:?}");
+    let text = std::fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let (_, list) = text.split_once("## Unsafe code").unwrap();
+    let missing = blocks.keys().filter(|path| {
+        let path = path.display().to_string();
+        !spans(list).contains(&path.as_str())
+    });
+    let missing: Vec<String> = missing
+        .map(|path| format!("SECURITY.md does not name {}", path.display()))
+        .collect();
+    assert_none(&missing);
 }
 
 #[test]

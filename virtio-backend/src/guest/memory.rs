@@ -4,7 +4,6 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::mm::ProtFlags;
 
 use crate::sys::mapping::Mapping;
 
@@ -58,10 +57,9 @@ impl HostMemory {
         if bytes.is_empty() {
             return Ok(());
         }
-        let prot = ProtFlags::READ | ProtFlags::WRITE;
         // All of it: a graphics card maps no less.
         let size = usize::try_from(self.size).unwrap_or(usize::MAX);
-        Mapping::new(self.fd.as_fd(), size, prot)
+        Mapping::new(self.fd.as_fd(), size)
             .map_err(MemoryError::Map)?
             .write(bytes);
         Ok(())
@@ -86,8 +84,7 @@ impl AsFd for HostMemory {
 /// this is always true, so look at its size instead.
 #[must_use]
 pub fn memory_covers(fd: BorrowedFd<'_>, size: u64) -> bool {
-    let prot = ProtFlags::READ | ProtFlags::WRITE;
-    usize::try_from(size).is_ok_and(|size| Mapping::new(fd, size, prot).is_ok())
+    usize::try_from(size).is_ok_and(|size| Mapping::new(fd, size).is_ok())
 }
 
 #[cfg(test)]
@@ -106,9 +103,7 @@ mod tests {
         ));
         memory.fill(&[]).unwrap();
         let mut got = [0; 6];
-        Mapping::new(memory.as_fd(), 6, ProtFlags::READ)
-            .unwrap()
-            .read(0, &mut got);
+        Mapping::new(memory.as_fd(), 6).unwrap().read(0, &mut got);
         assert_eq!(&got, b"hello\0");
     }
 

@@ -5,11 +5,11 @@
 //! kernels take too.
 
 use std::ffi::c_ulong;
-use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 
-use super::last_errno;
+use super::{Argument, ioctl, own};
 
 const WRITE: c_ulong = 1;
 const READ_WRITE: c_ulong = 3;
@@ -19,15 +19,6 @@ const DRIVER: c_ulong = 0x40;
 const fn number<T>(direction: c_ulong, number: c_ulong) -> c_ulong {
     let size = size_of::<T>() as c_ulong;
     direction << 30 | size << 16 | (b'd' as c_ulong) << 8 | number
-}
-
-/// A structure that an ioctl takes.
-///
-/// # Safety
-///
-/// `NUMBER` is an ioctl that reads and writes this structure alone, and what the structure points to.
-unsafe trait Argument {
-    const NUMBER: c_ulong;
 }
 
 macro_rules! arguments {
@@ -64,17 +55,7 @@ arguments! {
 const _: () = assert!(size_of::<ExecBuffer>() == 40 && size_of::<CreateBlob>() == 48);
 
 fn call<T: Argument>(card: BorrowedFd<'_>, argument: &mut T) -> Result<(), Errno> {
-    loop {
-        // SAFETY: the argument is a live structure of the kind and size that the number announces.
-        let result = unsafe { libc::ioctl(card.as_raw_fd(), T::NUMBER, std::ptr::from_mut(argument)) };
-        match result {
-            0.. => return Ok(()),
-            _ => match last_errno() {
-                Errno::INTR => {}
-                errno => return Err(errno),
-            },
-        }
-    }
+    rustix::io::retry_on_intr(|| ioctl(card, argument))
 }
 
 /// An address as the kernel takes it.
@@ -155,8 +136,7 @@ pub(crate) fn export(card: BorrowedFd<'_>, handle: u32) -> Result<OwnedFd, Errno
         fd: -1,
     };
     call(card, &mut argument)?;
-    // SAFETY: the driver made the descriptor for this call, so that nothing else in the process knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(argument.fd) })
+    own(argument.fd).ok_or(Errno::BADF)
 }
 
 /// The handle of a descriptor of a blob: the one that the context has already, or a new one.
@@ -218,11 +198,10 @@ pub(crate) fn submit(card: BorrowedFd<'_>, commands: &[u8], fence: Fence) -> Res
         pad: 0,
     };
     call(card, &mut argument)?;
-    if fence != Fence::Descriptor || argument.fence < 0 {
+    if fence != Fence::Descriptor {
         return Ok(None);
     }
-    // SAFETY: the driver made the descriptor for this call, so that nothing else in the process knows it.
-    Ok(Some(unsafe { OwnedFd::from_raw_fd(argument.fence) }))
+    Ok(own(argument.fence))
 }
 
 /// Waits until a submission that names this blob is done.
