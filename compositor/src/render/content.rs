@@ -10,11 +10,11 @@ use smithay::backend::renderer::utils::CommitCounter;
 use smithay::backend::renderer::{Frame as _, Renderer};
 use smithay::utils::{Physical, Rectangle, Size, Transform};
 
+use super::compose_budget::ComposeBudget;
 use super::damage::{Damage, push};
 use super::painter::Painter;
 use super::picture::Picture;
 use super::piece::{Gathered, Ground, Look, Piece, paint};
-use super::purse::Purse;
 use crate::vms::booking::{Booking, Work};
 
 /// A content of so many surfaces is composed into a picture, however plain they are.
@@ -62,7 +62,7 @@ impl ContentCache {
         renderer: &R,
         fingerprint: Option<u64>,
         size: Size<i32, Physical>,
-        purse: &mut Purse,
+        budget: &mut ComposeBudget,
     ) -> Option<(Content<R>, Damage)> {
         if !self.deep {
             return None;
@@ -71,13 +71,13 @@ impl ContentCache {
         let picture = self.picture.as_mut();
         let picture = picture.filter(|picture| picture.is_for::<R>(renderer, size));
         match picture {
-            Some(picture) if shown || purse.must_wait() => {
+            Some(picture) if shown || budget.must_wait() => {
                 self.plate = None;
-                picture.draw_again(purse);
+                picture.draw_again(budget);
                 let texture = picture.texture::<R>()?;
                 Some((Content::Picture(texture), Vec::new()))
             }
-            None if !purse.has_memory(size) || purse.must_wait() => Some(self.plate(size)),
+            None if !budget.has_memory(size) || budget.must_wait() => Some(self.plate(size)),
             _ => None,
         }
     }
@@ -121,19 +121,19 @@ impl ContentCache {
         }
         let vm = account.vm;
         let content = account.books.book(vm, Work::Drawing, || {
-            self.compose(renderer, &pieces, size, &mut damage, account.purse)
+            self.compose(renderer, &pieces, size, &mut damage, account.budget)
         });
         (content, damage)
     }
 
-    /// Brings the picture up to date as far as the VM's purse allows. `damage` becomes what has changed on the picture.
+    /// Brings the picture up to date as far as the VM's budget allows. `damage` becomes what has changed on the picture.
     fn compose<R: Painter>(
         &mut self,
         renderer: &mut R,
         pieces: &[Piece<R>],
         size: Size<i32, Physical>,
         damage: &mut Damage,
-        purse: &mut Purse,
+        budget: &mut ComposeBudget,
     ) -> Content<R> {
         let kept = self
             .picture
@@ -144,9 +144,9 @@ impl ContentCache {
             *damage = vec![Rectangle::from_size(size)];
         }
         let picture = kept.or_else(|| {
-            purse
+            budget
                 .room_for(size)
-                .then(|| purse.spend(|| Picture::new(renderer, size)))
+                .then(|| budget.spend(|| Picture::new(renderer, size)))
                 .flatten()
         });
         // Without memory for a picture there is the plate: this VM has more of them than it may.
@@ -156,9 +156,9 @@ impl ContentCache {
             return plate;
         };
         self.plate = None;
-        purse.keep(size);
+        budget.keep(size);
         picture.soil(pieces, damage);
-        let composed = picture.compose(renderer, pieces, purse);
+        let composed = picture.compose(renderer, pieces, budget);
         // What of a fresh picture is not composed yet is its plate, where something else was seen before.
         if !fresh {
             *damage = composed;
@@ -208,7 +208,7 @@ impl ContentCache {
 pub(super) struct Account<'a> {
     pub(super) vm: &'a VmName,
     pub(super) books: &'a Booking,
-    pub(super) purse: &'a mut Purse,
+    pub(super) budget: &'a mut ComposeBudget,
 }
 
 /// What fills the content rectangle.

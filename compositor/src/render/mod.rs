@@ -4,6 +4,7 @@
 //! says where things are, for drawing and for clicks alike.
 
 mod band;
+mod compose_budget;
 mod content;
 mod damage;
 pub mod elements;
@@ -17,7 +18,6 @@ pub mod per_scale;
 mod picture;
 pub mod piece;
 mod pointer;
-mod purse;
 pub mod scene;
 mod shelf;
 mod sys;
@@ -35,12 +35,12 @@ use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
 use smithay::utils::{Physical, Rectangle, Size, Transform};
 use wayland_server::backend::ObjectId;
 
+use self::compose_budget::Balances;
 use self::fingerprint::Fingerprints;
 use self::frames::FrameCache;
 use self::per_scale::PerScale;
 use self::piece::Ground;
 use self::pointer::Pointers;
-use self::purse::Balances;
 use self::shelf::Shelves;
 use self::textures::Textures;
 use crate::desktop::layout::WindowId;
@@ -144,7 +144,11 @@ impl Render {
 
     /// What composing may take in a frame. Where time stands still it takes none.
     fn composing_time(&self, time_runs: bool) -> Duration {
-        let usual = if time_runs { purse::TIME } else { Duration::MAX };
+        let usual = if time_runs {
+            compose_budget::TIME
+        } else {
+            Duration::MAX
+        };
         self.tests_time.unwrap_or(usual)
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A content composed once and shown often, and what a VM may spend on composing.
 //!
-//! A picture is made of tiles. Those whose pieces changed are composed again, one after the other, until the VM's purse
+//! A picture is made of tiles. Those whose pieces changed are composed again, one after the other, until the VM's budget
 //! for this frame is empty; the rest follows in the next frames. A VM whose windows cost more than that sees them change
 //! later, and nobody else sees anything.
 
@@ -11,9 +11,9 @@ use smithay::backend::renderer::ContextId;
 use smithay::utils::{Physical, Point, Rectangle, Size};
 use tracing::debug;
 
+use super::compose_budget::{ComposeBudget, bytes};
 use super::painter::Painter;
 use super::piece::Piece;
-use super::purse::{Purse, bytes};
 
 /// Tiles of a picture that is cheap to compose, physical pixels.
 const LARGE: (i32, i32) = (256, 128);
@@ -203,9 +203,9 @@ impl Picture {
     }
 
     /// It is drawn in another frame as it is.
-    pub(super) fn draw_again(&mut self, purse: &mut Purse) {
-        self.drawn = purse.frame();
-        purse.keep(self.tiles.size);
+    pub(super) fn draw_again(&mut self, budget: &mut ComposeBudget) {
+        self.drawn = budget.frame();
+        budget.keep(self.tiles.size);
     }
 
     /// Takes note of what has changed.
@@ -219,14 +219,14 @@ impl Picture {
         }
     }
 
-    /// Composes dirty tiles as long as there is something in the purse. Returns what has changed on the picture.
+    /// Composes dirty tiles as long as there is something in the budget. Returns what has changed on the picture.
     pub(super) fn compose<R: Painter>(
         &mut self,
         renderer: &mut R,
         pieces: &[Piece<R>],
-        purse: &mut Purse,
+        budget: &mut ComposeBudget,
     ) -> Vec<Rectangle<i32, Physical>> {
-        self.drawn = purse.frame();
+        self.drawn = budget.frame();
         let mut changed = Vec::new();
         let Some(inner) = self.inner.downcast_mut::<R::Picture>() else {
             return changed;
@@ -246,12 +246,12 @@ impl Picture {
                 0 => cost.fold(bytes(tile.size) / 4, u64::saturating_add),
                 _ => 0,
             };
-            if !purse.pay(cost) {
+            if !budget.pay(cost) {
                 break;
             }
             let mut parts = parts(tile, size).skip(done).peekable();
             while let Some(part) = parts.next() {
-                let composed = purse.spend(|| match &mut scratch {
+                let composed = budget.spend(|| match &mut scratch {
                     None => renderer.paint(inner, pieces, Point::default(), part),
                     Some(scratch) => {
                         let corner = Point::default() - part.loc;
@@ -265,7 +265,7 @@ impl Picture {
                 }
                 super::damage::push(&mut changed, part);
                 done += 1;
-                if parts.peek().is_some() && purse.must_wait() {
+                if parts.peek().is_some() && budget.must_wait() {
                     self.tiles.begin(index, size, done);
                     return changed;
                 }

@@ -15,6 +15,7 @@ use tracing::warn;
 use wayland_server::Resource;
 
 use super::Caches;
+use super::compose_budget::{ComposeBudget, SharedBudget};
 use super::content::{Account, Content};
 use super::damage::{Damage, push};
 use super::elements::{Exact, SceneElement};
@@ -26,7 +27,6 @@ use super::painter::Painter;
 use super::per_scale::PerScale;
 use super::picture::Picture;
 use super::piece::{Ground, Weight, gather};
-use super::purse::{Purse, Till};
 use super::shelf::Shelves;
 use super::textures::Textures;
 use crate::desktop::layout::{Mode, WindowId};
@@ -60,12 +60,12 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
     caches.windows.retain(|id, _| core.windows.get(*id).is_some());
     let fingerprints = std::mem::take(&mut core.render.fingerprints);
     core.render.number = core.render.number.saturating_add(1);
-    let till = Till::new(
+    let shared = SharedBudget::new(
         core.render.number,
         core.outputs.iter().count(),
         core.render.composing_time(core.clock.runs()),
     );
-    let budgets = budgets(core, &till);
+    let budgets = budgets(core, &shared);
     let mut builder = Builder {
         renderer,
         screen,
@@ -94,17 +94,17 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
     core.render.shelves = shelves;
     put_pictures_away(core, &mut caches);
     core.render.caches = caches;
-    let composing = budgets.values().filter(|budget| budget.purse.is_opened());
+    let composing = budgets.values().filter(|budget| budget.compose.is_used());
     let composing = u64::try_from(composing.count()).unwrap_or(u64::MAX);
     // Forgotten one after the other, or VMs that compose in every second frame would find all of it for themselves.
     core.render.composing = composing.max(core.render.composing.saturating_sub(1));
     core.render.balances.clear();
     for (vm, budget) in budgets {
-        let carried = budget.purse.carried();
+        let carried = budget.compose.carried();
         if carried != 0 {
             core.render.balances.insert(vm.clone(), carried);
         }
-        if budget.waits || budget.purse.is_empty() {
+        if budget.waits || budget.compose.is_exhausted() {
             core.drawing_waits(&vm);
         }
     }
@@ -166,7 +166,7 @@ impl Ours {
 
 /// What each VM may spend on this frame.
 struct Budget {
-    purse: Purse,
+    compose: ComposeBudget,
     /// Labels that may be drawn again.
     labels: u64,
     /// A label has to wait.
@@ -177,14 +177,14 @@ struct Budget {
     upload_bytes: u64,
 }
 
-fn budgets(core: &Core, till: &Till) -> HashMap<VmName, Budget> {
+fn budgets(core: &Core, shared: &SharedBudget) -> HashMap<VmName, Budget> {
     let budget = |vm: &crate::vms::Vm| Budget {
-        purse: Purse::new(
+        compose: ComposeBudget::new(
             vm.limits().composed_megapixels,
             vm.limits().picture_mib,
             core.render.composing,
             core.render.balances.get(&vm.name).copied().unwrap_or_default(),
-            till,
+            shared,
         ),
         labels: vm.limits().labels_per_frame,
         waits: false,
@@ -333,10 +333,14 @@ impl<R: Painter> Builder<'_, R> {
         let budget = budgets.get_mut(vm)?;
         let updated = books.book(vm, Work::Drawing, || {
             let shelf = shelves.of(vm, spec);
-            let mut labels = if budget.purse.has_time() { budget.labels } else { 0 };
+            let mut labels = if budget.compose.has_time() {
+                budget.labels
+            } else {
+                0
+            };
             let before = labels;
             let update = || cache.update(&mut **renderer, shelf, style, spec, &mut labels);
-            let updated = budget.purse.spend(update);
+            let updated = budget.compose.spend(update);
             budget.labels -= before - labels;
             updated
         });
@@ -384,8 +388,8 @@ impl<R: Painter> Builder<'_, R> {
             })
         };
         let before = cache.content.picture().is_some().then(fingerprint);
-        let purse = &mut budget.purse;
-        if let Some(content) = cache.content.unchanged(&**renderer, before, inner.size, purse) {
+        let compose = &mut budget.compose;
+        if let Some(content) = cache.content.unchanged(&**renderer, before, inner.size, compose) {
             return Some(content);
         }
         let largest = budget.upload_bytes;
@@ -394,15 +398,15 @@ impl<R: Painter> Builder<'_, R> {
             weight.fetched <= largest && textures.may_have(shown.owner, surface, bytes, limit)
         };
         let place = (origin, scale, inner.size);
-        let in_time = budget.purse.has_time();
+        let in_time = budget.compose.has_time();
         let collect = || gather(&mut **renderer, &shown.surface, place, may_have);
-        let gathered = books.book(shown.owner, Work::Drawing, || budget.purse.spend(collect));
-        budget.purse.grant(in_time);
+        let gathered = books.book(shown.owner, Work::Drawing, || budget.compose.spend(collect));
+        budget.compose.grant(in_time);
         let complete = gathered.complete;
         let account = Account {
             vm: shown.owner,
             books,
-            purse: &mut budget.purse,
+            budget: &mut budget.compose,
         };
         let updated = cache
             .content

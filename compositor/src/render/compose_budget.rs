@@ -43,13 +43,13 @@ fn nanos(time: Duration) -> i64 {
 
 /// What all VMs together may still spend in a frame of one screen.
 #[derive(Debug, Clone)]
-pub(super) struct Till {
+pub(super) struct SharedBudget {
     pixels: Rc<Cell<u64>>,
     time: Rc<Cell<Duration>>,
     frame: u64,
 }
 
-impl Till {
+impl SharedBudget {
     /// For the frame of this number, on one of `screens`, whose frames may all be due in the same turn and share `time`.
     pub(super) fn new(frame: u64, screens: usize, time: Duration) -> Self {
         let screens = u32::try_from(screens).unwrap_or(u32::MAX).max(1);
@@ -63,26 +63,32 @@ impl Till {
 
 /// What a VM may still spend in this frame.
 #[derive(Debug, Clone)]
-pub(super) struct Purse {
+pub(super) struct ComposeBudget {
     /// Weighted pixels.
     pixels: u64,
     /// Nanoseconds.
     time: i64,
-    all: Till,
+    all: SharedBudget,
     /// Bytes of pictures.
     bytes: u64,
     /// Something was left undone.
-    empty: bool,
+    exhausted: bool,
     /// Something was composed.
-    opened: bool,
+    used: bool,
     /// One step may be done though there is no time left.
     granted: bool,
 }
 
-impl Purse {
+impl ComposeBudget {
     /// `megapixels` weighted pixels to compose, if there are so many for each of `composing` VMs; `mebibytes` of pictures to
-    /// keep. Who composes is known from the last frames only, so what all spend together comes out of one till.
-    pub(super) fn new(megapixels: u64, mebibytes: u64, composing: u64, carried: i64, all: &Till) -> Self {
+    /// keep. Who composes is known from the last frames only, so what all spend together comes out of one shared budget.
+    pub(super) fn new(
+        megapixels: u64,
+        mebibytes: u64,
+        composing: u64,
+        carried: i64,
+        all: &SharedBudget,
+    ) -> Self {
         let sharing = u32::try_from(composing).unwrap_or(u32::MAX).max(1);
         let time = all.time.get() / sharing;
         let pixels = all.pixels.get() / u64::from(sharing);
@@ -91,8 +97,8 @@ impl Purse {
             time: nanos(time).saturating_add(carried),
             all: all.clone(),
             bytes: mebibytes.saturating_mul(1 << 20),
-            empty: false,
-            opened: false,
+            exhausted: false,
+            used: false,
             granted: false,
         }
     }
@@ -103,18 +109,18 @@ impl Purse {
     }
 
     /// Whether the VM composed anything.
-    pub(super) fn is_opened(&self) -> bool {
-        self.opened
+    pub(super) fn is_used(&self) -> bool {
+        self.used
     }
 
     /// Whether the VM wanted more than it may.
-    pub(super) fn is_empty(&self) -> bool {
-        self.empty
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.exhausted
     }
 
     /// What the VM takes along into the next frame.
     pub(super) fn carried(&self) -> i64 {
-        let wanted = self.empty || self.time < 0;
+        let wanted = self.exhausted || self.time < 0;
         let carried = if wanted { self.time } else { 0 };
         carried.clamp(*CARRIED.start(), *CARRIED.end())
     }
@@ -143,7 +149,7 @@ impl Purse {
     /// Whether the VM has no time left, and takes note that it would have needed some.
     pub(super) fn must_wait(&mut self) -> bool {
         let waits = !self.has_time();
-        self.empty |= waits;
+        self.exhausted |= waits;
         waits
     }
 
@@ -168,11 +174,11 @@ impl Purse {
 
     /// Takes so many weighted pixels. The last step may take more than there are, so that each frame gets somewhere.
     pub(super) fn pay(&mut self, cost: u64) -> bool {
-        self.opened = true;
+        self.used = true;
         let left = self.all.pixels.get();
         let granted = std::mem::take(&mut self.granted);
         if self.pixels == 0 || left == 0 || !(self.has_time() || granted) {
-            self.empty = true;
+            self.exhausted = true;
             return false;
         }
         self.pixels = self.pixels.saturating_sub(cost);
@@ -185,20 +191,20 @@ impl Purse {
 mod tests {
     use super::*;
 
-    fn still(screens: usize) -> Till {
-        Till::new(0, screens, Duration::MAX)
+    fn still(screens: usize) -> SharedBudget {
+        SharedBudget::new(0, screens, Duration::MAX)
     }
 
     #[test]
-    fn a_purse_gives_what_is_in_it_and_the_last_one_more() {
-        let mut purse = Purse::new(1, 1, 1, 0, &still(1));
-        assert!(purse.pay(999_999) && purse.pay(5_000_000) && !purse.is_empty());
-        assert!(!purse.pay(1) && purse.is_empty());
-        let mut purse = Purse::new(10, 1, 1, 0, &still(1));
-        assert!(purse.room_for((512, 512).into()));
-        purse.keep((512, 512).into());
-        assert!(!purse.room_for((1, 1).into()) && !purse.is_empty());
-        let mut shared = Purse::new(100, 1, 48, 0, &still(1));
+    fn a_budget_gives_what_is_in_it_and_the_last_one_more() {
+        let mut budget = ComposeBudget::new(1, 1, 1, 0, &still(1));
+        assert!(budget.pay(999_999) && budget.pay(5_000_000) && !budget.is_exhausted());
+        assert!(!budget.pay(1) && budget.is_exhausted());
+        let mut budget = ComposeBudget::new(10, 1, 1, 0, &still(1));
+        assert!(budget.room_for((512, 512).into()));
+        budget.keep((512, 512).into());
+        assert!(!budget.room_for((1, 1).into()) && !budget.is_exhausted());
+        let mut shared = ComposeBudget::new(100, 1, 48, 0, &still(1));
         assert!(
             shared.pay(500_000) && !shared.pay(1),
             "48 VMs share what there is"
@@ -207,19 +213,19 @@ mod tests {
 
     #[test]
     fn a_new_picture_costs_what_its_memory_does() {
-        let mut purse = Purse::new(2, 1000, 1, 0, &still(1));
-        let made = (0..10).filter(|_| purse.room_for((500, 500).into())).count();
+        let mut budget = ComposeBudget::new(2, 1000, 1, 0, &still(1));
+        let made = (0..10).filter(|_| budget.room_for((500, 500).into())).count();
         assert_eq!(made, 3, "a quarter of a megapixel three times over");
     }
 
     #[test]
     fn vms_that_did_not_compose_before_spend_no_more_than_there_is() {
         for screens in [1, 2] {
-            let till = still(screens);
-            let mut purses = vec![Purse::new(20, 1, 0, 0, &till); 8];
-            let paid = purses
+            let shared = still(screens);
+            let mut budgets = vec![ComposeBudget::new(20, 1, 0, 0, &shared); 8];
+            let paid = budgets
                 .iter_mut()
-                .map(|purse| (0..30).filter(|_| purse.pay(1_000_000)).count());
+                .map(|budget| (0..30).filter(|_| budget.pay(1_000_000)).count());
             assert_eq!(paid.sum::<usize>(), 16 / screens);
         }
     }
@@ -229,15 +235,15 @@ mod tests {
         let mut balances = [0; 8];
         let mut composed = vec![0; 8];
         for _ in 0..count {
-            let till = Till::new(0, 1, TIME);
-            let mut purses = balances.map(|balance| Purse::new(20, 1, 8, balance, &till));
-            for (purse, composed) in purses.iter_mut().zip(&mut composed) {
-                while purse.pay(1) {
-                    purse.took(step);
+            let shared = SharedBudget::new(0, 1, TIME);
+            let mut budgets = balances.map(|balance| ComposeBudget::new(20, 1, 8, balance, &shared));
+            for (budget, composed) in budgets.iter_mut().zip(&mut composed) {
+                while budget.pay(1) {
+                    budget.took(step);
                     *composed += 1;
                 }
             }
-            balances = purses.map(|purse| purse.carried());
+            balances = budgets.map(|budget| budget.carried());
         }
         composed
     }
@@ -256,16 +262,16 @@ mod tests {
 
     #[test]
     fn a_step_that_took_long_is_paid_back() {
-        let till = Till::new(0, 1, TIME);
-        let mut purse = Purse::new(20, 1, 1, 0, &till);
-        assert!(purse.pay(1));
-        purse.took(3 * TIME);
-        assert!(!purse.pay(1) && purse.is_empty() && !purse.has_time());
-        assert_eq!(purse.carried(), -2 * nanos(TIME));
-        let later = Purse::new(20, 1, 1, purse.carried(), &Till::new(1, 1, TIME));
+        let shared = SharedBudget::new(0, 1, TIME);
+        let mut budget = ComposeBudget::new(20, 1, 1, 0, &shared);
+        assert!(budget.pay(1));
+        budget.took(3 * TIME);
+        assert!(!budget.pay(1) && budget.is_exhausted() && !budget.has_time());
+        assert_eq!(budget.carried(), -2 * nanos(TIME));
+        let later = ComposeBudget::new(20, 1, 1, budget.carried(), &SharedBudget::new(1, 1, TIME));
         assert!(!later.has_time());
         assert_eq!(later.carried(), -nanos(TIME), "also by who does nothing");
-        let mut free = Purse::new(20, 1, 1, later.carried() / 2, &Till::new(2, 1, TIME));
+        let mut free = ComposeBudget::new(20, 1, 1, later.carried() / 2, &SharedBudget::new(2, 1, TIME));
         assert!(free.pay(1));
         assert_eq!(free.carried(), 0, "who wanted nothing more saves nothing");
         free.took(1000 * TIME);
