@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Frames, drawn again only where something on them changed. A window has its title for itself; all else comes from its
-//! VM's [`Shelf`].
+//! VM's [`BitmapCache`].
 
 use std::rc::Rc;
 
@@ -13,10 +13,10 @@ use smithay::backend::renderer::utils::{DamageBag, DamageSnapshot};
 use smithay::utils::{Physical, Rectangle, Size};
 
 use super::band::{Band, Part, Tile};
+use super::bitmap_cache::{Bitmap, BitmapCache, Tiles};
 use super::content::ContentCache;
 use super::damage::{Damage, push};
 use super::painter::Painter;
-use super::shelf::{Bitmap, Shelf, Tiles};
 
 /// Everything that a frame's pixels depend on.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,7 +77,7 @@ struct Placed {
 #[derive(Debug)]
 struct Drawn {
     key: Key,
-    /// The renderer's, as the shelf counts them.
+    /// The renderer's, as the cache of bitmaps counts them.
     generation: u64,
     outer: Size<i32, Physical>,
     sides: [Rectangle<i32, Physical>; 4],
@@ -151,13 +151,13 @@ impl FrameCache {
     pub(super) fn update<R: Painter>(
         &mut self,
         renderer: &mut R,
-        shelf: &mut Shelf,
+        bitmaps: &mut BitmapCache,
         style: &Style,
         spec: &FrameSpec<'_>,
         labels: &mut u64,
     ) -> Result<Updated, R::Error> {
         let mut key = Key::new(style, spec);
-        let generation = shelf.generation();
+        let generation = bitmaps.generation();
         let is_current = |old: &Drawn| old.generation == generation;
         let current = self.drawn.as_ref().is_some_and(is_current);
         if current && self.drawn.as_ref().is_some_and(|old| old.key == key) {
@@ -167,11 +167,11 @@ impl FrameCache {
         let kept = old.as_ref().filter(|old| is_current(old));
         let frame = Frame::new(style, spec);
         let geometry = frame.geometry();
-        let tiles = shelf.tiles(renderer, style, spec.focused)?;
+        let tiles = bitmaps.tiles(renderer, style, spec.focused)?;
         let owner = match kept.and_then(|old| kept_owner(old, &key, &frame)) {
             Some(owner) => Some(owner),
             None => {
-                let drawn = shelf.owner(renderer, style, spec.kind, spec.focused, &frame)?;
+                let drawn = bitmaps.owner(renderer, style, spec.kind, spec.focused, &frame)?;
                 drawn.map(|(extent, bitmap)| (extent, placed(extent.rect, bitmap)))
             }
         };
@@ -199,7 +199,7 @@ impl FrameCache {
         let covered = owner.as_ref().is_some_and(|(owner, _)| owner.is_whole());
         let controls = match frame.controls().filter(|_| !covered) {
             Some(rect) => {
-                let bitmap = shelf.controls(renderer, style, spec, &frame, (rect.w, rect.h))?;
+                let bitmap = bitmaps.controls(renderer, style, spec, &frame, (rect.w, rect.h))?;
                 Some(placed(rect, bitmap))
             }
             None => None,
@@ -328,7 +328,7 @@ mod tests {
     use smithay::backend::renderer::pixman::PixmanRenderer;
 
     use super::*;
-    use crate::render::shelf::Shelves;
+    use crate::render::bitmap_cache::BitmapCaches;
 
     const STYLE: Style = Style {
         frame_width: 4,
@@ -363,23 +363,23 @@ mod tests {
         }
     }
 
-    /// A renderer, and a VM's shelf.
+    /// A renderer, and the caches of VMs.
     struct World {
         renderer: PixmanRenderer,
-        shelves: Shelves,
+        bitmaps: BitmapCaches,
     }
 
     impl World {
         fn new() -> Self {
             let renderer = PixmanRenderer::new().unwrap();
-            let mut shelves = Shelves::default();
-            shelves.sweep(&renderer, |_| true);
-            Self { renderer, shelves }
+            let mut bitmaps = BitmapCaches::default();
+            bitmaps.sweep(&renderer, |_| true);
+            Self { renderer, bitmaps }
         }
 
         fn update(&mut self, cache: &mut FrameCache, spec: &FrameSpec<'_>, labels: &mut u64) -> Updated {
-            let shelf = self.shelves.of(&"work".parse().unwrap(), spec);
-            let updated = cache.update(&mut self.renderer, shelf, &STYLE, spec, labels);
+            let bitmaps = self.bitmaps.of(&"work".parse().unwrap(), spec);
+            let updated = cache.update(&mut self.renderer, bitmaps, &STYLE, spec, labels);
             updated.unwrap()
         }
     }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! From windows to pixels. [`scene`] builds the one list of elements that every backend draws; [`frames`] knows
-//! what is on each frame and [`shelf`] has what they share, [`content`] is what is inside of them; [`piece`] is where a client's numbers are checked; [`geometry`]
+//! what is on each frame and [`bitmap_cache`] has what they share, [`content`] is what is inside of them; [`piece`] is where a client's numbers are checked; [`geometry`]
 //! says where things are, for drawing and for clicks alike.
 
 mod band;
+mod bitmap_cache;
 mod compose_budget;
 mod content;
 mod damage;
@@ -19,7 +20,6 @@ mod picture;
 pub mod piece;
 mod pointer;
 pub mod scene;
-mod shelf;
 mod sys;
 mod textures;
 pub(crate) mod uploads;
@@ -35,13 +35,13 @@ use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
 use smithay::utils::{Physical, Rectangle, Size, Transform};
 use wayland_server::backend::ObjectId;
 
+use self::bitmap_cache::BitmapCaches;
 use self::compose_budget::Balances;
 use self::fingerprint::Fingerprints;
 use self::frames::FrameCache;
 use self::per_scale::PerScale;
 use self::piece::Ground;
 use self::pointer::Pointers;
-use self::shelf::Shelves;
 use self::textures::Textures;
 use crate::desktop::layout::WindowId;
 use crate::desktop::outputs::{Screen, ScreenId};
@@ -70,7 +70,7 @@ pub struct Render {
     /// Colour where nothing else is.
     pub background: Color32F,
     /// What frames of a VM share.
-    shelves: Shelves,
+    bitmaps: BitmapCaches,
     /// What is remembered of everything framed.
     caches: Caches,
     /// Notices of the compositor's own, and the bar above all windows that shows them.
@@ -109,7 +109,7 @@ impl Render {
                 scale: 1.0,
             },
             background: Color32F::BLACK,
-            shelves: Shelves::default(),
+            bitmaps: BitmapCaches::default(),
             caches: Caches::default(),
             notices: Vec::new(),
             notice: None,

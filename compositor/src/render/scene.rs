@@ -15,6 +15,7 @@ use tracing::warn;
 use wayland_server::Resource;
 
 use super::Caches;
+use super::bitmap_cache::BitmapCaches;
 use super::compose_budget::{ComposeBudget, SharedBudget};
 use super::content::{Account, Content};
 use super::damage::{Damage, push};
@@ -27,7 +28,6 @@ use super::painter::Painter;
 use super::per_scale::PerScale;
 use super::picture::Picture;
 use super::piece::{Ground, Weight, gather};
-use super::shelf::Shelves;
 use super::textures::Textures;
 use crate::desktop::layout::{Mode, WindowId};
 use crate::desktop::outputs::{Screen, ScreenId};
@@ -54,8 +54,8 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
     };
     let mut textures = std::mem::take(&mut core.render.textures);
     textures.sweep();
-    let mut shelves = std::mem::take(&mut core.render.shelves);
-    shelves.sweep(renderer, |vm| core.vms.iter().any(|known| known.name == *vm));
+    let mut bitmaps = std::mem::take(&mut core.render.bitmaps);
+    bitmaps.sweep(renderer, |vm| core.vms.iter().any(|known| known.name == *vm));
     let mut caches = std::mem::take(&mut core.render.caches);
     caches.windows.retain(|id, _| core.windows.get(*id).is_some());
     let fingerprints = std::mem::take(&mut core.render.fingerprints);
@@ -77,7 +77,7 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
         books: core.books.clone(),
         budgets,
         textures,
-        shelves,
+        bitmaps,
         fingerprints,
     };
     builder.all(core, &ours, &mut caches);
@@ -85,13 +85,13 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
         elements,
         budgets,
         textures,
-        shelves,
+        bitmaps,
         fingerprints,
         ..
     } = builder;
     core.render.fingerprints = fingerprints;
     core.render.textures = textures;
-    core.render.shelves = shelves;
+    core.render.bitmaps = bitmaps;
     put_pictures_away(core, &mut caches);
     core.render.caches = caches;
     let composing = budgets.values().filter(|budget| budget.compose.is_used());
@@ -207,7 +207,7 @@ struct Builder<'a, R: Painter> {
     books: Booking,
     budgets: HashMap<VmName, Budget>,
     textures: Textures,
-    shelves: Shelves,
+    bitmaps: BitmapCaches,
     fingerprints: Fingerprints,
 }
 
@@ -327,19 +327,19 @@ impl<R: Painter> Builder<'_, R> {
             style,
             books,
             budgets,
-            shelves,
+            bitmaps,
             ..
         } = self;
         let budget = budgets.get_mut(vm)?;
         let updated = books.book(vm, Work::Drawing, || {
-            let shelf = shelves.of(vm, spec);
+            let shared = bitmaps.of(vm, spec);
             let mut labels = if budget.compose.has_time() {
                 budget.labels
             } else {
                 0
             };
             let before = labels;
-            let update = || cache.update(&mut **renderer, shelf, style, spec, &mut labels);
+            let update = || cache.update(&mut **renderer, shared, style, spec, &mut labels);
             let updated = budget.compose.spend(update);
             budget.labels -= before - labels;
             updated

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Bitmaps of ours in the renderer's memory, the only copy that is kept of them; and those that a VM's windows share.
 //!
-//! Frames of a VM are mostly one repeated tile and the same owner's box and buttons. Each VM has a shelf of them, of bounded
-//! length, so that none pays for what another's windows look like. What a window uses it also holds: a shelf that is
+//! Frames of a VM are mostly one repeated tile and the same owner's box and buttons. Each VM has a cache of them, of bounded
+//! length, so that none pays for what another's windows look like. What a window uses it also holds: a cache that is
 //! too short makes windows draw for themselves, nothing worse.
 
 use std::any::Any;
@@ -97,12 +97,12 @@ impl Tiles {
 
 /// What was used lately, the newest last.
 #[derive(Debug)]
-struct Recent<K, V> {
+struct Lru<K, V> {
     most: usize,
     entries: Vec<(K, V)>,
 }
 
-impl<K, V: Clone> Recent<K, V> {
+impl<K, V: Clone> Lru<K, V> {
     fn new(most: usize) -> Self {
         Self {
             most,
@@ -140,25 +140,25 @@ struct ControlsKey {
 
 /// What the windows of one VM share.
 #[derive(Debug)]
-pub(super) struct Shelf {
+pub(super) struct BitmapCache {
     arms: Arms,
     display_name: String,
     generation: u64,
-    tiles: Recent<(Style, bool), Rc<Tiles>>,
-    owners: Recent<(Style, FrameKind, bool), (Extent, Rc<Bitmap>)>,
-    controls: Recent<ControlsKey, Rc<Bitmap>>,
+    tiles: Lru<(Style, bool), Rc<Tiles>>,
+    owners: Lru<(Style, FrameKind, bool), (Extent, Rc<Bitmap>)>,
+    controls: Lru<ControlsKey, Rc<Bitmap>>,
 }
 
-impl Shelf {
+impl BitmapCache {
     fn new(spec: &FrameSpec<'_>, generation: u64) -> Self {
         Self {
             arms: spec.arms,
             display_name: spec.display_name.to_owned(),
             generation,
-            tiles: Recent::new(6),
-            owners: Recent::new(12),
+            tiles: Lru::new(6),
+            owners: Lru::new(12),
             // Twelve places in a period, with the focus and without it, lit and not.
-            controls: Recent::new(32),
+            controls: Lru::new(32),
         }
     }
 
@@ -240,16 +240,16 @@ impl Shelf {
     }
 }
 
-/// The shelves of all VMs.
+/// The caches of all VMs.
 #[derive(Debug, Default)]
-pub(super) struct Shelves {
+pub(super) struct BitmapCaches {
     /// The renderer whose bitmaps they are.
     context: Option<Box<dyn Any>>,
     generation: u64,
-    vms: HashMap<VmName, Shelf>,
+    vms: HashMap<VmName, BitmapCache>,
 }
 
-impl Shelves {
+impl BitmapCaches {
     /// Forgets what another renderer has drawn, and VMs that are gone.
     pub(super) fn sweep<R: Painter>(&mut self, renderer: &R, known: impl Fn(&VmName) -> bool) {
         let context = renderer.context_id();
@@ -265,15 +265,15 @@ impl Shelves {
         self.vms.retain(|vm, _| known(vm));
     }
 
-    /// The shelf of a VM that has the arms and the display name of this frame.
-    pub(super) fn of(&mut self, vm: &VmName, spec: &FrameSpec<'_>) -> &mut Shelf {
+    /// The cache of a VM that has the arms and the display name of this frame.
+    pub(super) fn of(&mut self, vm: &VmName, spec: &FrameSpec<'_>) -> &mut BitmapCache {
         let generation = self.generation;
-        let new = || Shelf::new(spec, generation);
-        let shelf = self.vms.entry(vm.clone()).or_insert_with(new);
-        if shelf.arms != spec.arms || shelf.display_name != spec.display_name {
-            *shelf = new();
+        let new = || BitmapCache::new(spec, generation);
+        let cache = self.vms.entry(vm.clone()).or_insert_with(new);
+        if cache.arms != spec.arms || cache.display_name != spec.display_name {
+            *cache = new();
         }
-        shelf
+        cache
     }
 }
 
@@ -282,8 +282,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shelf_has_an_end_and_keeps_what_is_used() {
-        let mut recent = Recent::new(3);
+    fn a_cache_has_an_end_and_keeps_what_is_used() {
+        let mut recent = Lru::new(3);
         for value in 0..50 {
             recent.put(value, value * 2);
             assert_eq!(recent.get(|key, _| *key == 0), Some(0), "used each time");
