@@ -18,6 +18,10 @@ use crate::system::clock::processor_time;
 /// Weighted pixels that are composed in a frame for all VMs together. A graphics processor tells nobody what they take.
 const PIXELS: u64 = 16_000_000;
 
+/// Weighted pixels of contents that are blended where the screen is, in a frame for all VMs together: a screen of 1280x800 four
+/// times. Plain copies count for nothing: each pixel of the screen is copied to once at most.
+const BLENDED: u64 = PIXELS;
+
 /// What composing and writing titles may take in a frame, of this thread's processor time.
 pub(super) const TIME: Duration = Duration::from_millis(5);
 
@@ -45,6 +49,7 @@ fn nanos(time: Duration) -> i64 {
 #[derive(Debug, Clone)]
 pub(super) struct SharedBudget {
     pixels: Rc<Cell<u64>>,
+    blended: Rc<Cell<u64>>,
     time: Rc<Cell<Duration>>,
     frame: u64,
 }
@@ -55,6 +60,7 @@ impl SharedBudget {
         let screens = u32::try_from(screens).unwrap_or(u32::MAX).max(1);
         Self {
             pixels: Rc::new(Cell::new(PIXELS / u64::from(screens))),
+            blended: Rc::new(Cell::new(BLENDED / u64::from(screens))),
             time: Rc::new(Cell::new(time / screens)),
             frame,
         }
@@ -158,6 +164,13 @@ impl ComposeBudget {
         self.granted = in_time;
     }
 
+    /// Whether a content of this cost may be drawn where the screen is, without a picture in between. The windows in front are
+    /// asked first, in each frame in the same order.
+    pub(super) fn draws_at_once(&self, cost: u64) -> bool {
+        let left = self.all.blended.get().checked_sub(cost);
+        left.inspect(|left| self.all.blended.set(*left)).is_some()
+    }
+
     /// Does something on the VM's account.
     pub(super) fn spend<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let start = processor_time();
@@ -193,6 +206,15 @@ mod tests {
 
     fn still(screens: usize) -> SharedBudget {
         SharedBudget::new(0, screens, Duration::MAX)
+    }
+
+    #[test]
+    fn what_is_blended_at_once_is_bounded_for_all_vms_together() {
+        let shared = still(2);
+        let budgets = [(); 2].map(|()| ComposeBudget::new(1, 1, 1, 0, &shared));
+        assert!(budgets[0].draws_at_once(7_000_000) && !budgets[1].draws_at_once(2_000_000));
+        assert!(budgets[1].draws_at_once(1_000_000) && !budgets[0].draws_at_once(1));
+        assert!(budgets[0].draws_at_once(0));
     }
 
     #[test]

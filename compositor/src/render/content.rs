@@ -25,14 +25,15 @@ const SHALLOW: u64 = 12;
 
 /// Whether pieces are drawn where the screen is, without a picture in between. What is not seen of a tree counts too: it
 /// is looked at in each frame.
-fn is_simple<R: Painter>(gathered: &Gathered<R>, size: Size<i32, Physical>) -> bool {
+fn is_simple<R: Painter>(gathered: &Gathered<R>, size: Size<i32, Physical>, budget: &ComposeBudget) -> bool {
     let pieces = &gathered.pieces;
     let side = |value: i32| u64::try_from(value).unwrap_or(0);
-    let most = side(size.w).saturating_mul(side(size.h)).saturating_mul(SHALLOW);
-    let cost = || pieces.iter().map(Piece::cost_of_all).fold(0, u64::saturating_add);
-    gathered.surfaces <= DIRECT
-        && pieces.iter().all(|piece| piece.is_plain() && !piece.is_sparse())
-        && cost() <= most
+    let copy = side(size.w).saturating_mul(side(size.h));
+    if gathered.surfaces > DIRECT || !pieces.iter().all(|piece| piece.is_plain() && !piece.is_sparse()) {
+        return false;
+    }
+    let cost = pieces.iter().map(Piece::cost_of_all).fold(0, u64::saturating_add);
+    cost <= copy || (cost <= copy.saturating_mul(SHALLOW) && budget.draws_at_once(cost))
 }
 
 /// What is remembered of a content from frame to frame.
@@ -109,7 +110,7 @@ impl ContentCache {
         account: Account<'_>,
     ) -> (Content<R>, Damage) {
         self.shows = None;
-        self.deep = !is_simple(&gathered, size);
+        self.deep = !is_simple(&gathered, size, account.budget);
         let pieces = gathered.pieces;
         let mut damage = self.changes(&pieces, size, scale);
         if !self.deep {

@@ -208,3 +208,31 @@ fn many_layers_that_are_blended_are_composed_once() {
         assert_eq!(fixture.fault(), None);
     }
 }
+
+/// What is blended where the screen is has a bound for the whole screen; the rest is composed, within what its VM may spend.
+#[test]
+fn layers_over_a_large_screen_are_not_all_blended_in_each_frame() {
+    let mut fixture = Fixture::new(&Setup {
+        size: (3840, 2160),
+        pixels: true,
+        ..Setup::default()
+    });
+    let client = fixture.add_client("untrusted");
+    let size = (1800, 950);
+    for windows in 1..=4 {
+        let window = fixture.window(client, size, BLUE);
+        let this = fixture.client(client);
+        let (shm, handle) = (&this.bound().shm, this.handle());
+        let half = painted(shm, &handle, size, Format::Argb8888, |_, _| [60, 0, 0, 128]);
+        for _ in 0..2 {
+            let inner = fixture.subsurface(&window, (0, 0), (4, 4), BLUE);
+            put(&inner.surface, Some(&half), &[]);
+        }
+        fixture.double_roundtrip(client);
+        for _ in 0..10 {
+            fixture.frame();
+        }
+        assert_eq!(pictures(&fixture), windows - 1);
+        assert_eq!(fixture.fault(), None);
+    }
+}
