@@ -201,6 +201,7 @@ const IOCTLS: &[u32] = &[
     0x5421,      // FIONBIO
     0x5450,      // FIONCLEX
     0x5451,      // FIOCLEX
+    0x4004_4590, // EVIOCGRAB
     0x4004_45a0, // EVIOCSCLOCKID
     0x4010_4593, // EVIOCSMASK
 ];

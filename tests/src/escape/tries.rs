@@ -285,7 +285,6 @@ const FILES: &[(&str, Try)] = &[
 const DEVICES: &[(&str, Try)] = &[
     ("keyboard-write", |_| keyboard(OFlags::RDWR).map(drop)),
     ("keyboard-mode", change_mode_of_keyboard),
-    ("keyboard-grab", |_| keyboard_ioctl(0x4004_4590, 1)),
     ("keyboard-keymap", |_| keyboard_ioctl(0x4008_4504, 0)),
     ("keyboard-repeat", |_| keyboard_ioctl(0x4008_4503, 0)),
     ("keyboard-effect", |_| keyboard_ioctl(0x4030_4580, 0)),
@@ -351,6 +350,7 @@ const RIGHTS: &[(&str, Try)] = &[
 const WORK: &[(&str, Try)] = &[
     ("work-card", card),
     ("work-keyboard", |_| keyboard(OFlags::RDONLY).map(drop)),
+    ("work-grab", |_| keyboard_ioctl(0x4004_4590, 1)),
     ("work-config", |s| read(&s.config)),
     ("work-own-folder", |s| create(s.folder.join("picture.png"))),
     ("work-device-events", |_| {

@@ -115,11 +115,19 @@ fn keys_and_pointer_reach_windows_and_a_crash_costs_nobody_but_the_windows() {
         wait_for_windows(machine, 1);
         let before = settled(machine);
 
-        // Keys.
+        // Keys, which a login prompt on a virtual terminal must not hear.
+        machine
+            .shell
+            .run("(busybox timeout 600 cat /dev/tty1 > /tmp/overheard 2>&1 &)");
         machine.qmp.type_text("cd\necho heraldry > typed\n");
         machine.until("the typed command has run", |machine| {
             machine.shell.try_run("cat /tmp/typed").1 == "heraldry\n"
         });
+        assert_eq!(
+            machine.shell.run("cat /tmp/overheard"),
+            "",
+            "what else heard the keys"
+        );
         let after = settled(machine);
         let changed = before
             .iter()

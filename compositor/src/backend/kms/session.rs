@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Who opens devices for us: nobody (we are allowed to), or a seat daemon through libseat.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use smithay::backend::session::libseat::{LibSeatSession, LibSeatSessionNotifier};
 use smithay::backend::session::{AsErrno, Session};
+use tracing::warn;
+
+use crate::backend::sys;
 
 /// How devices are opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -15,7 +18,8 @@ pub enum SessionChoice {
     /// Through a seat daemon if there is one, else directly.
     #[default]
     Auto,
-    /// Directly: as root, or where we may open the device nodes. Input devices are opened for reading alone.
+    /// Directly: as root, or where we may open the device nodes. Input devices are opened for reading alone, and nobody else
+    /// hears of their input meanwhile: no virtual terminal either.
     Direct,
     /// Through seatd or logind.
     Libseat,
@@ -77,10 +81,19 @@ impl Seat {
     }
 }
 
+fn is_input(path: &Path) -> bool {
+    path.starts_with("/dev/input")
+}
+
+/// A device whose input others hear, or have for themselves, is not used.
+fn refused(path: &Path, errno: Errno) {
+    warn!(device = %path.display(), %errno, "an input device is left alone: others would hear its input, or have it");
+}
+
 /// The input library asks for leave to write, for the lights of keyboards, which we do not switch. Whoever may write could
 /// type for the user, to everybody who reads the device, the kernel included.
 fn as_needed(path: &Path, flags: OFlags) -> OFlags {
-    if path.starts_with("/dev/input") {
+    if is_input(path) {
         flags.difference(OFlags::RWMODE)
     } else {
         flags
@@ -94,7 +107,12 @@ impl Session for Seat {
         match self {
             Self::Direct => {
                 let flags = as_needed(path, flags) | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-                Ok(rustix::fs::open(path, flags, Mode::empty())?)
+                let device = rustix::fs::open(path, flags, Mode::empty())?;
+                if is_input(path) {
+                    // Else what is typed into a window is typed at the login prompt of a virtual terminal too.
+                    sys::grab(device.as_fd()).inspect_err(|errno| refused(path, *errno))?;
+                }
+                Ok(device)
             }
             Self::Libseat(session) => session.open(path, flags).map_err(|error| {
                 SessionError::Open(error.as_errno().map_or(Errno::ACCESS, Errno::from_raw_os_error))
