@@ -4,11 +4,11 @@
 //! Start reading at [`run`] (how it is put together), [`tick`] (what happens each turn of the loop) and
 //! [`render::scene`] (how a client's pixels get on the screen, and that there is no other way).
 
-pub mod audience;
 pub mod backend;
 pub mod cli;
 pub mod control;
 pub mod desktop;
+pub mod frame_feedback;
 mod handlers;
 pub mod input;
 mod mapping;

@@ -35,7 +35,7 @@ impl Announcements {
 
 /// A visible window.
 #[derive(Debug)]
-struct Standing<'a> {
+struct VisibleWindow<'a> {
     id: WindowId,
     vm: &'a VmName,
     outer: Rectangle<i32, Logical>,
@@ -45,7 +45,7 @@ struct Standing<'a> {
 
 /// The windows that one of `vm`, which lacks the keyboard, must lie below.
 fn below(
-    windows: &[Standing<'_>],
+    windows: &[VisibleWindow<'_>],
     of: (WindowId, &VmName, Rectangle<i32, Logical>),
     focus: Option<WindowId>,
     screen: Rectangle<i32, Logical>,
@@ -60,7 +60,7 @@ fn below(
         .map(area)
         .fold(0, u64::saturating_add);
     let beyond = covered.saturating_mul(100) > area(screen).saturating_mul(share);
-    let above = |window: &&Standing<'_>| {
+    let above = |window: &&VisibleWindow<'_>| {
         beyond || Some(window.id) == focus || (window.fullscreen && window.outer.overlaps(outer))
     };
     others.filter(above).map(|window| window.id).collect()
@@ -90,7 +90,7 @@ impl Core {
             .visible()
             .filter_map(|id| {
                 let window = self.windows.get(id)?;
-                Some(Standing {
+                Some(VisibleWindow {
                     id,
                     vm: &window.vm,
                     outer: layout.outer(id)?,
@@ -198,9 +198,9 @@ impl Core {
 mod tests {
     use super::*;
 
-    fn standing(id: u64, vm: &VmName, rect: (i32, i32, i32, i32)) -> Standing<'_> {
+    fn visible(id: u64, vm: &VmName, rect: (i32, i32, i32, i32)) -> VisibleWindow<'_> {
         let (x, y, w, h) = rect;
-        Standing {
+        VisibleWindow {
             id: WindowId(id),
             vm,
             outer: Rectangle::new((x, y).into(), (w, h).into()),
@@ -213,18 +213,18 @@ mod tests {
     fn a_window_stays_below_the_focused_one_fullscreen_ones_and_beyond_its_share_below_all() {
         let (ours, theirs) = (VmName::new("a").expect("a"), VmName::new("b").expect("b"));
         let screen = Rectangle::from_size((1000, 1000).into());
-        let fullscreen = Standing {
+        let fullscreen = VisibleWindow {
             fullscreen: true,
-            ..standing(3, &theirs, (0, 0, 1000, 500))
+            ..visible(3, &theirs, (0, 0, 1000, 500))
         };
         let mut windows = vec![
-            standing(1, &theirs, (0, 500, 500, 500)),
-            standing(2, &theirs, (500, 500, 500, 500)),
+            visible(1, &theirs, (0, 500, 500, 500)),
+            visible(2, &theirs, (500, 500, 500, 500)),
             fullscreen,
-            standing(4, &ours, (0, 0, 1000, 1000)),
-            standing(9, &ours, (0, 400, 100, 300)),
+            visible(4, &ours, (0, 0, 1000, 1000)),
+            visible(9, &ours, (0, 400, 100, 300)),
         ];
-        let above = |windows: &[Standing<'_>], rect: (i32, i32, i32, i32), focus| {
+        let above = |windows: &[VisibleWindow<'_>], rect: (i32, i32, i32, i32), focus| {
             let outer = Rectangle::new((rect.0, rect.1).into(), (rect.2, rect.3).into());
             below(windows, (WindowId(9), &ours, outer), focus, screen, 50)
         };

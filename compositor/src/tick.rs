@@ -19,10 +19,10 @@ use tracing::error;
 use wayland_protocols::wp::presentation_time::server::wp_presentation_feedback::Kind;
 use wayland_server::protocol::wl_surface::WlSurface;
 
-use crate::audience::Audience;
 use crate::backend::Backend;
 use crate::desktop::frame_clock::Drawn;
 use crate::desktop::outputs::{Screen, ScreenId};
+use crate::frame_feedback::FrameFeedback;
 use crate::input::Effect;
 use crate::state::{Core, State};
 use crate::trees;
@@ -140,20 +140,20 @@ impl State {
 impl Core {
     /// A screen's frame is drawn: tells the clients on it that they may draw the next. Returns who wants to know when it
     /// is seen; `None` if the screen is gone.
-    pub(crate) fn frame_drawn(&mut self, screen: ScreenId, now: Duration) -> Option<Audience> {
+    pub(crate) fn frame_drawn(&mut self, screen: ScreenId, now: Duration) -> Option<FrameFeedback> {
         self.note_view(screen);
         self.frames = self.frames.saturating_add(1);
         let asking = self.surfaces_of(screen);
         let vms: BTreeSet<_> = asking.iter().map(|(vm, _)| vm).collect();
-        let mut audience = Audience::new(vms.len());
+        let mut feedback = FrameFeedback::new(vms.len());
         let mut more = false;
         for (vm, root) in asking {
-            let Some(face) = self.outputs.get(screen)?.face(&vm) else {
+            let Some(output) = self.outputs.get(screen)?.output_for(&vm) else {
                 continue;
             };
             let all = self
                 .books
-                .book(&vm, Work::Drawing, || audience.take(&vm, face, &root, now));
+                .book(&vm, Work::Drawing, || feedback.take(&vm, output, &root, now));
             if all {
                 trees::set_told(&root);
             }
@@ -162,7 +162,7 @@ impl Core {
         if more {
             self.render.schedule();
         }
-        Some(audience)
+        Some(feedback)
     }
 
     /// Roots of every surface tree that this screen shows or might: covered and minimised windows get their callbacks

@@ -14,7 +14,7 @@ use crate::command::message;
 use crate::gpu::Ticket;
 use crate::items::Items;
 use crate::limits::{BACKLOG, HELD_BACK, WAITING};
-use crate::outbox::Outbox;
+use crate::send_queue::SendQueue;
 use crate::watch::{Poller, Watched, key};
 
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub(crate) struct Context {
     pub(crate) ring: u32,
     pub(crate) attached: BTreeSet<u32>,
     pub(crate) items: Items,
-    pub(crate) outbox: Outbox,
+    pub(crate) send_queue: SendQueue,
     waiting: VecDeque<Ticket>,
     /// Submissions that are given back when less waits for the host.
     sent: VecDeque<Ticket>,
@@ -61,7 +61,7 @@ impl Context {
             ring: 0,
             attached: BTreeSet::new(),
             items: Items::new(id, poller),
-            outbox: Outbox::default(),
+            send_queue: SendQueue::default(),
             waiting: VecDeque::new(),
             sent: VecDeque::new(),
             pipe_first: false,
@@ -85,7 +85,7 @@ impl Context {
     /// The connection is over. What came before is lost: nobody could say what it means.
     pub(crate) fn end(&mut self) {
         self.channel = Channel::Ended;
-        self.outbox.clear();
+        self.send_queue.clear();
     }
 
     /// A request that is to be answered when something happens. Given back if too many wait.
@@ -117,7 +117,7 @@ impl Context {
     }
 
     fn has_backlog(&self) -> bool {
-        self.outbox.bytes().saturating_add(self.items.bytes()) > BACKLOG
+        self.send_queue.bytes().saturating_add(self.items.bytes()) > BACKLOG
     }
 
     /// Submissions that are to be held back no longer.
@@ -137,10 +137,10 @@ impl Context {
     /// Sends what is taken.
     pub(crate) fn flush(&mut self) {
         if let Channel::Open(socket) = &self.channel
-            && self.outbox.flush(socket.as_fd()).is_err()
+            && self.send_queue.flush(socket.as_fd()).is_err()
         {
             // It hears no more, but may have said something.
-            self.outbox.clear();
+            self.send_queue.clear();
         }
     }
 
@@ -182,7 +182,7 @@ impl Context {
         if let Channel::Open(socket) = &self.channel {
             let mut flags = EventFlags::empty();
             flags.set(EventFlags::IN, asked);
-            flags.set(EventFlags::OUT, !self.outbox.is_empty());
+            flags.set(EventFlags::OUT, !self.send_queue.is_empty());
             socket.wait_for(flags);
         }
         if asked {

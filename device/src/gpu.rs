@@ -302,7 +302,7 @@ impl Gpu {
                     return Err(Refused::NotConnected);
                 }
                 let descriptors = outgoing(context, &self.blobs, &descriptors)?;
-                if context.is_open() && !context.outbox.add(bytes, descriptors) {
+                if context.is_open() && !context.send_queue.add(bytes, descriptors) {
                     return Err(Refused::Slow);
                 }
             }

@@ -9,7 +9,7 @@
 //! | [`control`] | the requests of virtio-gpu, and their answers; pure |
 //! | [`command`] | the commands of cross-domain inside them; pure |
 //! | [`gpu`] | contexts and blobs of one boot of the guest, and all that is counted for it |
-//! | `context`, `items`, `outbox`, `blobs`, `watch` | the parts of that |
+//! | `context`, `items`, `send_queue`, `blobs`, `watch` | the parts of that |
 //! | [`pipe`] | writing to a stranger's pipe without waiting for anybody |
 //! | `memory` | what of a stranger's memory can be mapped into a guest, and what must be copied |
 //! | [`vmm`] | the rings, the guest's memory, the VMM |
@@ -30,5 +30,5 @@ mod blobs;
 mod context;
 mod items;
 mod memory;
-mod outbox;
+mod send_queue;
 mod watch;

@@ -99,14 +99,14 @@ struct Piece {
 #[derive(Debug, Default)]
 struct Window {
     sent: (u64, u64),
-    worked_off: (u64, u64),
+    taken: (u64, u64),
 }
 
 impl Window {
     /// How many bytes of a piece may go now.
     fn admits(&self, piece: &Piece) -> usize {
-        let bytes = self.sent.0.saturating_sub(self.worked_off.0);
-        let fds = self.sent.1.saturating_sub(self.worked_off.1);
+        let bytes = self.sent.0.saturating_sub(self.taken.0);
+        let fds = self.sent.1.saturating_sub(self.taken.1);
         let more = u64::try_from(piece.fds.len()).unwrap_or(u64::MAX);
         if fds.saturating_add(more) > WINDOW_FDS {
             return 0;
@@ -124,14 +124,14 @@ impl Window {
 
     /// Takes note of sums. They only rise, and nobody works off what was not sent.
     fn credit(&mut self, bytes: u64, fds: u64) {
-        self.worked_off.0 = self.worked_off.0.max(bytes.min(self.sent.0));
-        self.worked_off.1 = self.worked_off.1.max(fds.min(self.sent.1));
+        self.taken.0 = self.taken.0.max(bytes.min(self.sent.0));
+        self.taken.1 = self.taken.1.max(fds.min(self.sent.1));
     }
 }
 
 /// One direction.
 #[derive(Debug, Default)]
-struct Lane {
+struct Direction {
     queue: VecDeque<Piece>,
     bytes: usize,
     fds: usize,
@@ -140,7 +140,7 @@ struct Lane {
     traffic: Traffic,
 }
 
-impl Lane {
+impl Direction {
     fn wants_input(&self, from: Side, max_fds: usize) -> bool {
         if from == Side::Compositor {
             return !self.ended;
@@ -188,8 +188,8 @@ impl Lane {
 pub struct Splice {
     client: OwnedFd,
     compositor: OwnedFd,
-    up: Lane,
-    down: Lane,
+    up: Direction,
+    down: Direction,
     unsealed: UnsealedMemory,
     /// Memory has passed that its sender can still shrink.
     has_unsealed: bool,
@@ -212,8 +212,8 @@ impl Splice {
         Self {
             client,
             compositor,
-            up: Lane::default(),
-            down: Lane::default(),
+            up: Direction::default(),
+            down: Direction::default(),
             unsealed,
             has_unsealed: false,
             max_fds: max_fds.max(MAX_FDS),
@@ -315,20 +315,20 @@ impl Splice {
         self.down.ended = true;
         if side == Side::Compositor {
             // Who has closed works nothing off: what waits is offered once more, and then given up.
-            self.window.worked_off = (u64::MAX, u64::MAX);
+            self.window.taken = (u64::MAX, u64::MAX);
             // The client's writes fail from now on, so that it stops writing and reads what it is still to hear. It
             // may be closed as well.
             let _closed = shutdown(&self.client, Shutdown::Read);
         }
     }
 
-    /// Reads once from `side` into its lane.
+    /// Reads once from `side` into its direction.
     fn pull(&mut self, side: Side, stand_ins: &mut StandIns) -> Result<(), End> {
-        let (lane, fd) = match side {
+        let (direction, fd) = match side {
             Side::Client => (&mut self.up, self.client.as_fd()),
             Side::Compositor => (&mut self.down, self.compositor.as_fd()),
         };
-        if !lane.wants_input(side, self.max_fds) {
+        if !direction.wants_input(side, self.max_fds) {
             return Ok(());
         }
         let mut bytes = [0; CHUNK];
@@ -359,15 +359,15 @@ impl Splice {
             self.has_unsealed |= kind == Kind::Memory { can_shrink: true };
             let fd = swap(side, kind, fd, &self.party, stand_ins)?;
             match fd {
-                Passing::Memory(_) => lane.traffic.memory += 1,
-                Passing::Pipe(_) => lane.traffic.pipes += 1,
+                Passing::Memory(_) => direction.traffic.memory += 1,
+                Passing::Pipe(_) => direction.traffic.pipes += 1,
             }
             let (Passing::Memory(fd) | Passing::Pipe(fd)) = fd;
             passed.push(fd);
         }
         let fds = passed;
-        lane.add(bytes.get(..received.bytes).unwrap_or_default(), fds);
-        if side == Side::Compositor && (lane.bytes > MAX_WAITING || lane.fds > self.max_fds) {
+        direction.add(bytes.get(..received.bytes).unwrap_or_default(), fds);
+        if side == Side::Compositor && (direction.bytes > MAX_WAITING || direction.fds > self.max_fds) {
             return Err(End::Slow);
         }
         Ok(())
@@ -375,11 +375,11 @@ impl Splice {
 
     /// Writes what waits for `side`.
     fn push(&mut self, side: Side) -> Result<(), End> {
-        let (lane, fd) = match side {
+        let (direction, fd) = match side {
             Side::Client => (&mut self.down, self.client.as_fd()),
             Side::Compositor => (&mut self.up, self.compositor.as_fd()),
         };
-        while let Some(piece) = lane.queue.front_mut() {
+        while let Some(piece) = direction.queue.front_mut() {
             let mut rest = piece.bytes.get(piece.sent..).unwrap_or_default();
             if side == Side::Compositor {
                 rest = rest.get(..self.window.admits(piece)).unwrap_or_default();
@@ -393,18 +393,18 @@ impl Splice {
                     if side == Side::Compositor {
                         self.window.send(sent, piece.fds.len());
                     }
-                    lane.fds = lane.fds.saturating_sub(piece.fds.len());
-                    lane.bytes = lane.bytes.saturating_sub(sent);
+                    direction.fds = direction.fds.saturating_sub(piece.fds.len());
+                    direction.bytes = direction.bytes.saturating_sub(sent);
                     piece.fds.clear();
                     piece.sent = piece.sent.saturating_add(sent);
                     if piece.sent >= piece.bytes.len() {
-                        lane.queue.pop_front();
+                        direction.queue.pop_front();
                     }
                 }
                 Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
                 Err(Errno::PIPE | Errno::CONNRESET) => {
                     // It hears no more, but what it said last is still to be read and delivered.
-                    lane.give_up();
+                    direction.give_up();
                     self.closing
                         .get_or_insert_with(|| (side, Instant::now() + LINGER));
                     return Ok(());

@@ -247,7 +247,7 @@ impl Vm {
         }
     }
 
-    /// The supervisor sees to another link.
+    /// The supervisor makes another link.
     fn lose_compositor(&mut self, error: LinkError) {
         let Some(link) = self.compositor.take() else {
             return;

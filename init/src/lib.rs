@@ -39,9 +39,9 @@ use tracing::{info, warn};
 use tracing_subscriber::prelude::*;
 
 use cmdline::BootOptions;
-use log_ring::{Journal, Uptime};
+use log_ring::{LogRing, Uptime};
 use modules::Loader;
-use processes::Jobs;
+use processes::Processes;
 use services::USER;
 use shutdown::Ending;
 use socket::Server;
@@ -73,16 +73,16 @@ enum InitError {
 /// Runs PID 1, to the machine's end.
 pub fn main() -> ! {
     let failures = mounts::mount_all();
-    let journal = Journal::open("/dev/console");
-    let why = match std::panic::catch_unwind(|| run(&journal, &failures)) {
-        Ok(Ok(ending)) => shutdown::finish(ending, &journal),
+    let log = LogRing::open("/dev/console");
+    let why = match std::panic::catch_unwind(|| run(&log, &failures)) {
+        Ok(Ok(ending)) => shutdown::finish(ending, &log),
         Ok(Err(error)) => match std::error::Error::source(&error) {
             Some(source) => format!("{error}: {source}"),
             None => error.to_string(),
         },
         Err(_) => "this is a bug: PID 1 panicked, see above".to_owned(),
     };
-    shutdown::emergency(&journal, &why)
+    shutdown::emergency(&log, &why)
 }
 
 /// PID 1's state.
@@ -90,18 +90,18 @@ struct Init {
     options: BootOptions,
     loader: Loader,
     udev: Udev,
-    jobs: Jobs,
+    processes: Processes,
     ending: Option<Ending>,
     handle: LoopHandle<'static, Init>,
     signal: LoopSignal,
 }
 
-fn run(journal: &Journal, failures: &[String]) -> Result<Ending, InitError> {
+fn run(log: &LogRing, failures: &[String]) -> Result<Ending, InitError> {
     let text = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
     let (options, warnings) = cmdline::parse(&text);
     let lines = tracing_subscriber::fmt::layer()
         .with_timer(Uptime)
-        .with_writer(journal.clone())
+        .with_writer(log.clone())
         .with_target(false)
         .with_ansi(false);
     let filter = options.filter();
@@ -120,9 +120,9 @@ fn run(journal: &Journal, failures: &[String]) -> Result<Ending, InitError> {
     loader.coldplug();
     udev.coldplug();
     watch_udev(&handle, &udev)?;
-    serve(&handle, journal)?;
+    serve(&handle, log)?;
     let mut init = Init {
-        jobs: Jobs::new(&handle, journal.clone())?,
+        processes: Processes::new(&handle, log.clone())?,
         options,
         loader,
         udev,
@@ -199,7 +199,7 @@ fn watch_udev(handle: &LoopHandle<'static, Init>, udev: &Udev) -> Result<(), Ini
     Ok(())
 }
 
-fn serve(handle: &LoopHandle<'static, Init>, journal: &Journal) -> Result<(), InitError> {
+fn serve(handle: &LoopHandle<'static, Init>, log: &LogRing) -> Result<(), InitError> {
     let (endings, asked) = calloop::channel::channel();
     handle
         .insert_source(asked, |event, (), init: &mut Init| {
@@ -217,7 +217,7 @@ fn serve(handle: &LoopHandle<'static, Init>, journal: &Journal) -> Result<(), In
         }
     };
     let server = Server {
-        journal: journal.clone(),
+        log: log.clone(),
         endings,
         peers: Arc::new(()),
     };
@@ -238,14 +238,14 @@ fn serve(handle: &LoopHandle<'static, Init>, journal: &Journal) -> Result<(), In
 impl Init {
     /// Starts what can be started, and what waits for a device as soon as it comes.
     fn begin(&mut self) -> Result<(), InitError> {
-        self.jobs.read_services();
+        self.processes.read_services();
         if devices::gpu().is_some() {
             self.start_compositor();
         } else {
             info!("waiting for a GPU");
             self.after(GPU_PATIENCE, Self::no_gpu)?;
         }
-        self.jobs.start_all();
+        self.processes.start_all();
         power::watch(&self.handle);
         self.after(INPUT_PATIENCE, |_| {
             let inputs = devices::inputs();
@@ -273,7 +273,7 @@ impl Init {
     }
 
     fn no_gpu(&mut self) {
-        if !self.jobs.has_compositor() {
+        if !self.processes.has_compositor() {
             warn!(
                 "no GPU (/dev/dri/card*) after {GPU_PATIENCE:?}, so there is no picture: give this VM one (QEMU: -device \
                  virtio-gpu-pci, or a passed-through PCI device) and its driver to the image; the compositor starts as \
@@ -286,7 +286,7 @@ impl Init {
         if let Some(card) = devices::gpu() {
             info!("GPU {} ({})", card.display(), devices::driver(&card));
         }
-        self.jobs.start_compositor(&self.options);
+        self.processes.start_compositor(&self.options);
     }
 
     fn devices_changed(&mut self) {
@@ -296,19 +296,19 @@ impl Init {
             }
             // The kernel speaks of a card once before there is one to open.
             let gpu = change == Change::Gpu && devices::gpu().is_some();
-            if gpu && !self.jobs.has_compositor() && self.ending.is_none() {
+            if gpu && !self.processes.has_compositor() && self.ending.is_none() {
                 self.start_compositor();
             }
         }
     }
 
     fn reap(&mut self) {
-        let jobs = &mut self.jobs;
+        let processes = &mut self.processes;
         shutdown::reap(|pid, status| {
             if status.stopped() {
-                jobs.paused(pid);
+                processes.paused(pid);
             } else {
-                jobs.ended(pid, status);
+                processes.ended(pid, status);
             }
         });
         if self.ending.is_some() {
@@ -323,7 +323,7 @@ impl Init {
         }
         info!("{} ({why})", ending.text());
         self.ending = Some(ending);
-        self.jobs.stop();
+        self.processes.stop();
         shutdown::signal_all(rustix::process::Signal::TERM);
         let timer = Timer::from_duration(END_PATIENCE);
         let waiting = self.handle.insert_source(timer, |_, (), init: &mut Self| {

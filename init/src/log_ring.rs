@@ -51,9 +51,9 @@ struct Inner {
 
 /// The log; clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Journal(Arc<Mutex<Inner>>);
+pub(super) struct LogRing(Arc<Mutex<Inner>>);
 
-impl Journal {
+impl LogRing {
     /// A log that is also written to the console at `path`, if that can be opened.
     pub(super) fn open(path: &str) -> Self {
         let console = File::options().write(true).custom_flags(libc_flags()).open(path);
@@ -123,7 +123,7 @@ fn to_console(mut console: &File, mut text: &[u8]) {
 }
 
 /// What a line of `tracing` is written with.
-impl Write for Journal {
+impl Write for LogRing {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         Self::write(self, text);
         Ok(text.len())
@@ -134,7 +134,7 @@ impl Write for Journal {
     }
 }
 
-impl<'a> MakeWriter<'a> for Journal {
+impl<'a> MakeWriter<'a> for LogRing {
     type Writer = Self;
 
     fn make_writer(&'a self) -> Self {
@@ -174,10 +174,10 @@ mod tests {
 
     #[test]
     fn a_programs_line_talks_to_no_terminal_and_has_an_end() {
-        let journal = Journal::default();
-        journal.line(b"\x1b[31mred\x07\tgr\xc3\xbcn \xff");
-        journal.line(&[b'y'; 2 * MAX_LINE]);
-        let text = journal.text();
+        let log = LogRing::default();
+        log.line(b"\x1b[31mred\x07\tgr\xc3\xbcn \xff");
+        log.line(&[b'y'; 2 * MAX_LINE]);
+        let text = log.text();
         let lines: Vec<_> = text.split(|byte| *byte == b'\n').collect();
         assert_eq!(lines[0], ".[31mred.\tgrün \u{fffd}".as_bytes());
         assert_eq!(lines[1].len(), MAX_LINE);

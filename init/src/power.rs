@@ -75,7 +75,7 @@ fn listen(handle: &LoopHandle<'static, Init>, path: &Path) -> Result<(), String>
             let mut event = [0; EVENT];
             match button.read(&mut event) {
                 Ok(EVENT) => {
-                    if is_press(&event) && !init.jobs.compositor_runs() {
+                    if is_press(&event) && !init.processes.compositor_runs() {
                         init.end(Ending::PowerOff, "the power button");
                     }
                     Ok(PostAction::Continue)

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, WaitStatus, kill_process};
 use tracing::{info, warn};
 
 use super::cmdline::{BootOptions, DeviceChoice};
-use super::log_ring::{Journal, MAX_LINE};
+use super::log_ring::{LogRing, MAX_LINE};
 use super::services::{self, Backoff, COMPOSITOR, Running, Service, USER};
 use super::{Init, InitError, devices, udev, watch_error};
 
@@ -22,7 +22,7 @@ use super::{Init, InitError, devices, udev, watch_error};
 const STOPS: u32 = 8;
 
 /// A service and what is known of it.
-struct Job {
+struct Process {
     service: Service,
     running: Option<Running>,
     backoff: Backoff,
@@ -31,33 +31,33 @@ struct Job {
 }
 
 /// All services.
-pub(super) struct Jobs {
-    jobs: Vec<Job>,
+pub(super) struct Processes {
+    processes: Vec<Process>,
     /// What the compositor runs under, if anything.
     under: Option<Vec<std::ffi::OsString>>,
     exe: PathBuf,
-    journal: Journal,
+    log: LogRing,
     handle: LoopHandle<'static, Init>,
-    /// Indices of jobs that are to be started.
+    /// Indices of processes that are to be started.
     due: Sender<usize>,
     stopped: bool,
 }
 
-impl Jobs {
-    pub(super) fn new(handle: &LoopHandle<'static, Init>, journal: Journal) -> Result<Self, InitError> {
+impl Processes {
+    pub(super) fn new(handle: &LoopHandle<'static, Init>, log: LogRing) -> Result<Self, InitError> {
         let (due, starts) = calloop::channel::channel();
         handle
             .insert_source(starts, |event, (), init: &mut Init| {
                 if let Event::Msg(index) = event {
-                    init.jobs.start(index);
+                    init.processes.start(index);
                 }
             })
             .map_err(watch_error("services"))?;
         Ok(Self {
-            jobs: Vec::new(),
+            processes: Vec::new(),
             under: None,
             exe: std::env::current_exe()?,
-            journal,
+            log,
             handle: handle.clone(),
             due,
             stopped: false,
@@ -82,12 +82,12 @@ impl Jobs {
         }
         info!(
             "{} further services: this image is for demonstration or tests",
-            self.jobs.len()
+            self.processes.len()
         );
     }
 
     fn add(&mut self, service: Service) {
-        self.jobs.push(Job {
+        self.processes.push(Process {
             service,
             running: None,
             backoff: Backoff::default(),
@@ -96,18 +96,20 @@ impl Jobs {
     }
 
     pub(super) fn start_all(&mut self) {
-        for index in 0..self.jobs.len() {
+        for index in 0..self.processes.len() {
             self.start(index);
         }
     }
 
     pub(super) fn has_compositor(&self) -> bool {
-        self.jobs.iter().any(|job| job.service.name == COMPOSITOR)
+        self.processes
+            .iter()
+            .any(|process| process.service.name == COMPOSITOR)
     }
 
     pub(super) fn compositor_runs(&self) -> bool {
-        let is = |job: &Job| job.service.name == COMPOSITOR && job.running.is_some();
-        self.jobs.iter().any(is)
+        let is = |process: &Process| process.service.name == COMPOSITOR && process.running.is_some();
+        self.processes.iter().any(is)
     }
 
     /// Starts the compositor, from now on for good.
@@ -119,7 +121,7 @@ impl Jobs {
             user: 0,
             command,
         });
-        self.start(self.jobs.len().saturating_sub(1));
+        self.start(self.processes.len().saturating_sub(1));
     }
 
     /// The virtio_wl device that the compositor gets.
@@ -146,28 +148,29 @@ impl Jobs {
     }
 
     fn start(&mut self, index: usize) {
-        let Some(job) = self.jobs.get_mut(index) else {
+        let Some(process) = self.processes.get_mut(index) else {
             return;
         };
-        if self.stopped || job.running.is_some() {
+        if self.stopped || process.running.is_some() {
             return;
         }
-        let started = runtime_folder(&job.service).and_then(|()| services::start(&self.exe, &job.service));
+        let started =
+            runtime_folder(&process.service).and_then(|()| services::start(&self.exe, &process.service));
         match started {
             Ok((running, output)) => {
                 info!(
                     "{} started, process {}",
-                    job.service.name,
+                    process.service.name,
                     running.pid.as_raw_nonzero()
                 );
-                job.running = Some(running);
-                job.stops = 0;
-                if let Err(error) = listen(&self.handle, output, self.journal.clone()) {
-                    warn!("the output of {} is lost: {error}", job.service.name);
+                process.running = Some(running);
+                process.stops = 0;
+                if let Err(error) = listen(&self.handle, output, self.log.clone()) {
+                    warn!("the output of {} is lost: {error}", process.service.name);
                 }
             }
             Err(error) => {
-                warn!("{} cannot be started: {error}", job.service.name);
+                warn!("{} cannot be started: {error}", process.service.name);
                 self.again(index, std::time::Duration::ZERO);
             }
         }
@@ -175,50 +178,50 @@ impl Jobs {
 
     /// A program that stands still is of no use to anybody: it goes on, or if it is stopped again and again, another starts.
     pub(super) fn paused(&mut self, pid: Pid) {
-        let is = |job: &&mut Job| job.running.as_ref().is_some_and(|running| running.pid == pid);
-        let Some(job) = self.jobs.iter_mut().find(is) else {
+        let is = |process: &&mut Process| process.running.as_ref().is_some_and(|running| running.pid == pid);
+        let Some(process) = self.processes.iter_mut().find(is) else {
             return;
         };
-        job.stops = job.stops.saturating_add(1);
-        let (what, signal) = if job.stops > STOPS {
+        process.stops = process.stops.saturating_add(1);
+        let (what, signal) = if process.stops > STOPS {
             ("is ended", Signal::KILL)
         } else {
             ("goes on", Signal::CONT)
         };
-        warn!("{} was stopped by a signal; it {what}", job.service.name);
+        warn!("{} was stopped by a signal; it {what}", process.service.name);
         // One that is gone is seen at the next turn.
         let _gone = kill_process(pid, signal);
     }
 
     /// Takes note of a process that has ended; most are orphans that nobody else waits for.
     pub(super) fn ended(&mut self, pid: Pid, status: WaitStatus) {
-        let is = |job: &Job| job.running.as_ref().is_some_and(|running| running.pid == pid);
-        let Some(index) = self.jobs.iter().position(is) else {
+        let is = |process: &Process| process.running.as_ref().is_some_and(|running| running.pid == pid);
+        let Some(index) = self.processes.iter().position(is) else {
             return;
         };
-        let Some(job) = self.jobs.get_mut(index) else {
+        let Some(process) = self.processes.get_mut(index) else {
             return;
         };
-        let lived = job.running.take().map(|running| running.since.elapsed());
+        let lived = process.running.take().map(|running| running.since.elapsed());
         let how = match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => format!("ended with code {code}"),
             (None, Some(signal)) => format!("was ended by signal {signal}"),
             (None, None) => "ended".to_owned(),
         };
         if self.stopped {
-            info!("{} {how}", job.service.name);
+            info!("{} {how}", process.service.name);
         } else {
-            warn!("{} {how}", job.service.name);
+            warn!("{} {how}", process.service.name);
             self.again(index, lived.unwrap_or_default());
         }
     }
 
     fn again(&mut self, index: usize, lived: std::time::Duration) {
-        let Some(job) = self.jobs.get_mut(index) else {
+        let Some(process) = self.processes.get_mut(index) else {
             return;
         };
-        let wait = job.backoff.ended(lived);
-        info!("{} starts again in {wait:?}", job.service.name);
+        let wait = process.backoff.ended(lived);
+        info!("{} starts again in {wait:?}", process.service.name);
         let due = self.due.clone();
         let timer = self
             .handle
@@ -228,7 +231,7 @@ impl Jobs {
                 TimeoutAction::Drop
             });
         if let Err(error) = timer {
-            warn!("{} will not be started again: {error}", job.service.name);
+            warn!("{} will not be started again: {error}", process.service.name);
         }
     }
 
@@ -252,7 +255,7 @@ fn runtime_folder(service: &Service) -> io::Result<()> {
 }
 
 /// Passes a program's lines on until it has closed its output.
-fn listen(handle: &LoopHandle<'static, Init>, output: OwnedFd, journal: Journal) -> Result<(), InitError> {
+fn listen(handle: &LoopHandle<'static, Init>, output: OwnedFd, log: LogRing) -> Result<(), InitError> {
     let output = io::PipeReader::from(output);
     rustix::io::ioctl_fionbio(&output, true).map_err(io::Error::from)?;
     let mut lines = Lines::default();
@@ -263,10 +266,10 @@ fn listen(handle: &LoopHandle<'static, Init>, output: OwnedFd, journal: Journal)
             let mut output: &io::PipeReader = output;
             match output.read(&mut chunk) {
                 Ok(0) => {
-                    lines.end(|line| journal.line(line));
+                    lines.end(|line| log.line(line));
                     return Ok(PostAction::Remove);
                 }
-                Ok(read) => lines.take(chunk.get(..read).unwrap_or_default(), |line| journal.line(line)),
+                Ok(read) => lines.take(chunk.get(..read).unwrap_or_default(), |line| log.line(line)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Ok(PostAction::Remove),

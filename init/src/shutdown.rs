@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
 use rustix::system::{RebootCommand, reboot};
 
-use super::log_ring::Journal;
+use super::log_ring::LogRing;
 use super::mounts;
 
 /// How the machine ends.
@@ -72,26 +72,26 @@ pub(super) fn has_children() -> bool {
 }
 
 /// The last step, when all programs had their time.
-pub(super) fn finish(ending: Ending, journal: &Journal) -> ! {
+pub(super) fn finish(ending: Ending, log: &LogRing) -> ! {
     signal_all(Signal::KILL);
     // A moment for their memory and descriptors to go, so that nothing is busy.
     std::thread::sleep(Duration::from_millis(20));
     reap(|_, _| {});
     rustix::fs::sync();
-    journal.line(format!("heraldry init: {}", ending.text()).as_bytes());
+    log.line(format!("heraldry init: {}", ending.text()).as_bytes());
     mounts::unmount_all();
     let failed = reboot(ending.command());
     let why = match failed {
         Ok(()) => "the kernel did nothing".to_owned(),
         Err(errno) => errno.to_string(),
     };
-    emergency(journal, &format!("{} failed: {why}", ending.text()))
+    emergency(log, &format!("{} failed: {why}", ending.text()))
 }
 
 /// Stays alive, says why, and still restarts or switches off when told to on the console or by Ctrl-Alt-Del.
-pub(super) fn emergency(journal: &Journal, why: &str) -> ! {
-    journal.line(format!("heraldry init: {why}").as_bytes());
-    journal.line(
+pub(super) fn emergency(log: &LogRing, why: &str) -> ! {
+    log.line(format!("heraldry init: {why}").as_bytes());
+    log.line(
         b"heraldry init: this machine cannot go on. Ctrl-Alt-Del restarts it; on this console so does `reboot`, and \
           `power-off` switches it off",
     );
@@ -113,7 +113,7 @@ pub(super) fn emergency(journal: &Journal, why: &str) -> ! {
         };
         rustix::fs::sync();
         if let Err(errno) = reboot(ending.command()) {
-            journal.line(format!("heraldry init: {}: {errno}", ending.text()).as_bytes());
+            log.line(format!("heraldry init: {}: {errno}", ending.text()).as_bytes());
         }
     }
 }

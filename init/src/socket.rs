@@ -11,7 +11,7 @@ use std::time::Duration;
 use calloop::channel::Sender;
 
 use super::client::{Request, SOCKET};
-use super::log_ring::Journal;
+use super::log_ring::LogRing;
 use super::services::USER;
 use super::shutdown::Ending;
 
@@ -37,7 +37,7 @@ pub(super) fn listen() -> io::Result<UnixListener> {
 /// Serves peers, each on a short thread of its own: the loop of PID 1 waits for nobody.
 #[derive(Debug)]
 pub(super) struct Server {
-    pub(super) journal: Journal,
+    pub(super) log: LogRing,
     pub(super) endings: Sender<Ending>,
     /// Counts the threads.
     pub(super) peers: Arc<()>,
@@ -51,14 +51,10 @@ impl Server {
         if !known || Arc::strong_count(&self.peers) > PEERS {
             return;
         }
-        let (journal, endings, guard) = (
-            self.journal.clone(),
-            self.endings.clone(),
-            Arc::clone(&self.peers),
-        );
+        let (log, endings, guard) = (self.log.clone(), self.endings.clone(), Arc::clone(&self.peers));
         let thread = std::thread::Builder::new().name("ctl".to_owned()).spawn(move || {
             // A peer that goes away early is its own affair.
-            let _gone = answer(&stream, &journal, &endings);
+            let _gone = answer(&stream, &log, &endings);
             drop(guard);
         });
         if let Err(error) = thread {
@@ -67,7 +63,7 @@ impl Server {
     }
 }
 
-fn answer(stream: &UnixStream, journal: &Journal, endings: &Sender<Ending>) -> io::Result<()> {
+fn answer(stream: &UnixStream, log: &LogRing, endings: &Sender<Ending>) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -77,7 +73,7 @@ fn answer(stream: &UnixStream, journal: &Journal, endings: &Sender<Ending>) -> i
     match Request::of_word(line.trim_end()) {
         Some(Request::Log) => {
             out.write_all(b"ok\n")?;
-            out.write_all(&journal.text())
+            out.write_all(&log.text())
         }
         // The answer goes first: whoever asked is about to be ended.
         Some(Request::Reboot) => out.write_all(b"ok\n").and_then(|()| ending(Ending::Reboot)),
@@ -92,11 +88,11 @@ mod tests {
 
     fn ask(request: &str) -> (String, Option<Ending>) {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let journal = Journal::default();
-        journal.line(b"a line");
+        let log = LogRing::default();
+        log.line(b"a line");
         let (sender, receiver) = calloop::channel::channel();
         (&theirs).write_all(request.as_bytes()).unwrap();
-        answer(&ours, &journal, &sender).unwrap();
+        answer(&ours, &log, &sender).unwrap();
         drop(ours);
         let mut text = String::new();
         (&theirs).read_to_string(&mut text).unwrap();

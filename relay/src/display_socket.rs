@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The thread that keeps the display socket: announcements in, answers out. It decides nothing; the main thread does.
 //!
-//! Losing the host ends no client. The socket is opened again, with growing patience, for as long as it takes.
+//! Losing the host ends no client. The socket is opened again, with growing pauses, for as long as it takes.
 
 use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -87,7 +87,7 @@ impl Drop for DisplayThread {
 }
 
 fn serve(device: &Device, main: &MainSender<VmEvent>, inbox: &Receiver<CompositorRecord>, waker: &Waker) {
-    let mut patience = RETRY.0;
+    let mut pause = RETRY.0;
     let mut reported = false;
     loop {
         match DisplaySocket::connect(device) {
@@ -96,7 +96,7 @@ fn serve(device: &Device, main: &MainSender<VmEvent>, inbox: &Receiver<Composito
                 if main.send(VmEvent::HostIsThere).is_err() {
                     return;
                 }
-                (patience, reported) = (RETRY.0, false);
+                (pause, reported) = (RETRY.0, false);
                 match session(socket, main, inbox, waker) {
                     Ended::Stopping => return,
                     Ended::Lost(error) => {
@@ -128,11 +128,11 @@ fn serve(device: &Device, main: &MainSender<VmEvent>, inbox: &Receiver<Composito
             tv_sec: 0,
             tv_nsec: 0,
         };
-        let wait = Timespec::try_from(patience).unwrap_or(wait);
-        // Woken early means that there is something to answer or an end to come to; the loop sees to both.
+        let wait = Timespec::try_from(pause).unwrap_or(wait);
+        // Woken early means that there is something to answer or an end to come to; the loop does both.
         let _woken = poll(&mut [PollFd::new(waker, PollFlags::IN)], Some(&wait));
         waker.reset();
-        patience = (patience * 2).min(RETRY.1);
+        pause = (pause * 2).min(RETRY.1);
     }
 }
 

@@ -245,7 +245,7 @@ impl VmThread {
         }
     }
 
-    /// Lets a client do its work and sees to what comes of it.
+    /// Lets a client do its work, and ends it where that fails.
     fn client(&mut self, id: u64, work: impl FnOnce(&mut Client, &mut Allowance) -> Result<(), ClientEnd>) {
         let Some(client) = self.clients.get_mut(&id) else {
             return;

@@ -16,7 +16,7 @@ use calloop::{EventSource, Interest, Mode, Poll, PostAction, Readiness, Token, T
 const MAX_LINE: usize = 64 * 1024;
 /// What has come and what has to go, without the socket.
 #[derive(Debug, Default)]
-struct Talk {
+struct Buffers {
     requests: Vec<u8>,
     reply: Vec<u8>,
     sent: usize,
@@ -31,7 +31,7 @@ enum Next {
     End,
 }
 
-impl Talk {
+impl Buffers {
     /// Reads and writes what goes now; `answer` makes a reply of a request line.
     fn turn(&mut self, stream: &mut (impl Read + Write), answer: &mut dyn FnMut(&[u8]) -> Vec<u8>) -> Next {
         self.try_turn(stream, answer).unwrap_or(Next::End)
@@ -102,23 +102,23 @@ pub(super) struct Connection {
     stream: Generic<UnixStream>,
     unread: Timer,
     /// So long a reply may wait without any of it being read.
-    patience: Duration,
+    timeout: Duration,
     /// The timer runs.
     armed: bool,
-    talk: Talk,
+    buffers: Buffers,
     /// It was told to end.
     over: bool,
 }
 
 impl Connection {
-    /// Of a socket that does not block. It ends if nothing of a reply is read for as long as `patience`.
-    pub(super) fn new(stream: UnixStream, patience: Duration) -> Self {
+    /// Of a socket that does not block. It ends if nothing of a reply is read for as long as `timeout`.
+    pub(super) fn new(stream: UnixStream, timeout: Duration) -> Self {
         Self {
             stream: Generic::new(stream, Interest::READ, Mode::Level),
-            unread: Timer::from_duration(patience),
-            patience,
+            unread: Timer::from_duration(timeout),
+            timeout,
             armed: false,
-            talk: Talk::default(),
+            buffers: Buffers::default(),
             over: false,
         }
     }
@@ -149,10 +149,10 @@ impl EventSource for Connection {
         if self.over {
             return Ok(PostAction::Remove);
         }
-        let (talk, mut next) = (&mut self.talk, None);
+        let (buffers, mut next) = (&mut self.buffers, None);
         self.stream.process_events(readiness, token, |_, stream| {
             let mut stream: &UnixStream = stream;
-            next = Some(talk.turn(&mut stream, &mut |line| callback(line.to_vec(), &mut ())));
+            next = Some(buffers.turn(&mut stream, &mut |line| callback(line.to_vec(), &mut ())));
             Ok(PostAction::Continue)
         })?;
         let moved = match next {
@@ -165,7 +165,7 @@ impl EventSource for Connection {
             Some(Next::Room(moved)) => {
                 self.stream.interest = Interest::WRITE;
                 if moved || !self.armed {
-                    self.unread.set_duration(self.patience);
+                    self.unread.set_duration(self.timeout);
                 }
                 let begins = !std::mem::replace(&mut self.armed, true);
                 moved || begins
@@ -218,10 +218,10 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    fn serve<'l>(events: &EventLoop<'l, usize>, reply: usize, patience: Duration) -> UnixStream {
+    fn serve<'l>(events: &EventLoop<'l, usize>, reply: usize, timeout: Duration) -> UnixStream {
         let (here, there) = UnixStream::pair().unwrap();
         there.set_nonblocking(true).unwrap();
-        let source = Connection::new(there, patience);
+        let source = Connection::new(there, timeout);
         events
             .handle()
             .insert_source(source, move |line, (), answered: &mut usize| {

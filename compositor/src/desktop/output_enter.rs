@@ -24,13 +24,13 @@ fn tell(outputs: &Outputs, presence: &[ScreenId], surface: &WlSurface, states: &
         .as_ref()
         .and_then(|client| client.get_data::<ClientState>());
     for screen in outputs.iter() {
-        let Some(face) = vm.and_then(|client| screen.face(&client.vm)) else {
+        let Some(output) = vm.and_then(|client| screen.output_for(&client.vm)) else {
             continue;
         };
         if presence.contains(&screen.id()) {
-            face.enter(surface);
+            output.enter(surface);
         } else {
-            face.leave(surface);
+            output.leave(surface);
         }
     }
     let Some(screen) = presence.first().and_then(|id| outputs.get(*id)) else {

@@ -69,13 +69,13 @@ pub struct Screen {
     /// What the kernel calls where it is plugged in.
     pub(crate) connector: Option<String>,
     /// What clients of each VM bind.
-    faces: BTreeMap<VmName, Face>,
+    vm_outputs: BTreeMap<VmName, VmOutput>,
 }
 
 /// A screen as one VM knows it. Smithay looks through all objects that clients have of an output, of whatever client, each
 /// time that a surface comes or goes; so every VM has outputs of its own, and pays for its own objects alone.
 #[derive(Debug)]
-struct Face {
+struct VmOutput {
     output: Output,
     global: Option<GlobalId>,
 }
@@ -88,7 +88,7 @@ impl Screen {
             setup,
             rect: Rectangle::default(),
             connector: None,
-            faces: BTreeMap::new(),
+            vm_outputs: BTreeMap::new(),
         }
     }
 
@@ -106,31 +106,33 @@ impl Screen {
 
     /// Puts the screen on the registry of a VM that does not have it yet.
     pub(crate) fn publish(&mut self, vm: &VmName, create: impl FnOnce(&Output) -> Option<GlobalId>) {
-        if self.faces.contains_key(vm) {
+        if self.vm_outputs.contains_key(vm) {
             return;
         }
         let output = output_of(self.id);
         self.configure(&output);
         let global = create(&output);
-        self.faces.insert(vm.clone(), Face { output, global });
+        self.vm_outputs.insert(vm.clone(), VmOutput { output, global });
     }
 
     /// The screen as the clients of a VM know it.
     #[must_use]
-    pub fn face(&self, vm: &VmName) -> Option<&Output> {
-        self.faces.get(vm).map(|face| &face.output)
+    pub fn output_for(&self, vm: &VmName) -> Option<&Output> {
+        self.vm_outputs.get(vm).map(|vm_output| &vm_output.output)
     }
 
     /// A surface is gone, or on this screen no more.
     pub(crate) fn forget(&self, surface: &WlSurface) {
-        for face in self.faces.values() {
-            face.output.leave(surface);
+        for vm_output in self.vm_outputs.values() {
+            vm_output.output.leave(surface);
         }
     }
 
     /// What clients can bind of a screen that is gone.
     pub(crate) fn into_globals(self) -> impl Iterator<Item = GlobalId> {
-        self.faces.into_values().filter_map(|face| face.global)
+        self.vm_outputs
+            .into_values()
+            .filter_map(|vm_output| vm_output.global)
     }
 
     /// Its name inside the compositor.
@@ -139,7 +141,7 @@ impl Screen {
         self.id
     }
 
-    /// What it is drawn for. Clients know each their VM's face of it.
+    /// What it is drawn for. Clients know each their VM's output of it.
     #[must_use]
     pub fn output(&self) -> &Output {
         &self.output
@@ -235,8 +237,8 @@ impl Outputs {
             let loc = screen.setup.position.unwrap_or_else(|| (right, 0).into());
             screen.rect = Rectangle::new(loc, size);
             right = right.max(loc.x.saturating_add(size.w));
-            let faces = screen.faces.values().map(|face| &face.output);
-            for output in faces.chain([&screen.output]) {
+            let vm_outputs = screen.vm_outputs.values().map(|vm_output| &vm_output.output);
+            for output in vm_outputs.chain([&screen.output]) {
                 screen.configure(output);
             }
         }

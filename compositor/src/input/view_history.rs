@@ -53,7 +53,7 @@ struct Place {
 
 /// Where the user put a window.
 #[derive(Debug)]
-struct Put {
+struct UserPlacement {
     rect: Rectangle<i32, Logical>,
     /// The number of the view that was drawn last before.
     after: u64,
@@ -77,7 +77,7 @@ pub(super) struct Seen {
     views: BTreeMap<ScreenId, VecDeque<View>>,
     /// The number of the newest view.
     noted: u64,
-    put: BTreeMap<WindowId, Put>,
+    placed: BTreeMap<WindowId, UserPlacement>,
 }
 
 impl Seen {
@@ -86,7 +86,7 @@ impl Seen {
         let views = self.views.entry(screen).or_default();
         // What looks the same as before is something else once the user has put a window somewhere since: that window has
         // gone again at once.
-        let put = self.put.values().map(|put| put.after).max();
+        let put = self.placed.values().map(|put| put.after).max();
         let same = |last: &View| last.patches == patches && put.is_none_or(|after| after < last.number);
         if !views.back().is_some_and(same) {
             self.noted = self.noted.saturating_add(1);
@@ -100,18 +100,18 @@ impl Seen {
         while views.get(1).is_some_and(|next| old(next.since)) || views.len() > KEPT {
             views.pop_front();
         }
-        self.put.retain(|_, put| !old(put.at));
+        self.placed.retain(|_, put| !old(put.at));
     }
 
     /// The user put a window somewhere.
     fn put(&mut self, id: WindowId, rect: Rectangle<i32, Logical>, now: Duration) {
         let (after, at) = (self.noted, now);
-        self.put.insert(id, Put { rect, after, at });
+        self.placed.insert(id, UserPlacement { rect, after, at });
     }
 
     /// The number of the last view before the user put a window to a place, if the user did.
     fn put_there(&self, id: WindowId, at: Point<f64, Logical>) -> Option<u64> {
-        let put = self.put.get(&id)?;
+        let put = self.placed.get(&id)?;
         put.rect.to_f64().contains(at).then_some(put.after)
     }
 

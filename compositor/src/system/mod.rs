@@ -5,6 +5,6 @@ pub mod clock;
 pub mod listen;
 pub mod log;
 pub mod notify;
-mod patience;
 pub mod sandbox;
+mod turn_timer;
 pub mod watchdog;

@@ -20,7 +20,7 @@ use rustix::time::{
 };
 use tracing::{error, warn};
 
-use super::patience::{Finding, Patience};
+use super::turn_timer::{Finding, TurnTimer};
 use crate::system::clock::processor_time;
 use crate::vms::booking::{Booking, Serving};
 
@@ -193,7 +193,7 @@ impl EventSource for TurnBegins {
 
 fn watch(shared: &Shared, limits: Limits, supervised: bool) {
     let mut count = [0; 8];
-    let mut patience = Patience::default();
+    let mut turn_timer = TurnTimer::default();
     loop {
         // Waits until it is time to look; an interrupted wait is begun again.
         if rustix::io::read(&shared.timer, &mut count).is_err() {
@@ -207,7 +207,7 @@ fn watch(shared: &Shared, limits: Limits, supervised: bool) {
             }
             continue;
         };
-        match patience.look(turn, began, limits) {
+        match turn_timer.look(turn, began, limits) {
             Finding::Wait(after) => shared.look_in(after),
             Finding::Slow(after) => {
                 warn!(serving = %shared.serving, after = ?limits.warn, "the main loop does not come back");

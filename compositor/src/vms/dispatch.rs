@@ -2,7 +2,7 @@
 //! Clients are dispatched one by one, and their time is their VM's.
 //!
 //! Smithay's own dispatch serves whoever has sent something until nobody has. Here every client that has something is
-//! served once a turn, those of the VM that took the least time first; the gates see to it that this is bounded.
+//! served once a turn, those of the VM that took the least time first; the gates bound this.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
@@ -84,7 +84,7 @@ impl State {
         for (vm, id) in ready {
             let books = self.core.books.clone();
             books.book(&vm, Work::Requests, || {
-                // An error is the end of this client, which wayland-backend sees to.
+                // An error is the end of this client, which wayland-backend removes.
                 let _its_own = display.backend().dispatch_single_client(self, id);
             });
         }

@@ -28,19 +28,19 @@ pub(super) struct DisplayPeer {
     fd: OwnedFd,
     reader: RecordReader<CompositorRecord>,
     greeted: bool,
-    out: Outbox,
+    out: SendQueue,
     /// Whether epoll tells when it takes more.
     waits: bool,
 }
 
 /// Records that the socket did not take yet.
-struct Outbox {
+struct SendQueue {
     queue: VecDeque<HostRecord>,
     /// What the socket has of the first.
     sent: usize,
 }
 
-impl Outbox {
+impl SendQueue {
     /// Sends the first record, or the rest of it, and returns it once it has gone in full.
     fn send_next(&mut self, fd: &OwnedFd) -> Result<Option<HostRecord>, Errno> {
         let Some(record) = self.queue.front() else {
@@ -95,7 +95,7 @@ impl Compositor {
             fd,
             reader: RecordReader::new(),
             greeted: false,
-            out: Outbox {
+            out: SendQueue {
                 queue: VecDeque::from([HostRecord::Hello]),
                 sent: 0,
             },

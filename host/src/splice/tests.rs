@@ -136,13 +136,14 @@ impl Rig {
     }
 
     fn held(&self) -> usize {
-        let lane = |lane: &Lane| {
-            lane.queue
+        let direction = |direction: &Direction| {
+            direction
+                .queue
                 .iter()
                 .map(|piece| piece.bytes.capacity() + size_of::<Piece>())
                 .sum::<usize>()
         };
-        lane(&self.splice.up) + lane(&self.splice.down)
+        direction(&self.splice.up) + direction(&self.splice.down)
     }
 }
 

@@ -29,18 +29,18 @@ pub(super) enum Role {
 }
 
 /// The link to it.
-enum Ear {
+enum PartLink {
     Compositor(Link<ToCompositor, FromCompositor>),
     Vm(Link<ToVm, FromVm>),
-    /// Nothing that it says is of interest any more.
-    Deaf,
+    /// It is closed: only the end of the process is still of interest.
+    Closed,
 }
 
 /// A process.
 pub(super) struct Running {
     pub(super) process: u64,
     pub(super) role: Role,
-    ear: Ear,
+    link: PartLink,
     child: Child,
     /// Readable when it has ended.
     end: OwnedFd,
@@ -79,20 +79,20 @@ impl Running {
             .process_group(0)
             .spawn()?;
         let end = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
-        let (role, ear) = match vm {
+        let (role, link) = match vm {
             None => (
                 Role::Compositor(CompositorCounters::default()),
-                Ear::Compositor(Link::new(ours)),
+                PartLink::Compositor(Link::new(ours)),
             ),
             Some(vm) => (
                 Role::Vm(vm.clone(), VmCounters::default()),
-                Ear::Vm(Link::new(ours)),
+                PartLink::Vm(Link::new(ours)),
             ),
         };
         let running = Self {
             process,
             role,
-            ear,
+            link,
             child,
             end,
             since: Instant::now(),
@@ -110,10 +110,10 @@ impl Running {
 
     fn watch(&self, poller: &Poller, new: bool) -> Result<(), rustix::io::Errno> {
         let key = key(super::kind::LINK, self.process);
-        let (fd, interest) = match &self.ear {
-            Ear::Compositor(link) => (link.as_fd(), link.interest()),
-            Ear::Vm(link) => (link.as_fd(), link.interest()),
-            Ear::Deaf => return Ok(()),
+        let (fd, interest) = match &self.link {
+            PartLink::Compositor(link) => (link.as_fd(), link.interest()),
+            PartLink::Vm(link) => (link.as_fd(), link.interest()),
+            PartLink::Closed => return Ok(()),
         };
         if new {
             poller.add(fd, key, interest)
@@ -129,7 +129,7 @@ impl Running {
         order: &ToVm,
         fds: Vec<OwnedFd>,
     ) -> Result<(), LinkError> {
-        let Ear::Vm(link) = &mut self.ear else {
+        let PartLink::Vm(link) = &mut self.link else {
             return Ok(());
         };
         link.send(order, fds)?;
@@ -143,7 +143,7 @@ impl Running {
         order: &ToCompositor,
         fds: Vec<OwnedFd>,
     ) -> Result<(), LinkError> {
-        let Ear::Compositor(link) = &mut self.ear else {
+        let PartLink::Compositor(link) = &mut self.link else {
             return Ok(());
         };
         link.send(order, fds)?;
@@ -193,8 +193,8 @@ impl Running {
     pub(super) fn hear(&mut self, poller: &Poller) -> Result<bool, LinkError> {
         let mut alone = false;
         for _ in 0..AT_ONCE {
-            let heard = match (&mut self.ear, &mut self.role) {
-                (Ear::Compositor(link), Role::Compositor(counters)) => {
+            let heard = match (&mut self.link, &mut self.role) {
+                (PartLink::Compositor(link), Role::Compositor(counters)) => {
                     link.flush()?;
                     link.receive()?.map(|(said, _)| match said {
                         FromCompositor::Settled { generation } => (Some(generation), None),
@@ -204,7 +204,7 @@ impl Running {
                         }
                     })
                 }
-                (Ear::Vm(link), Role::Vm(_, counters)) => {
+                (PartLink::Vm(link), Role::Vm(_, counters)) => {
                     link.flush()?;
                     link.receive()?.map(|(said, _)| match said {
                         FromVm::Settled { generation } => (Some(generation), None),
@@ -245,12 +245,12 @@ impl Running {
     /// Ends the link, and thereby the process if it can.
     pub(super) fn dismiss(&mut self) {
         self.over = true;
-        self.ear = Ear::Deaf;
+        self.link = PartLink::Closed;
     }
 
     /// It has closed its link: it ends, or is missed like one that does not turn.
     pub(super) fn hung_up(&mut self) {
-        self.ear = Ear::Deaf;
+        self.link = PartLink::Closed;
     }
 
     /// What becomes readable when it has ended.

@@ -176,12 +176,12 @@ impl Card {
     }
 
     /// A pipe's vertical blank. Returns the screen, its interval and who wants to know.
-    pub(super) fn blank(&mut self, crtc: crtc::Handle) -> Option<Blank> {
+    pub(super) fn blank(&mut self, crtc: crtc::Handle) -> Option<Presented> {
         let head = self.head_of(crtc)?;
         head.clock.blank();
-        Some(Blank {
+        Some(Presented {
             interval: head.clock.interval(),
-            audience: head.canvas.seen(),
+            feedback: head.canvas.seen(),
         })
     }
 
@@ -205,9 +205,9 @@ impl Card {
 }
 
 /// A frame that is seen.
-pub(super) struct Blank {
+pub(super) struct Presented {
     pub(super) interval: Duration,
-    pub(super) audience: Option<crate::audience::Audience>,
+    pub(super) feedback: Option<crate::frame_feedback::FrameFeedback>,
 }
 
 fn settings(config: &Config, name: &str) -> OutputSettings {

@@ -372,10 +372,10 @@ impl State {
         let sequence = blank.filter(|sequence| *sequence != 0);
         self.with_card(|_, card| {
             if let Some(blank) = card.blank(crtc)
-                && let Some(mut audience) = blank.audience
+                && let Some(mut feedback) = blank.feedback
             {
                 let flags = Kind::Vsync | Kind::HwClock | Kind::HwCompletion;
-                audience.presented(
+                feedback.presented(
                     Time::<Monotonic>::from(at),
                     Refresh::fixed(blank.interval.max(Duration::from_nanos(1))),
                     sequence,

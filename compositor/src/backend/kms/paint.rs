@@ -40,10 +40,10 @@ pub enum RendererChoice {
 const FORMATS: [Fourcc; 2] = [Fourcc::Xrgb8888, Fourcc::Argb8888];
 
 /// Who wants to know when a frame is seen.
-type Audience = Option<crate::audience::Audience>;
-type Dumb = DrmCompositor<DumbAllocator, DrmDeviceFd, Audience, DrmDeviceFd>;
+type Feedback = Option<crate::frame_feedback::FrameFeedback>;
+type Dumb = DrmCompositor<DumbAllocator, DrmDeviceFd, Feedback, DrmDeviceFd>;
 type Gbm =
-    DrmCompositor<GbmAllocator<DrmDeviceFd>, GbmFramebufferExporter<DrmDeviceFd>, Audience, DrmDeviceFd>;
+    DrmCompositor<GbmAllocator<DrmDeviceFd>, GbmFramebufferExporter<DrmDeviceFd>, Feedback, DrmDeviceFd>;
 
 /// Why nothing can be drawn on a screen.
 #[derive(Debug, thiserror::Error)]
@@ -184,8 +184,8 @@ impl Painter {
                 }
                 drop(frame);
                 let now = core.clock.now();
-                let audience = core.frame_drawn(screen, now);
-                match $canvas.queue_frame(audience) {
+                let feedback = core.frame_drawn(screen, now);
+                match $canvas.queue_frame(feedback) {
                     Ok(()) => Ok(true),
                     Err(FrameError::EmptyFrame) => Ok(false),
                     Err(FrameError::DrmError(smithay::backend::drm::DrmError::DeviceInactive)) => {
@@ -219,13 +219,13 @@ impl Painter {
 
 impl Canvas {
     /// The frame that was handed over is seen now. Returns who wanted to know.
-    pub(super) fn seen(&mut self) -> Audience {
-        let audience = match self {
+    pub(super) fn seen(&mut self) -> Feedback {
+        let feedback = match self {
             Self::Dumb(canvas) => canvas.frame_submitted().map_err(|error| error.to_string()),
             Self::Gbm(canvas) => canvas.frame_submitted().map_err(|error| error.to_string()),
         };
-        match audience {
-            Ok(audience) => audience.flatten(),
+        match feedback {
+            Ok(feedback) => feedback.flatten(),
             Err(error) => {
                 warn!(error, "the frame after this one was not taken");
                 None

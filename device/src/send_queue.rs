@@ -18,12 +18,12 @@ struct Piece {
 
 /// Messages in their order.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox {
+pub(crate) struct SendQueue {
     pieces: VecDeque<Piece>,
     bytes: usize,
 }
 
-impl Outbox {
+impl SendQueue {
     pub(crate) fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }
@@ -85,13 +85,13 @@ mod tests {
     #[test]
     fn what_is_not_taken_waits_in_order_and_is_bounded() {
         let (own, mut far) = UnixStream::pair().unwrap();
-        let mut outbox = Outbox::default();
+        let mut send_queue = SendQueue::default();
         let mut added = 0_usize;
-        while outbox.add(&[u8::try_from(added % 251).unwrap(); 3000], Vec::new()) {
+        while send_queue.add(&[u8::try_from(added % 251).unwrap(); 3000], Vec::new()) {
             added += 1;
-            outbox.flush(own.as_fd()).unwrap();
+            send_queue.flush(own.as_fd()).unwrap();
         }
-        assert!(!outbox.is_empty() && outbox.bytes <= QUEUED);
+        assert!(!send_queue.is_empty() && send_queue.bytes <= QUEUED);
         let mut got = vec![0; 3000];
         for number in 0..added {
             far.read_exact(&mut got).unwrap();
@@ -99,11 +99,11 @@ mod tests {
                 got.iter().all(|byte| usize::from(*byte) == number % 251),
                 "{number}"
             );
-            outbox.flush(own.as_fd()).unwrap();
+            send_queue.flush(own.as_fd()).unwrap();
         }
-        assert!(outbox.is_empty() && outbox.bytes == 0);
+        assert!(send_queue.is_empty() && send_queue.bytes == 0);
         drop(far);
-        assert!(outbox.add(b"x", Vec::new()) && outbox.add(b"", Vec::new()));
-        assert_eq!(outbox.flush(own.as_fd()), Err(Errno::PIPE));
+        assert!(send_queue.add(b"x", Vec::new()) && send_queue.add(b"", Vec::new()));
+        assert_eq!(send_queue.flush(own.as_fd()), Err(Errno::PIPE));
     }
 }

@@ -22,7 +22,7 @@ pub(super) enum Finding {
 
 /// What is known of the turn that was looked at last.
 #[derive(Debug, Default)]
-pub(super) struct Patience {
+pub(super) struct TurnTimer {
     turn: u64,
     /// For how long it was watched.
     lasted: Duration,
@@ -31,7 +31,7 @@ pub(super) struct Patience {
     warned: bool,
 }
 
-impl Patience {
+impl TurnTimer {
     /// Looks at a turn that began so long ago.
     pub(super) fn look(&mut self, turn: u64, began: Duration, limits: Limits) -> Finding {
         if self.turn != turn {
@@ -75,9 +75,9 @@ mod tests {
     }
 
     /// Looks whenever it is time to, and `late` after that; returns when the turn is stuck, and how often was looked.
-    fn until_stuck(patience: &mut Patience, mut began: Duration, late: Duration) -> (Duration, u32) {
+    fn until_stuck(turn_timer: &mut TurnTimer, mut began: Duration, late: Duration) -> (Duration, u32) {
         for looks in 1.. {
-            match patience.look(1, began, LIMITS) {
+            match turn_timer.look(1, began, LIMITS) {
                 Finding::Wait(after) | Finding::Slow(after) => began += after + late,
                 Finding::Stuck => return (began, looks),
             }
@@ -87,14 +87,14 @@ mod tests {
 
     #[test]
     fn a_turn_is_slow_once_and_then_stuck_in_time() {
-        let mut patience = Patience::default();
-        assert_eq!(patience.look(1, ms(400), LIMITS), Finding::Wait(ms(600)));
-        assert_eq!(patience.look(1, ms(1000), LIMITS), Finding::Slow(ms(1000)));
-        assert_eq!(patience.look(1, ms(2000), LIMITS), Finding::Wait(ms(1000)));
-        assert_eq!(until_stuck(&mut patience, ms(3000), ms(0)).0, ms(10_000));
-        // Another one is told of again, and its time begins anew.
-        assert_eq!(patience.look(3, ms(1000), LIMITS), Finding::Slow(ms(1000)));
-        let late = until_stuck(&mut Patience::default(), ms(1000), ms(20)).0;
+        let mut turn_timer = TurnTimer::default();
+        assert_eq!(turn_timer.look(1, ms(400), LIMITS), Finding::Wait(ms(600)));
+        assert_eq!(turn_timer.look(1, ms(1000), LIMITS), Finding::Slow(ms(1000)));
+        assert_eq!(turn_timer.look(1, ms(2000), LIMITS), Finding::Wait(ms(1000)));
+        assert_eq!(until_stuck(&mut turn_timer, ms(3000), ms(0)).0, ms(10_000));
+        // Another one is told of again, and its time begins again.
+        assert_eq!(turn_timer.look(3, ms(1000), LIMITS), Finding::Slow(ms(1000)));
+        let late = until_stuck(&mut TurnTimer::default(), ms(1000), ms(20)).0;
         assert!((ms(10_000)..ms(10_500)).contains(&late), "{late:?}");
     }
 
@@ -102,11 +102,11 @@ mod tests {
     fn what_the_machine_slept_is_no_time_in_which_a_turn_could_end() {
         const NIGHT: Duration = Duration::from_secs(30_000);
         // Before the first look, and between two.
-        let mut patience = Patience::default();
-        assert_eq!(patience.look(1, NIGHT, LIMITS), Finding::Slow(ms(1000)));
-        assert_eq!(patience.look(1, NIGHT * 2, LIMITS), Finding::Wait(ms(1000)));
+        let mut turn_timer = TurnTimer::default();
+        assert_eq!(turn_timer.look(1, NIGHT, LIMITS), Finding::Slow(ms(1000)));
+        assert_eq!(turn_timer.look(1, NIGHT * 2, LIMITS), Finding::Wait(ms(1000)));
         assert_eq!(
-            until_stuck(&mut patience, NIGHT * 2 + ms(1000), ms(0)).0,
+            until_stuck(&mut turn_timer, NIGHT * 2 + ms(1000), ms(0)).0,
             NIGHT * 2 + ms(8000)
         );
     }
@@ -117,8 +117,8 @@ mod tests {
             warn: ms(1000),
             abort: ms(500),
         };
-        let mut patience = Patience::default();
-        assert_eq!(patience.look(1, ms(1000), limits), Finding::Slow(ms(0)));
-        assert_eq!(patience.look(1, ms(1000), limits), Finding::Stuck);
+        let mut turn_timer = TurnTimer::default();
+        assert_eq!(turn_timer.look(1, ms(1000), limits), Finding::Slow(ms(0)));
+        assert_eq!(turn_timer.look(1, ms(1000), limits), Finding::Stuck);
     }
 }

@@ -64,15 +64,15 @@ impl Asked {
     }
 }
 
-/// The clients that want to know when a frame is seen.
+/// What clients asked about a frame: those that want to know when it is seen.
 #[derive(Debug)]
-pub struct Audience {
+pub struct FrameFeedback {
     asked: BTreeMap<VmName, Asked>,
     /// Events for each VM.
     share: usize,
 }
 
-impl Audience {
+impl FrameFeedback {
     /// For so many VMs that ask.
     pub(crate) fn new(vms: usize) -> Self {
         Self {
