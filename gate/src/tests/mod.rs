@@ -6,6 +6,7 @@ mod commits;
 mod crashes;
 mod decode;
 mod drags;
+mod floods;
 mod library;
 mod pens;
 mod pools;
@@ -13,6 +14,7 @@ mod properties;
 mod regions;
 mod serials;
 mod server;
+mod trees;
 mod walk;
 
 use std::collections::VecDeque;
