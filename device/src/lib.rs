@@ -17,6 +17,7 @@
 //!
 //! Nothing waits for anybody but the VMM: who does not read is cut off. One process serves one VM, so whatever a guest does to
 //! it reaches no other.
+#![forbid(unsafe_code)]
 
 pub mod command;
 pub mod control;

@@ -5,6 +5,7 @@
 //! ([`session`]). Bytes and descriptors are moved by [`bridge`], pixels by [`shm`] and [`surface`]: what a client draws lies in
 //! memory of its VM, which the compositor can't see, so what it commits is copied to memory of the host. Nothing of what the
 //! compositor guarantees rests on this program.
+#![forbid(unsafe_code)]
 
 mod arena;
 mod bridge;

@@ -4,6 +4,7 @@
 //! A list (`assets/image/*.list`, see [`recipe`]) names folders, files, programs, trees and kernel modules. [`build`]
 //! collects them with the libraries that programs need and the modules that modules need, and [`cpio`] writes the
 //! archive: sorted, without times, everything root's unless the list says otherwise. No step needs rights.
+#![forbid(unsafe_code)]
 
 pub mod build;
 pub mod cpio;

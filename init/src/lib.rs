@@ -7,6 +7,7 @@
 //! is told on the console, and the machine can still be restarted.
 //!
 //! Start reading at [`main`]. It may not draw, know a VM, or parse what a VM sends.
+#![forbid(unsafe_code)]
 
 pub mod client;
 mod cmdline;
