@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use heraldry_rate::LogBudget;
 use heraldry_wire::virtwl::PAGE_SIZE;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
@@ -24,7 +25,6 @@ use crate::limits::{CONTEXTS, MEMORY};
 use crate::memory;
 use crate::pipe::Writer;
 use crate::watch::{Poller, unpack};
-use heraldry_rate::LogBudget;
 
 /// Events of a context that are told in one go.
 const AT_ONCE: usize = 16;

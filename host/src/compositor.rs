@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use heraldry_config::MemfdLimits;
 use heraldry_identity::VmName;
+use heraldry_rate::LogBudget;
 use rustix::event::epoll::EventFlags;
 use rustix::net::{Shutdown, shutdown};
 use tracing::{debug, info, warn};
@@ -30,13 +31,12 @@ use crate::memory::MemoryServer;
 use crate::orders::{
     CompositorCounters, CompositorRules, FromCompositor, Offer, ToCompositor, Word, process_of,
 };
-use crate::part::{self, PartError};
+use crate::part::{PartError, SupervisorLink};
 use crate::poller::{Poller, key, unpack};
-use heraldry_rate::LogBudget;
 
 /// What an event is about; the numbers are kinds of keys.
 mod kind {
-    pub(super) const SUPERVISOR: u64 = 0;
+    pub(super) const SUPERVISOR: u64 = crate::part::SUPERVISOR;
     pub(super) const VM: u64 = 1;
     pub(super) const LISTENER: u64 = 2;
     pub(super) const DISPLAY: u64 = 3;
@@ -59,8 +59,6 @@ const REST: Duration = Duration::from_millis(250);
 /// Messages that are read at once from one process.
 const AT_ONCE: usize = 64;
 
-type Supervisor = Link<FromCompositor, ToCompositor>;
-
 /// The process of a VM.
 struct VmPeer {
     name: VmName,
@@ -73,7 +71,7 @@ struct VmPeer {
 /// Everything about the compositor.
 struct Compositor {
     poller: Poller,
-    supervisor: Supervisor,
+    supervisor: SupervisorLink<FromCompositor, ToCompositor>,
     folder: PathBuf,
     listeners: [OwnedFd; 4],
     listens: bool,
@@ -94,8 +92,8 @@ struct Compositor {
 
 /// Serves the compositor until the supervisor is gone.
 pub(crate) fn run(supervisor: OwnedFd) -> Result<(), PartError> {
-    let mut supervisor = Supervisor::new(supervisor);
-    let Some((order, fds)) = part::first_order(&mut supervisor)? else {
+    let mut supervisor = SupervisorLink::new(supervisor);
+    let Some((order, fds)) = supervisor.first_order()? else {
         return Ok(());
     };
     let ToCompositor::Begin { folder } = order else {
@@ -103,7 +101,7 @@ pub(crate) fn run(supervisor: OwnedFd) -> Result<(), PartError> {
     };
     let listeners = <[OwnedFd; 4]>::try_from(fds).map_err(|_fewer| PartError::Order)?;
     let poller = Poller::new()?;
-    poller.add(&supervisor, key(kind::SUPERVISOR, 0), EventFlags::IN)?;
+    supervisor.listen(&poller)?;
     let mut compositor = Compositor {
         poller,
         supervisor,
@@ -200,24 +198,16 @@ impl Compositor {
     }
 
     fn hear_supervisor(&mut self) -> Result<(), PartError> {
-        let (orders, over) = part::orders(&mut self.supervisor)?;
+        let (orders, over) = self.supervisor.orders(&self.poller)?;
         for (order, fds) in orders {
             self.obey(order, fds)?;
         }
         self.over |= over;
-        self.watch_supervisor()
+        Ok(())
     }
 
-    /// Says something to the supervisor, as soon as it reads.
     fn report(&mut self, report: &FromCompositor) -> Result<(), PartError> {
-        self.supervisor.send(report, Vec::new())?;
-        self.watch_supervisor()
-    }
-
-    fn watch_supervisor(&self) -> Result<(), PartError> {
-        let interest = self.supervisor.interest();
-        let key = key(kind::SUPERVISOR, 0);
-        Ok(self.poller.modify(&self.supervisor, key, interest)?)
+        self.supervisor.report(&self.poller, report)
     }
 
     fn obey(&mut self, order: ToCompositor, mut fds: Vec<OwnedFd>) -> Result<(), PartError> {

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::filter;
 use crate::link::{Link, LinkError};
+use crate::poller::{Poller, key};
 
 /// Orders that are taken at once.
 const AT_ONCE: usize = 64;
@@ -90,46 +91,66 @@ pub fn run(part: &Part) -> Result<(), PartError> {
     }
 }
 
-/// Waits for the first order; `None` if the supervisor is gone instead.
-pub(crate) fn first_order<Out, In>(link: &mut Link<Out, In>) -> Result<Option<(In, Vec<OwnedFd>)>, PartError>
-where
-    Out: Serialize,
-    In: DeserializeOwned,
-{
-    loop {
-        match link.receive() {
-            Ok(Some(order)) => return Ok(Some(order)),
-            Err(LinkError::Closed) => return Ok(None),
-            Err(error) => return Err(PartError::NoSupervisor(LinkErrorText(error))),
-            Ok(None) => {}
-        }
-        match poll(&mut [PollFd::new(&*link, PollFlags::IN)], None) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-}
-
 /// Orders that came with their descriptors, and whether the supervisor is gone.
 pub(crate) type Orders<In> = (Vec<(In, Vec<OwnedFd>)>, bool);
 
-/// The orders that have come, some at a time so that others are served in between, and whether the supervisor is gone: it has
-/// ended, or been killed, and another one may be there already.
-pub(crate) fn orders<Out, In>(link: &mut Link<Out, In>) -> Result<Orders<In>, PartError>
-where
-    Out: Serialize,
-    In: DeserializeOwned,
-{
-    let mut orders = Vec::new();
-    while orders.len() < AT_ONCE {
-        match link.flush().and_then(|()| link.receive()) {
-            Ok(Some(order)) => orders.push(order),
-            Ok(None) => break,
-            Err(LinkError::Closed) => return Ok((orders, true)),
-            Err(error) => return Err(error.into()),
+/// The kind of event under which a part watches its supervisor.
+pub(crate) const SUPERVISOR: u64 = 0;
+
+/// A part's link to its supervisor.
+pub(crate) struct SupervisorLink<Out, In>(Link<Out, In>);
+
+impl<Out: Serialize, In: DeserializeOwned> SupervisorLink<Out, In> {
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        Self(Link::new(fd))
+    }
+
+    /// Waits for the first order; `None` if the supervisor is gone instead.
+    pub(crate) fn first_order(&mut self) -> Result<Option<(In, Vec<OwnedFd>)>, PartError> {
+        loop {
+            match self.0.receive() {
+                Ok(Some(order)) => return Ok(Some(order)),
+                Err(LinkError::Closed) => return Ok(None),
+                Err(error) => return Err(PartError::NoSupervisor(LinkErrorText(error))),
+                Ok(None) => {}
+            }
+            match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
         }
     }
-    Ok((orders, false))
+
+    /// Has the poller tell of orders from now on.
+    pub(crate) fn listen(&self, poller: &Poller) -> Result<(), PartError> {
+        Ok(poller.add(&self.0, key(SUPERVISOR, 0), self.0.interest())?)
+    }
+
+    /// The orders that have come, some at a time so that others are served in between, and whether the supervisor is gone: it
+    /// has ended, or been killed, and another one may be there already.
+    pub(crate) fn orders(&mut self, poller: &Poller) -> Result<Orders<In>, PartError> {
+        let mut orders = Vec::new();
+        while orders.len() < AT_ONCE {
+            match self.0.flush().and_then(|()| self.0.receive()) {
+                Ok(Some(order)) => orders.push(order),
+                Ok(None) => break,
+                Err(LinkError::Closed) => return Ok((orders, true)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.watch(poller)?;
+        Ok((orders, false))
+    }
+
+    /// Says something to the supervisor, as soon as it reads.
+    pub(crate) fn report(&mut self, poller: &Poller, report: &Out) -> Result<(), PartError> {
+        self.0.send(report, Vec::new())?;
+        self.watch(poller)
+    }
+
+    fn watch(&self, poller: &Poller) -> Result<(), PartError> {
+        Ok(poller.modify(&self.0, key(SUPERVISOR, 0), self.0.interest())?)
+    }
 }
 
 #[cfg(test)]
@@ -137,19 +158,19 @@ mod tests {
     use super::*;
     use crate::link::pair;
 
-    fn garbage() -> (Link<(), ()>, OwnedFd) {
+    fn garbage() -> (SupervisorLink<(), ()>, OwnedFd) {
         let (own, other) = pair().unwrap();
         rustix::io::write(&other, b"rubbish").unwrap();
-        (Link::new(own), other)
+        (SupervisorLink::new(own), other)
     }
 
     #[test]
     fn only_who_never_had_an_order_is_told_who_starts_it() {
         let (mut link, _other) = garbage();
-        let told = first_order(&mut link).unwrap_err().to_string();
+        let told = link.first_order().unwrap_err().to_string();
         assert_eq!(told, "this process is started by heraldry-host run");
         let (mut link, _other) = garbage();
-        let told = orders(&mut link).unwrap_err().to_string();
+        let told = link.orders(&Poller::new().unwrap()).unwrap_err().to_string();
         assert_eq!(told, "the link to the supervisor failed");
     }
 }

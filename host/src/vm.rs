@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use heraldry_config::UnsealedMemory;
 use heraldry_identity::VmName;
+use heraldry_rate::{LogBudget, TokenBucket};
 use rustix::event::epoll::EventFlags;
 use tracing::{debug, error};
 
@@ -21,15 +22,14 @@ use self::connections::Active;
 use crate::link::{Link, LinkError};
 use crate::listeners;
 use crate::orders::{FromVm, Offer, ToVm, VmCounters, VmRules, Word, counted, number};
-use crate::part::{self, PartError};
+use crate::part::{PartError, SupervisorLink};
 use crate::poller::{Poller, key, unpack};
 use crate::splice::Side;
 use crate::stand_in::StandIns;
-use heraldry_rate::{LogBudget, TokenBucket};
 
 /// What an event is about; the numbers are kinds of keys.
 mod kind {
-    pub(super) const SUPERVISOR: u64 = 0;
+    pub(super) const SUPERVISOR: u64 = crate::part::SUPERVISOR;
     pub(super) const COMPOSITOR: u64 = 1;
     pub(super) const LISTENER: u64 = 2;
     pub(super) const STAND_INS: u64 = 3;
@@ -41,14 +41,13 @@ mod kind {
 /// Messages that are read at once, so that clients are served in between.
 const AT_ONCE: usize = 64;
 
-type Supervisor = Link<FromVm, ToVm>;
-type Compositor = Link<Offer, Word>;
+type CompositorLink = Link<Offer, Word>;
 
 /// A VM, as far as the host sees it.
 struct Vm {
     poller: Poller,
-    supervisor: Supervisor,
-    compositor: Option<Compositor>,
+    supervisor: SupervisorLink<FromVm, ToVm>,
+    compositor: Option<CompositorLink>,
     process: u64,
     name: VmName,
     listener: OwnedFd,
@@ -75,15 +74,15 @@ struct Vm {
 
 /// Serves a VM until the supervisor is gone.
 pub(crate) fn run(supervisor: OwnedFd) -> Result<(), PartError> {
-    let mut supervisor = Supervisor::new(supervisor);
-    let Some((order, mut fds)) = part::first_order(&mut supervisor)? else {
+    let mut supervisor = SupervisorLink::new(supervisor);
+    let Some((order, mut fds)) = supervisor.first_order()? else {
         return Ok(());
     };
     let (ToVm::Begin { process, vm }, Some(listener)) = (order, fds.pop()) else {
         return Err(PartError::Order);
     };
     let poller = Poller::new()?;
-    poller.add(&supervisor, key(kind::SUPERVISOR, 0), EventFlags::IN)?;
+    supervisor.listen(&poller)?;
     let stand_ins = StandIns::new();
     let mut vm = Vm {
         poller,
@@ -169,12 +168,12 @@ impl Vm {
     }
 
     fn hear_supervisor(&mut self) -> Result<(), PartError> {
-        let (orders, over) = part::orders(&mut self.supervisor)?;
+        let (orders, over) = self.supervisor.orders(&self.poller)?;
         for (order, fds) in orders {
             self.obey(order, fds)?;
         }
         self.over |= over;
-        self.watch_supervisor()
+        Ok(())
     }
 
     fn obey(&mut self, order: ToVm, mut fds: Vec<OwnedFd>) -> Result<(), PartError> {
@@ -193,7 +192,7 @@ impl Vm {
             }
             ToVm::Compositor => {
                 let link = fds.pop().ok_or(PartError::Order)?;
-                self.meet_compositor(Compositor::new(link));
+                self.meet_compositor(CompositorLink::new(link));
             }
             ToVm::Ask { round } => {
                 let counters = VmCounters {
@@ -209,20 +208,12 @@ impl Vm {
         Ok(())
     }
 
-    /// Says something to the supervisor, as soon as it reads.
     fn report(&mut self, report: &FromVm) -> Result<(), PartError> {
-        self.supervisor.send(report, Vec::new())?;
-        self.watch_supervisor()
-    }
-
-    fn watch_supervisor(&self) -> Result<(), PartError> {
-        let interest = self.supervisor.interest();
-        let key = key(kind::SUPERVISOR, 0);
-        Ok(self.poller.modify(&self.supervisor, key, interest)?)
+        self.supervisor.report(&self.poller, report)
     }
 
     /// There is a compositor's process, or another one: it is told of all that wait, and gets its end of what is joined.
-    fn meet_compositor(&mut self, link: Compositor) {
+    fn meet_compositor(&mut self, link: CompositorLink) {
         if let Some(link) = self.compositor.take() {
             // It is not watched any more in any case.
             let _gone = self.poller.remove(&link);
