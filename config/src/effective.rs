@@ -6,7 +6,7 @@ use std::fmt;
 use heraldry_identity::VmName;
 
 use crate::origin::Origin;
-use crate::settings::{Config, CursorRule, Fullscreen, OnViolation, Owner, UnsealedMemory};
+use crate::settings::{Config, Owner, Rules};
 
 /// One setting of one VM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,13 +25,34 @@ impl fmt::Display for EffectiveSetting {
     }
 }
 
+fn text(text: &str) -> String {
+    format!("{text:?}")
+}
+
+/// The rules of a VM but for its limits, each by its path and as a file writes it.
+pub(crate) fn rule_rows(rules: &Rules) -> Vec<(&'static str, String)> {
+    vec![
+        ("title", text(rules.title.level.as_str())),
+        ("title.max", rules.title.max.to_string()),
+        ("fullscreen", text(rules.fullscreen.as_str())),
+        ("cursor", text(rules.cursor.as_str())),
+        ("unsealed-memory", text(rules.unsealed_memory.as_str())),
+        (
+            "focus.click-guard-ms",
+            rules.focus.click_guard.as_millis().to_string(),
+        ),
+        ("focus.on-map", format!("#{}", rules.focus.on_map)),
+        ("globals", text(&rules.globals.name)),
+        ("on-violation", text(rules.on_violation.as_str())),
+    ]
+}
+
 /// The merged settings of the VM `name`, in the order of the documents; `None` if such a VM is refused.
 #[must_use]
 pub fn effective(config: &Config, name: &VmName) -> Option<Vec<EffectiveSetting>> {
     let verdict = config.vm(name);
     let vm = verdict.config()?;
     let rules = &vm.rules;
-    let text = |text: &str| format!("{text:?}");
     let owner = match &vm.owner {
         None => "(the user of heraldry-host)".to_owned(),
         Some(Owner::Uid(uid)) => uid.to_string(),
@@ -48,19 +69,8 @@ pub fn effective(config: &Config, name: &VmName) -> Option<Vec<EffectiveSetting>
         ("keyboard.options", text(&vm.keyboard.options)),
         ("keyboard.repeat-rate", vm.keyboard.repeat_rate.to_string()),
         ("keyboard.repeat-delay", vm.keyboard.repeat_delay.to_string()),
-        ("title", text(rules.title.level.as_str())),
-        ("title.max", rules.title.max.to_string()),
-        ("fullscreen", text(rules.fullscreen.as_str())),
-        ("cursor", text(rules.cursor.as_str())),
-        ("unsealed-memory", text(rules.unsealed_memory.as_str())),
-        (
-            "focus.click-guard-ms",
-            rules.focus.click_guard.as_millis().to_string(),
-        ),
-        ("focus.on-map", format!("#{}", rules.focus.on_map)),
-        ("globals", text(&rules.globals.name)),
-        ("on-violation", text(rules.on_violation.as_str())),
     ];
+    let rows = rule_rows(rules);
     let limits = crate::limits::Limits::ALL
         .iter()
         .zip(rules.limits.values())
@@ -70,49 +80,5 @@ pub fn effective(config: &Config, name: &VmName) -> Option<Vec<EffectiveSetting>
         value,
         origin: vm.origins.of(setting),
     };
-    Some(all.into_iter().chain(limits).map(setting).collect())
-}
-
-impl Fullscreen {
-    /// The word that names it in a file.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Framed => "framed",
-            Self::Deny => "deny",
-        }
-    }
-}
-
-impl CursorRule {
-    /// The word that names it in a file.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Shapes => "shapes",
-        }
-    }
-}
-
-impl OnViolation {
-    /// The word that names it in a file.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::EndClient => "end-client",
-            Self::PauseVm => "pause-vm",
-            Self::HideVm => "hide-vm",
-        }
-    }
-}
-
-impl UnsealedMemory {
-    /// The word that names it in a file.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Refuse => "refuse",
-            Self::Allow => "allow",
-        }
-    }
+    Some(all.into_iter().chain(rows).chain(limits).map(setting).collect())
 }

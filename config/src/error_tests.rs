@@ -43,12 +43,12 @@ f.kdl:2:13: unknown node "colour"
     (
         "unknown node far from any",
         r##"schema 1
-vm "work" { color "#1f5fbf"; border 3 }
+vm "work" { color "#1f5fbf"; focus { border 3; }; }
 "##,
-        r##"f.kdl:2:30: unknown node "border"
- 2 | vm "work" { color "#1f5fbf"; border 3 }
-   |                              ^^^^^^
- hint: known here: display-name, color, pattern, glyph, keyboard, owner, title, fullscreen, cursor, unsealed-memory, focus, globals, on-violation, quota
+        r##"f.kdl:2:38: unknown node "border"
+ 2 | vm "work" { color "#1f5fbf"; focus { border 3; }; }
+   |                                      ^^^^^^
+ hint: known here: click-guard-ms, on-map
 "##,
     ),
     (

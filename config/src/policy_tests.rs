@@ -27,12 +27,12 @@ fn wrong(text: &str) -> (String, String) {
 /// The lines of `heraldry effective`, without the limits.
 fn settings(config: &Config, vm: &str) -> Vec<String> {
     let list = effective(config, &name(vm)).unwrap();
-    assert_eq!(list.len(), 19 + Limits::ALL.len());
-    for (setting, info) in list[19..].iter().zip(Limits::ALL) {
+    let (list, limits) = list.split_at(list.len() - Limits::ALL.len());
+    for (setting, info) in limits.iter().zip(Limits::ALL) {
         assert_eq!(setting.setting, info.path);
     }
     let line = |setting: &crate::EffectiveSetting| setting.to_string();
-    list[..19].iter().map(line).collect()
+    list.iter().map(line).collect()
 }
 
 #[test]
@@ -75,7 +75,7 @@ global-set "few" { allow "wl_shm" }
     );
     let b = settings(&config, "b");
     assert_eq!(b[4], row("owner", "\"bob\"", "f.kdl:7:27"));
-    assert_eq!(b[18], row("on-violation", "\"pause-vm\"", "f.kdl:7:40"));
+    assert!(b.contains(&row("on-violation", "\"pause-vm\"", "f.kdl:7:40")));
 }
 
 #[test]

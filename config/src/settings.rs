@@ -106,15 +106,78 @@ pub struct Rules {
     pub limits: Limits,
 }
 
-/// What becomes of a VM one of whose clients broke a rule of the gate. The client is ended in any case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnViolation {
-    /// Nothing more.
-    EndClient,
-    /// The VM is not served until the user resumes it; its windows stay, marked.
-    PauseVm,
-    /// As `PauseVm`, and its windows are hidden.
-    HideVm,
+/// Settings that a file names by a word.
+macro_rules! words {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $variant:ident = $word:literal,)+ })+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$of])* $variant,)+
+        }
+
+        impl $name {
+            /// Every word of a file, with what it means.
+            pub(crate) const WORDS: &[(&str, Self)] = &[$(($word, Self::$variant),)+];
+
+            /// The word that names it in a file.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+    )+};
+}
+
+words! {
+    /// What becomes of a VM one of whose clients broke a rule of the gate. The client is ended in any case.
+    OnViolation {
+        /// Nothing more.
+        EndClient = "end-client",
+        /// The VM is not served until the user resumes it; its windows stay, marked.
+        PauseVm = "pause-vm",
+        /// As `PauseVm`, and its windows are hidden.
+        HideVm = "hide-vm",
+    }
+
+    /// What a window gets that asks to be fullscreen.
+    Fullscreen {
+        /// The whole output, within its frame.
+        Framed = "framed",
+        /// No more than being maximised, with its ordinary frame.
+        Deny = "deny",
+    }
+
+    /// Where the picture of the pointer comes from.
+    CursorRule {
+        /// From the compositor's own theme; a client chooses a shape by name and cannot draw one.
+        Shapes = "shapes",
+    }
+
+    /// Whether the host passes memory that it cannot seal against shrinking.
+    UnsealedMemory {
+        /// Refuse it: the connection ends.
+        Refuse = "refuse",
+        /// Pass it; a VM that shrinks it harms its own windows.
+        Allow = "allow",
+    }
+
+    /// What happens to a VM that the file does not name.
+    UnknownVm {
+        /// Its connections are refused.
+        Refuse = "refuse",
+        /// It gets the arms of an unknown VM and the strictest rules.
+        Quarantine = "quarantine",
+    }
+
+    /// How the compositor gets at a client that the host has accepted.
+    HandOver {
+        /// By a token, on one socket for all. Works with every VMM.
+        Token = "token",
+        /// By a socket of its own, whose context name is new. For a VMM that finds sockets at run time.
+        Name = "name",
+    }
 }
 
 /// When the main loop counts as stuck.
@@ -133,31 +196,6 @@ pub struct Title {
     pub level: TitleLevel,
     /// The most characters that are shown.
     pub max: u32,
-}
-
-/// What a window gets that asks to be fullscreen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fullscreen {
-    /// The whole output, within its frame.
-    Framed,
-    /// No more than being maximised, with its ordinary frame.
-    Deny,
-}
-
-/// Where the picture of the pointer comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CursorRule {
-    /// From the compositor's own theme; a client chooses a shape by name and cannot draw one.
-    Shapes,
-}
-
-/// Whether the host passes memory that it cannot seal against shrinking.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnsealedMemory {
-    /// Refuse it: the connection ends.
-    Refuse,
-    /// Pass it; a VM that shrinks it harms its own windows.
-    Allow,
 }
 
 /// How a window may get the focus.
@@ -183,15 +221,6 @@ pub struct Keyboard {
     pub repeat_rate: u32,
     /// Milliseconds before the first repeat.
     pub repeat_delay: u32,
-}
-
-/// What happens to a VM that the file does not name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnknownVm {
-    /// Its connections are refused.
-    Refuse,
-    /// It gets the arms of an unknown VM and the strictest rules.
-    Quarantine,
 }
 
 /// Looks that are the same for all VMs; sizes are logical pixels.
@@ -222,15 +251,6 @@ pub struct Host {
     pub connections_per_vm: u32,
     /// The most descriptors that one connection may have in flight.
     pub descriptors_per_connection: u32,
-}
-
-/// How the compositor gets at a client that the host has accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HandOver {
-    /// By a token, on one socket for all. Works with every VMM.
-    Token,
-    /// By a socket of its own, whose context name is new. For a VMM that finds sockets at run time.
-    Name,
 }
 
 /// What the host's memfd server gives for the needs of one VM.

@@ -152,13 +152,9 @@ fn defaults(reader: &mut Reader<'_>, node: &KdlNode, config: &mut Config) {
     let known: Vec<_> = vm::RULES.iter().copied().chain(["unknown-vm"]).collect();
     for child in reader.children(node, &known) {
         if child.name().value() == "unknown-vm" {
-            let words = [
-                ("refuse", UnknownVm::Refuse),
-                ("quarantine", UnknownVm::Quarantine),
-            ];
             let value = reader
                 .only_value(child)
-                .and_then(|entry| reader.word(entry, &words));
+                .and_then(|entry| reader.word(entry, UnknownVm::WORDS));
             reader.put(
                 &mut config.defaults.origins,
                 "unknown-vm",

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The tools with which the nodes of a file are read: each notes an error where the file is wrong and goes on.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use kdl::{KdlEntry, KdlIdentifier, KdlNode, KdlValue};
 
+use crate::builtin;
+use crate::effective::rule_rows;
 use crate::error::{ConfigError, ConfigErrors, MAX_SHOWN};
 use crate::origin::{Origin, Origins};
 use crate::schema::suggest::did_you_mean;
@@ -396,10 +399,9 @@ impl<'t> Reader<'t> {
 }
 
 /// How a node is written, for hints.
-fn example(name: &str) -> &'static str {
-    match name {
+fn example(name: &str) -> Cow<'static, str> {
+    let text = match name {
         "schema" => "schema 1",
-        "on-violation" => "on-violation \"end-client\"",
         name if crate::limits::Limits::NAMES.contains(&name) => "quota { clients 32 }",
         "vm" => "vm \"work\" { color \"#1f5fbf\" }",
         "color" => "color \"#1f5fbf\"",
@@ -411,15 +413,20 @@ fn example(name: &str) -> &'static str {
         "owner" => "owner \"alice\"",
         "global-set" => "global-set \"small\" { allow \"wl_compositor\" }",
         "allow" => "allow \"wl_compositor\" \"xdg_wm_base\"",
-        "globals" => "globals \"base\"",
         "unknown-vm" => "unknown-vm \"refuse\"",
-        "fullscreen" => "fullscreen \"framed\"",
-        "cursor" => "cursor \"shapes\"",
         "dir" => "dir \"/run/heraldry\"",
         "hand-over" => "hand-over \"token\"",
         "on-map" => "on-map #false",
         "move-modifier" => "move-modifier \"Super\"",
         "layout" => "layout \"de\"",
-        _ => "a value after the name",
-    }
+        // A rule is written with its usual value.
+        _ => {
+            let mut rows = rule_rows(&builtin::rules()).into_iter();
+            let found = rows.find(|(path, _)| *path == name);
+            return found.map_or("a value after the name".into(), |(_, value)| {
+                format!("{name} {value}").into()
+            });
+        }
+    };
+    text.into()
 }

@@ -191,7 +191,7 @@ pub(super) fn host(reader: &mut Reader<'_>, node: &KdlNode, host: &mut Host, ori
                 reader.put(origins, "host.dir", child, value, &mut host.dir);
             }
             "hand-over" => {
-                let value = reader.word(entry, &[("token", HandOver::Token), ("name", HandOver::Name)]);
+                let value = reader.word(entry, HandOver::WORDS);
                 reader.put(origins, "host.hand-over", child, value, &mut host.hand_over);
             }
             "withdraw-after-ms" => {

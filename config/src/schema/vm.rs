@@ -235,24 +235,15 @@ pub(super) fn rule(
     };
     match node.name().value() {
         "fullscreen" => {
-            let value = reader.word(
-                entry,
-                &[("framed", Fullscreen::Framed), ("deny", Fullscreen::Deny)],
-            );
+            let value = reader.word(entry, Fullscreen::WORDS);
             reader.put(origins, "fullscreen", node, value, &mut rules.fullscreen);
         }
         "cursor" => {
-            let value = reader.word(entry, &[("shapes", CursorRule::Shapes)]);
+            let value = reader.word(entry, CursorRule::WORDS);
             reader.put(origins, "cursor", node, value, &mut rules.cursor);
         }
         "unsealed-memory" => {
-            let value = reader.word(
-                entry,
-                &[
-                    ("refuse", UnsealedMemory::Refuse),
-                    ("allow", UnsealedMemory::Allow),
-                ],
-            );
+            let value = reader.word(entry, UnsealedMemory::WORDS);
             reader.put(
                 origins,
                 "unsealed-memory",
@@ -262,12 +253,7 @@ pub(super) fn rule(
             );
         }
         "on-violation" => {
-            let words = [
-                ("end-client", OnViolation::EndClient),
-                ("pause-vm", OnViolation::PauseVm),
-                ("hide-vm", OnViolation::HideVm),
-            ];
-            let value = reader.word(entry, &words);
+            let value = reader.word(entry, OnViolation::WORDS);
             reader.put(origins, "on-violation", node, value, &mut rules.on_violation);
         }
         _ => {
