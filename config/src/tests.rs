@@ -53,6 +53,12 @@ fn the_documents_list_every_interface_and_default() {
             "{interface}"
         );
     }
+    for (path, _) in effective::rule_rows(&crate::builtin::rules()) {
+        // `title.max` is written as a property.
+        let (node, within) = path.split_once('.').unwrap_or((path, ""));
+        let tells = |line: &str| line.starts_with(&format!("| `{node}")) && line.contains(within);
+        assert!(DOCS.lines().any(tells), "{path}");
+    }
     for (name, chord) in crate::builtin::keys().chords() {
         assert!(
             DOCS.contains(&format!("{name} \"{chord}\"")) || chord.key.len() == 1,
