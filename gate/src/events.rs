@@ -4,7 +4,6 @@
 use std::os::fd::OwnedFd;
 
 use wayland_backend::protocol::{ArgumentType, MessageDesc};
-use wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_dmabuf_feedback_v1;
 use wayland_protocols::wp::primary_selection::zv1::server::{
     zwp_primary_selection_device_v1, zwp_primary_selection_source_v1,
 };
@@ -13,7 +12,7 @@ use wayland_server::protocol::{wl_data_device, wl_data_source, wl_keyboard, wl_r
 use crate::objects::{FIRST_SERVER_ID, Object};
 use crate::send_queue::SendQueue;
 use crate::serials::{self, Cause};
-use crate::services::{MemoryPurpose, Services};
+use crate::services::Services;
 use crate::session::{Announced, Session, Step};
 use crate::tables::{self, Kind};
 use crate::violation::ServerFault;
@@ -28,7 +27,7 @@ enum Carries {
     /// No descriptor.
     Nothing,
     /// Memory whose size is the argument at the index.
-    Memory(MemoryPurpose, usize),
+    Memory(usize),
     /// The writing end of a pipe, or what stands for it: it is what another client of the VM sent.
     Pipe,
     /// Something that is not on the list.
@@ -150,9 +149,9 @@ impl<S: Services> Session<S> {
         };
         let fd = match (carries, taken.pop(), taken.is_empty()) {
             (Carries::Nothing, _, _) => return Ok(Vec::new()),
-            (Carries::Memory(purpose, size), Some(fd), true) => self
+            (Carries::Memory(size), Some(fd), true) => self
                 .services
-                .share_memory(purpose, fd, args.uint(size))
+                .share_memory(fd, args.uint(size))
                 .map_err(ServerFault::Service)?,
             (Carries::Pipe, Some(fd), true) => fd,
             _ => return Err(ServerFault::Descriptor(what())),
@@ -254,10 +253,7 @@ enum Filter {
 /// The closed list of events that may carry a descriptor.
 fn carries(kind: Kind, opcode: u16) -> Carries {
     match (kind, opcode) {
-        (Kind::Keyboard, wl_keyboard::EVT_KEYMAP_OPCODE) => Carries::Memory(MemoryPurpose::Keymap, 2),
-        (Kind::DmabufFeedback, zwp_linux_dmabuf_feedback_v1::EVT_FORMAT_TABLE_OPCODE) => {
-            Carries::Memory(MemoryPurpose::FormatTable, 1)
-        }
+        (Kind::Keyboard, wl_keyboard::EVT_KEYMAP_OPCODE) => Carries::Memory(2),
         (Kind::DataSource, wl_data_source::EVT_SEND_OPCODE)
         | (Kind::PrimarySource, zwp_primary_selection_source_v1::EVT_SEND_OPCODE) => Carries::Pipe,
         _ => Carries::Unlisted,

@@ -30,7 +30,7 @@ pub use budget::{Budget, Budgets, Usage};
 pub use limits::Limits;
 pub use memory::{MemoryCache, read_memory};
 pub use send_queue::{Chunk, MAX_DESCRIPTORS_PER_SEND, SendQueue};
-pub use services::{MemoryPurpose, ServiceError, Services};
+pub use services::{ServiceError, Services};
 pub use session::{Globals, Progress, Session};
 pub use tables::{GLOBALS, display, global};
 pub use teardown::Teardown;

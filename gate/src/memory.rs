@@ -6,9 +6,9 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use crate::services::{MemoryPurpose, ServiceError};
+use crate::services::ServiceError;
 
-/// The largest memory that is copied, in bytes. A keymap has about 60 KiB, a format table about 4 KiB.
+/// The largest memory that is copied, in bytes. A keymap has about 60 KiB.
 pub const MAX_SHARED_BYTES: u32 = 1 << 20;
 
 /// The most contents that are kept.
@@ -24,7 +24,6 @@ pub struct MemoryCache {
 
 #[derive(Debug)]
 struct Entry {
-    purpose: MemoryPurpose,
     content: Vec<u8>,
     fd: OwnedFd,
 }
@@ -42,18 +41,13 @@ impl MemoryCache {
     /// What `create` fails with, or a failure to duplicate the descriptor.
     pub fn get_or_create(
         &mut self,
-        purpose: MemoryPurpose,
         content: Vec<u8>,
         create: impl FnOnce(&[u8]) -> Result<OwnedFd, ServiceError>,
     ) -> Result<OwnedFd, ServiceError> {
-        let found = self
-            .entries
-            .iter()
-            .position(|entry| entry.purpose == purpose && entry.content == content);
+        let found = self.entries.iter().position(|entry| entry.content == content);
         let entry = match found {
             Some(index) => self.entries.remove(index),
             None => Entry {
-                purpose,
                 fd: create(&content)?,
                 content,
             },
@@ -107,19 +101,13 @@ mod tests {
         let mut cache = MemoryCache::new();
         let mut made = 0;
         for content in [b"one".as_slice(), b"two", b"one", b"two"] {
-            let fd = cache.get_or_create(MemoryPurpose::Keymap, content.to_vec(), |content| {
+            let fd = cache.get_or_create(content.to_vec(), |content| {
                 made += 1;
                 Ok(memory(content))
             });
             assert_eq!(read_memory(fd.unwrap(), 3).unwrap(), content);
         }
         assert_eq!(made, 2);
-        let other = cache.get_or_create(MemoryPurpose::FormatTable, b"one".to_vec(), |content| {
-            made += 1;
-            Ok(memory(content))
-        });
-        drop(other.unwrap());
-        assert_eq!(made, 3, "memory for one purpose is not handed out for another");
     }
 
     #[test]
@@ -127,9 +115,7 @@ mod tests {
         let mut cache = MemoryCache::new();
         for number in 0..100_u32 {
             cache
-                .get_or_create(MemoryPurpose::Keymap, number.to_le_bytes().to_vec(), |c| {
-                    Ok(memory(c))
-                })
+                .get_or_create(number.to_le_bytes().to_vec(), |c| Ok(memory(c)))
                 .unwrap();
         }
         assert_eq!(cache.entries.len(), MAX_ENTRIES);
@@ -143,7 +129,7 @@ mod tests {
             for content in [u32::MAX, number] {
                 let content = content.to_le_bytes().to_vec();
                 cache
-                    .get_or_create(MemoryPurpose::Keymap, content, |content| {
+                    .get_or_create(content, |content| {
                         made += 1;
                         Ok(memory(content))
                     })
@@ -151,9 +137,7 @@ mod tests {
             }
         }
         assert_eq!(made, 51);
-        let failed = cache.get_or_create(MemoryPurpose::Keymap, b"new".to_vec(), |_| {
-            Err(ServiceError::Refused("full".to_owned()))
-        });
+        let failed = cache.get_or_create(b"new".to_vec(), |_| Err(ServiceError::Refused("full".to_owned())));
         assert!(matches!(failed, Err(ServiceError::Refused(_))));
     }
 

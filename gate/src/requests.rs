@@ -67,7 +67,8 @@ impl<S: Services> Session<S> {
         }
         if desc.is_destructor {
             self.objects.bury(header.object);
-            // What the compositor made was never taken of a budget, so it gives nothing back.
+            // What the compositor made was never taken of a budget, so it gives nothing back. No kind that is counted is made by
+            // it now; buffers of a graphics card would be.
             if header.object < FIRST_SERVER_ID {
                 self.state.destroyed(object.kind);
             }

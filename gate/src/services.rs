@@ -5,16 +5,6 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use thiserror::Error;
 
-/// What memory is for, when the compositor sends it to a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum MemoryPurpose {
-    /// The text of a keymap (`wl_keyboard.keymap`).
-    Keymap,
-    /// The table of formats and modifiers (`zwp_linux_dmabuf_feedback_v1.format_table`).
-    FormatTable,
-}
-
 /// A service did not do what it was asked.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -42,12 +32,7 @@ pub trait Services {
     ///
     /// # Errors
     /// If there is no such memory; the client's connection then ends.
-    fn share_memory(
-        &mut self,
-        purpose: MemoryPurpose,
-        fd: OwnedFd,
-        size: u32,
-    ) -> Result<OwnedFd, ServiceError>;
+    fn share_memory(&mut self, fd: OwnedFd, size: u32) -> Result<OwnedFd, ServiceError>;
 
     /// Whether `fd` is memory that the compositor can map up to `size` bytes.
     fn memory_covers(&self, fd: BorrowedFd<'_>, size: u64) -> bool;

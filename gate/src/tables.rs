@@ -7,7 +7,6 @@
 use wayland_backend::protocol::Interface;
 use wayland_protocols::wp::cursor_shape::v1::server::wp_cursor_shape_manager_v1::WpCursorShapeManagerV1;
 use wayland_protocols::wp::fractional_scale::v1::server::wp_fractional_scale_manager_v1::WpFractionalScaleManagerV1;
-use wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_dmabuf_v1::ZwpLinuxDmabufV1;
 use wayland_protocols::wp::presentation_time::server::wp_presentation::WpPresentation;
 use wayland_protocols::wp::primary_selection::zv1::server::zwp_primary_selection_device_manager_v1::ZwpPrimarySelectionDeviceManagerV1;
 use wayland_protocols::wp::single_pixel_buffer::v1::server::wp_single_pixel_buffer_manager_v1::WpSinglePixelBufferManagerV1;
@@ -52,7 +51,6 @@ pub const GLOBALS: &[fn() -> &'static Interface] = &[
     WpSinglePixelBufferManagerV1::interface,
     ZwpPrimarySelectionDeviceManagerV1::interface,
     ZxdgOutputManagerV1::interface,
-    ZwpLinuxDmabufV1::interface,
     ZwpTabletManagerV2::interface,
 ];
 
@@ -130,5 +128,4 @@ kinds! {
     FractionalScale = "wp_fractional_scale_v1",
     DecorationManager = "zxdg_decoration_manager_v1",
     Decoration = "zxdg_toplevel_decoration_v1",
-    DmabufFeedback = "zwp_linux_dmabuf_feedback_v1",
 }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use heraldry_gate::{MemoryCache, MemoryPurpose, ServiceError, Services};
+use heraldry_gate::{MemoryCache, ServiceError, Services};
 use heraldry_identity::VmName;
 use heraldry_rate::LogBudget;
 use heraldry_virtio::guest::{Device, MemfdClient, memory_covers};
@@ -55,13 +55,8 @@ impl Shared {
 }
 
 impl Services for Shared {
-    fn share_memory(
-        &mut self,
-        purpose: MemoryPurpose,
-        fd: OwnedFd,
-        size: u32,
-    ) -> Result<OwnedFd, ServiceError> {
-        self.0.borrow_mut().share_memory(purpose, &fd, size)
+    fn share_memory(&mut self, fd: OwnedFd, size: u32) -> Result<OwnedFd, ServiceError> {
+        self.0.borrow_mut().share_memory(&fd, size)
     }
 
     fn memory_covers(&self, fd: BorrowedFd<'_>, size: u64) -> bool {
@@ -70,30 +65,20 @@ impl Services for Shared {
 }
 
 impl VmServices {
-    fn share_memory(
-        &mut self,
-        purpose: MemoryPurpose,
-        fd: &OwnedFd,
-        size: u32,
-    ) -> Result<OwnedFd, ServiceError> {
+    fn share_memory(&mut self, fd: &OwnedFd, size: u32) -> Result<OwnedFd, ServiceError> {
         let content = heraldry_gate::read_memory(fd, size)?;
         let (vm, memory) = (&self.vm, &mut self.memory);
-        self.cache
-            .get_or_create(purpose, content, |content| match memory {
-                Some(server) => {
-                    let name = match purpose {
-                        MemoryPurpose::Keymap => "keymap",
-                        _ => "table",
-                    };
-                    let refused = |error: &dyn std::error::Error| ServiceError::Refused(error.to_string());
-                    let memory = server
-                        .allocate(vm, name, u64::from(size))
-                        .map_err(|error| refused(&error))?;
-                    memory.fill(content).map_err(|error| refused(&error))?;
-                    Ok(memory.into_fd())
-                }
-                None => sealed_copy(content),
-            })
+        self.cache.get_or_create(content, |content| match memory {
+            Some(server) => {
+                let refused = |error: &dyn std::error::Error| ServiceError::Refused(error.to_string());
+                let memory = server
+                    .allocate(vm, "keymap", u64::from(size))
+                    .map_err(|error| refused(&error))?;
+                memory.fill(content).map_err(|error| refused(&error))?;
+                Ok(memory.into_fd())
+            }
+            None => sealed_copy(content),
+        })
     }
 
     fn memory_covers(&self, fd: BorrowedFd<'_>, size: u64) -> bool {

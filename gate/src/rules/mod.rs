@@ -266,7 +266,6 @@ impl State {
             | Kind::PrimaryDevice
             | Kind::DataDeviceManager
             | Kind::PrimaryManager
-            | Kind::DmabufFeedback
             | Kind::Other => Ok(Action::Pass),
         }
     }

@@ -16,18 +16,6 @@ fn used(client: &Client, budget: Budget) -> u64 {
         .used
 }
 
-/// Found by fuzzing.
-#[test]
-fn what_the_compositor_made_gives_nothing_back() {
-    let mut client = Client::new();
-    let dmabuf = client.bind("zwp_linux_dmabuf_v1");
-    let params = client.ok(dmabuf, "create_params", &[New]);
-    client.event(params, "created", &[U(0xff00_0000)]);
-    client.ok(params, "create_immed", &[New, I(1), I(1), U(0), U(0)]);
-    client.ok(0xff00_0000, "destroy", &[]);
-    assert_eq!(used(&client, Budget::Buffers), 1);
-}
-
 /// Found by fuzzing: Smithay asserts that a rectangle has a size.
 #[test]
 fn a_box_around_what_is_out_of_range_has_a_size() {

@@ -25,10 +25,7 @@ use wayland_backend::protocol::ArgumentType;
 
 use crate::objects::Object;
 use crate::wire::{Args, Header, Writer};
-use crate::{
-    Globals, Limits, MemoryPurpose, Progress, Rule, SendQueue, ServiceError, Services, Session, Violation,
-    tables,
-};
+use crate::{Globals, Limits, Progress, Rule, SendQueue, ServiceError, Services, Session, Violation, tables};
 
 /// One argument.
 #[derive(Debug, Clone, Copy)]
@@ -52,20 +49,15 @@ use A::{I, Memory, New, Pipe, S, U};
 #[derive(Debug, Default)]
 struct Fake {
     refuses: bool,
-    shared: Vec<(MemoryPurpose, u32)>,
+    shared: Vec<u32>,
 }
 
 impl Services for Fake {
-    fn share_memory(
-        &mut self,
-        purpose: MemoryPurpose,
-        fd: OwnedFd,
-        size: u32,
-    ) -> Result<OwnedFd, ServiceError> {
+    fn share_memory(&mut self, fd: OwnedFd, size: u32) -> Result<OwnedFd, ServiceError> {
         if self.refuses {
             return Err(ServiceError::Refused("test".to_owned()));
         }
-        self.shared.push((purpose, size));
+        self.shared.push(size);
         Ok(fd)
     }
 

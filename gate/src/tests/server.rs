@@ -84,7 +84,7 @@ fn keymaps_become_shared_memory() {
     let seat = client.bind("wl_seat");
     let keyboard = client.ok(seat, "get_keyboard", &[New]);
     client.event(keyboard, "keymap", &[U(1), Memory(100), U(100)]);
-    assert_eq!(client.session.services().shared, [(MemoryPurpose::Keymap, 100)]);
+    assert_eq!(client.session.services().shared, [100]);
     client.session.services().refuses = true;
     let bytes = Writer::new(keyboard, 0).uint(1).uint(100).finish();
     let fault = client
@@ -92,18 +92,6 @@ fn keymaps_become_shared_memory() {
         .from_server(&bytes, &mut VecDeque::from([memory(100)]), &mut client.back)
         .unwrap_err();
     assert!(matches!(fault, ServerFault::Service(_)), "{fault}");
-}
-
-#[test]
-fn format_tables_become_shared_memory() {
-    let mut client = Client::new();
-    let dmabuf = client.bind("zwp_linux_dmabuf_v1");
-    let feedback = client.ok(dmabuf, "get_default_feedback", &[New]);
-    client.event(feedback, "format_table", &[Memory(160), U(160)]);
-    assert_eq!(
-        client.session.services().shared,
-        [(MemoryPurpose::FormatTable, 160)]
-    );
 }
 
 #[test]

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heraldry_gate::{
-    Budget, Budgets, Globals, Limits, MAX_DESCRIPTORS_PER_SEND, MAX_MESSAGE, MemoryPurpose, Rule, SendQueue,
-    ServerFault, ServiceError, Services, Session, Violation,
+    Budget, Budgets, Globals, Limits, MAX_DESCRIPTORS_PER_SEND, MAX_MESSAGE, Rule, SendQueue, ServerFault,
+    ServiceError, Services, Session, Violation,
 };
 use wayland_backend::protocol::{ANONYMOUS_INTERFACE, AllowNull, ArgumentType, MessageDesc, same_interface};
 use wayland_server::protocol::__interfaces::WL_DISPLAY_INTERFACE;
@@ -55,7 +55,7 @@ impl Surroundings {
 }
 
 impl Services for Surroundings {
-    fn share_memory(&mut self, _: MemoryPurpose, fd: OwnedFd, _: u32) -> Result<OwnedFd, ServiceError> {
+    fn share_memory(&mut self, fd: OwnedFd, _: u32) -> Result<OwnedFd, ServiceError> {
         self.give(fd)
     }
 
