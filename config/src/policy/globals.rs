@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use crate::origin::Origin;
-use crate::settings::VmConfig;
 
 /// The interfaces that a file may allow, with the highest version that this version of Heraldry vouches for.
 ///
@@ -53,15 +52,6 @@ pub struct Allowed {
     pub origin: Origin,
 }
 
-/// The answer about one global.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    /// The version that the VM may see, or `None` if the global is hidden from it.
-    pub allowed: Option<u32>,
-    /// The rule that decided: the line that allows the interface, or the set that lacks it.
-    pub origin: Origin,
-}
-
 impl GlobalSet {
     /// The set `base`: what an ordinary program needs, and nothing that reaches beyond its own windows.
     #[must_use]
@@ -90,20 +80,4 @@ pub fn known(interface: &str) -> Option<u32> {
         .iter()
         .find(|(name, _)| *name == interface)
         .map(|&(_, version)| version)
-}
-
-/// Whether `vm` may see a global of `interface` that the compositor offers at `version`, and at which version.
-#[must_use]
-pub fn verdict(vm: &VmConfig, interface: &str, version: u32) -> Verdict {
-    let set = &vm.rules.globals;
-    match set.allowed.get(interface) {
-        Some(rule) => Verdict {
-            allowed: Some(rule.max_version.min(version)),
-            origin: rule.origin.clone(),
-        },
-        None => Verdict {
-            allowed: None,
-            origin: set.origin.clone(),
-        },
-    }
 }
