@@ -50,7 +50,7 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
     }
 }
 
-/// Opens a file, and nothing else: the reader of a pipe, a terminal or another device waits for whoever writes to it, and the
+/// Opens a file, and nothing else: the reader of a pipe, a terminal or another device waits for its writer, and the
 /// compositor reads its configuration while everybody waits for it.
 fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a descriptor is, and whether it may cross from one VM to another.
 //!
-//! Memory that can shrink would let its sender crash whoever maps it, so memory is sealed against shrinking on its
+//! Memory that can shrink would let its sender crash a process that maps it, so memory is sealed against shrinking on its
 //! way through, or refused. A client's pipe passes by its stand-in, and the compositor has none to send. Everything else
 //! ends the connection: a socket, a device or a directory would be a capability that nobody granted.
 
@@ -34,7 +34,7 @@ pub enum Refused {
     /// Memory that its owner can still shrink.
     #[error("memory that cannot be sealed against shrinking")]
     Unsealed,
-    /// A file, whose file system answers when it likes: whoever maps it waits for that.
+    /// A file, whose file system answers when it likes: a process that maps it waits for that.
     #[error("a file of a file system, which is no memory")]
     File,
     /// A pipe that is the compositor's own.
@@ -79,7 +79,7 @@ fn memory(fd: &OwnedFd, seals: SealFlags, unsealed: UnsealedMemory) -> Result<Ki
     if size == 0 || size > MAX_MEMORY {
         return Err(Refused::Size(size));
     }
-    // Sealing waits for whoever writes to it just now. That harms its own VM alone.
+    // Sealing waits for a process that writes to it just now. That harms its own VM alone.
     let sealed = seals.contains(SealFlags::SHRINK) || fcntl_add_seals(fd, SealFlags::SHRINK).is_ok();
     if !sealed && unsealed == UnsealedMemory::Refuse {
         return Err(Refused::Unsealed);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The lock of the host's folder: one daemon serves it at a time.
 //!
-//! Whoever can open a file can lock it, also without the right to write. So the lock is a file that only the daemon's user
+//! Any process that can open a file can lock it, also without the right to write. So the lock is a file that only the daemon's user
 //! can open, and one that others could ever open (they may still have it) is replaced by a new one.
 
 use std::fs::File;

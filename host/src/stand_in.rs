@@ -96,7 +96,7 @@ fn key_of(stat: &Stat) -> Key {
     (stat.st_dev, stat.st_ino)
 }
 
-/// Whether this is a stand-in, whoever made it.
+/// Whether this is a stand-in, of this process or another.
 fn is_marked(stat: &Stat) -> bool {
     Mode::from_raw_mode(stat.st_mode) == MARK && stat.st_uid == geteuid().as_raw()
 }

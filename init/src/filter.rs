@@ -64,7 +64,7 @@ fn namespaces() -> Result<Vec<Rule>, BackendError> {
 /// The numbers of x32, by which the same calls can be made where the kernel knows them: no program of ours is of that kind.
 const OTHER_NUMBERS: u32 = 0x4000_0000;
 
-/// Ends whoever uses other numbers; what seccompiler makes compares single ones.
+/// Ends a process that uses other numbers; what seccompiler makes compares single ones.
 fn other_numbers() -> BpfProgram {
     let step = |code: u32, jt: u8, jf: u8, k: u32| sock_filter {
         code: u16::try_from(code).unwrap_or(u16::MAX),

@@ -79,7 +79,7 @@ pub(super) fn mount_all() -> Vec<String> {
         // A folder that is there is as good as one that is made; mounting tells if there is none.
         let _there = std::fs::create_dir_all(target);
         match mount(kind, target, kind, flags, options) {
-            // Busy: the kernel (CONFIG_DEVTMPFS_MOUNT), or whoever ran before, has done it.
+            // Busy: the kernel (CONFIG_DEVTMPFS_MOUNT), or an init that ran before, has done it.
             Ok(()) | Err(Errno::BUSY) => {}
             Err(errno) => failures.push(format!("cannot mount {kind} on {target}: {errno}")),
         }

@@ -75,7 +75,7 @@ fn answer(stream: &UnixStream, log: &LogRing, endings: &Sender<Ending>) -> io::R
             out.write_all(b"ok\n")?;
             out.write_all(&log.text())
         }
-        // The answer goes first: whoever asked is about to be ended.
+        // The answer goes first: the program that asked is about to be ended.
         Some(Request::Reboot) => out.write_all(b"ok\n").and_then(|()| ending(Ending::Reboot)),
         Some(Request::PowerOff) => out.write_all(b"ok\n").and_then(|()| ending(Ending::PowerOff)),
         None => out.write_all(b"known requests are log, reboot, power-off\n"),

@@ -373,7 +373,7 @@ fn screenshot(state: &mut State, path: &Path, screen: Option<&str>, shown: bool)
     }
 }
 
-/// A file to write to. Anything else may keep the main loop waiting: a pipe for whoever reads it.
+/// A file to write to. Anything else may keep the main loop waiting: a pipe for its reader.
 fn plain_file(path: &Path) -> std::io::Result<std::fs::File> {
     let file = std::fs::OpenOptions::new()
         .write(true)

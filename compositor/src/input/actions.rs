@@ -51,7 +51,7 @@ pub enum Effect {
     Close(WindowId),
     /// Give it the keyboard and put it on top.
     Focus(WindowId),
-    /// Tell whoever has the pointer where it is.
+    /// Tell the client that has the pointer where it is.
     TellPlace,
 }
 
@@ -206,7 +206,7 @@ impl State {
             .filter_map(|vm| Some((vm.seat.clone(), vm.popup_grab.take_if(|grab| which(grab))?)))
             .collect();
         for (seat, mut grab) in grabs {
-            // Also of a window that is gone: Smithay would keep its menus, and end whoever opens the next.
+            // Also of a window that is gone: Smithay would keep its menus, and end the client that opens the next.
             grab.ungrab(PopupUngrabStrategy::All);
             if let Some(keyboard) = seat.get_keyboard() {
                 keyboard.unset_grab(self);

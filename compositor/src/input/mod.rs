@@ -134,7 +134,7 @@ pub struct Input {
 }
 
 impl Input {
-    /// Whether the pointer's picture is shown, if whoever has the pointer does not hide it.
+    /// Whether the pointer's picture is shown, if the client that has the pointer does not hide it.
     pub(crate) fn shows_pointer(&self) -> bool {
         self.pointer_seen && !self.by_finger
     }
@@ -240,7 +240,7 @@ impl State {
 
     /// Takes one event of a backend.
     pub fn input(&mut self, event: Event) {
-        // Whoever has the keyboard or the pointer is who is told; without anybody nothing takes long.
+        // The work is for the VM that has the keyboard or the pointer; without one nothing takes long.
         let vm = match event {
             Event::Key(..) => {
                 let window = self.core.input.focus.and_then(|id| self.core.windows.get(id));

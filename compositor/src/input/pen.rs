@@ -379,7 +379,7 @@ impl State {
         }
     }
 
-    /// Whoever has the pen learns that something is not pressed any more.
+    /// The client that has the pen learns that something is not pressed any more.
     fn let_go(&mut self, tool: Tool, code: u32) {
         match &self.core.input.pens.held {
             Held::Client { vm, .. } => {

@@ -139,7 +139,7 @@ impl State {
         }
     }
 
-    /// Before an event that has a place: whoever has the pointer is told where that is, if it was not.
+    /// Before an event that has a place: the client that has the pointer is told where that is, if it was not.
     pub(super) fn catch_up(&mut self, vm: &VmName) {
         let pointer = self.core.vms.get(vm).and_then(|vm| vm.seat.get_pointer());
         let behind = pointer

@@ -114,7 +114,7 @@ impl State {
         }
     }
 
-    /// Tells whoever has the pointer where it is, and nobody else.
+    /// Tells the client that has the pointer where it is, and no other.
     pub(super) fn tell_place(&mut self) {
         let hit = self.core.hit(self.core.input.pointer);
         let has_it = hit.surface() == self.core.input.hover.as_ref().map(|(_, surface)| surface);
@@ -245,7 +245,7 @@ impl State {
         let first = self.core.input.buttons.is_empty();
         self.core.input.buttons.insert(button, None);
         if !first {
-            // A further button belongs to whoever has the first.
+            // A further button belongs to the client that has the first.
             let holder = self.core.input.buttons.values().flatten().next().cloned();
             if let Some(vm) = holder {
                 self.core.input.buttons.insert(button, Some(vm.clone()));
@@ -332,7 +332,7 @@ impl State {
     }
 
     fn release(&mut self, button: u32) {
-        // The place goes to whoever still holds the button.
+        // The place goes to the client that still holds the button.
         let holder = self.core.input.buttons.get(&button).cloned().flatten();
         if let Some(vm) = &holder {
             self.catch_up(vm);

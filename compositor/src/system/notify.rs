@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Tells whoever started the compositor that it runs: systemd by its socket, s6 by a descriptor.
+//! Tells the service manager that the compositor runs: systemd by its socket, s6 by a descriptor.
 
 use std::io::Write as _;
 use std::time::Duration;

@@ -240,7 +240,7 @@ fn fcntls() -> Result<Vec<Rule>, BackendError> {
 fn conditional() -> Result<[(c_long, Vec<Rule>); 9], BackendError> {
     let this = rustix::process::getpid().as_raw_nonzero().get().unsigned_abs();
     let unix = c::AF_UNIX.unsigned_abs();
-    // Device events, from the kernel or from whoever does udevd's work.
+    // Device events, from the kernel or from the program that does udevd's work.
     let device_events = [
         (0, Is::Equal(c::AF_NETLINK.unsigned_abs())),
         (2, Is::Equal(c::NETLINK_KOBJECT_UEVENT.unsigned_abs())),

@@ -108,7 +108,7 @@ impl Core {
         vm.load.throttled.then_some(Badge::Throttled)
     }
 
-    /// A frame is drawn: whoever waited for it goes on.
+    /// A frame is drawn: the VMs that waited for it go on.
     pub fn uploads_drawn(&mut self) {
         for vm in self.vms.iter_mut() {
             vm.load.frame();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Clients are dispatched one by one, and their time is their VM's.
 //!
-//! Smithay's own dispatch serves whoever has sent something until nobody has. Here every client that has something is
+//! Smithay's own dispatch serves each client that has sent something until none has. Here every client that has something is
 //! served once a turn, those of the VM that took the least time first; the gates bound this.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

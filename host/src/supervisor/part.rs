@@ -235,7 +235,7 @@ impl Running {
         Ok(alone)
     }
 
-    /// Kills it. Whoever waits for its end may wait for ever.
+    /// Kills it. To wait for its end may take for ever.
     pub(super) fn kill(&mut self) {
         self.dismiss();
         // It may have ended by itself.

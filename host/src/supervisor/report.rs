@@ -100,7 +100,7 @@ impl Supervisor {
             .into_iter()
             .flat_map(|(_, _, peers)| peers)
         {
-            // The kernel takes all of it at once; whoever is gone already needs no answer.
+            // The kernel takes all of it at once; a client that is gone already needs no answer.
             let _limit = set_socket_send_buffer_size(&peer, text.len().saturating_mul(2));
             let _gone = heraldry_wire::descriptors::send(peer.as_fd(), &text, &[]);
         }

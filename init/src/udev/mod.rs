@@ -32,7 +32,7 @@ const UDEV_GROUP: u32 = 2;
 const MESSAGE: usize = 8192;
 /// Enough for the events of a whole machine.
 const BACKLOG: usize = 4 * 1024 * 1024;
-/// The folder of libudev's database; whoever looks for udevd looks for `control` beside it.
+/// The folder of libudev's database; programs that look for udevd look for `control` beside it.
 const DATA: &str = "/run/udev/data";
 
 /// The kernel removes its folders when the last device in them goes, and the compositor may open what lies in those that were

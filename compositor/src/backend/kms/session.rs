@@ -90,7 +90,7 @@ fn refused(path: &Path, errno: Errno) {
     warn!(device = %path.display(), %errno, "an input device is left alone: others would hear its input, or have it");
 }
 
-/// The input library asks for leave to write, for the lights of keyboards, which we do not switch. Whoever may write could
+/// The input library asks for leave to write, for the lights of keyboards, which we do not switch. A process that may write could
 /// type for the user, to everybody who reads the device, the kernel included.
 fn as_needed(path: &Path, flags: OFlags) -> OFlags {
     if is_input(path) {
