@@ -102,11 +102,20 @@ impl Items {
     }
 
     fn next(&mut self) -> Result<u32, ItemError> {
-        if self.table.len() >= ITEMS || self.last >= READ_PIPES - 1 {
+        if self.table.len() >= ITEMS {
             return Err(ItemError::TooMany);
         }
-        self.last += 1;
-        Ok(self.last)
+        // A context may live as long as its VM, so numbers come again; of so few in use one is always free.
+        loop {
+            self.last = if self.last >= READ_PIPES - 1 {
+                1
+            } else {
+                self.last + 1
+            };
+            if !self.table.contains_key(&self.last) {
+                return Ok(self.last);
+            }
+        }
     }
 
     /// Room for memory that the guest is about to ask for.
@@ -273,5 +282,16 @@ mod tests {
         assert!(matches!(items.take_memory(2), Err(ItemError::Unknown(2))));
         assert!(matches!(items.take_memory(1), Err(ItemError::Unknown(1))));
         items.add_image(4096).unwrap();
+    }
+
+    #[test]
+    fn numbers_come_again_and_none_is_of_two_items() {
+        let mut items = Items::new(1, Poller::new().unwrap());
+        let first = items.add_image(4096).unwrap();
+        items.last = READ_PIPES - 2;
+        assert_eq!(items.add_image(8192).unwrap(), READ_PIPES - 1);
+        assert_eq!((first, items.add_image(12288).unwrap()), (1, 2));
+        assert!(matches!(items.take_memory(1), Ok(Raw::Image(4096))));
+        assert!(matches!(items.take_memory(2), Ok(Raw::Image(12288))));
     }
 }
