@@ -22,8 +22,9 @@ test: setup ## run all tests
 	# The whole-path tests run the programs themselves, which cargo test alone does not build.
 	cargo build --workspace --bins --locked
 	cargo test --workspace --locked
-	# The same path without a device.
+	# The same path without a device, and through one channel.
 	HERALDRY_TRANSPORT=local cargo test -p heraldry-tests --test whole_path --locked
+	HERALDRY_TRANSPORT=channel cargo test -p heraldry-tests --test whole_path --locked
 	# Last, because machines want the processors for themselves. HERALDRY_SKIP_VM_TESTS=1 skips them, and says so.
 	cargo test -p heraldry-tests --test vm --locked -- --nocapture
 

@@ -5,9 +5,9 @@
 //! connection on that the compositor opens for one. Of each connection it keeps that end, so that it can be ended where
 //! the process that serves it cannot do so any more.
 
+mod channel;
 mod coming;
 mod display;
-mod role;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -22,6 +22,7 @@ use rustix::event::epoll::EventFlags;
 use rustix::net::{Shutdown, shutdown};
 use tracing::{debug, info, warn};
 
+use self::channel::Channel;
 use self::coming::{Greeting, MemfdPeer};
 use self::display::DisplayPeer;
 use self::waiting::{Door, DoorError, Waiting};
@@ -44,13 +45,14 @@ mod kind {
     pub(super) const MEMFD: u64 = 5;
     pub(super) const NAMED: u64 = 6;
     pub(super) const ROLE: u64 = 7;
+    pub(super) const STREAMS: u64 = 8;
 }
 
 /// The listeners, in the order in which the supervisor gives them.
 const DISPLAY: usize = 0;
 const CONNECTION: usize = 1;
 const MEMFD: usize = 2;
-/// Of all three kinds: its first bytes say which.
+/// For connections of all three kinds, as streams.
 const CHANNEL: usize = 3;
 
 /// How long a listener rests when the system has no descriptor or memory for a connection.
@@ -81,6 +83,7 @@ struct Compositor {
     display: Option<DisplayPeer>,
     waiting: Waiting,
     roles: BTreeMap<u64, Greeting>,
+    channels: BTreeMap<u64, Channel>,
     greetings: BTreeMap<u64, Greeting>,
     memfds: BTreeMap<u64, MemfdPeer>,
     memory: MemoryServer,
@@ -120,6 +123,7 @@ pub(crate) fn run(supervisor: OwnedFd) -> Result<(), PartError> {
         display: None,
         waiting: Waiting::default(),
         roles: BTreeMap::new(),
+        channels: BTreeMap::new(),
         greetings: BTreeMap::new(),
         memfds: BTreeMap::new(),
         memory: MemoryServer::new(MemfdLimits {
@@ -166,6 +170,7 @@ impl Compositor {
             (kind::MEMFD, id) => self.read_memfd(id),
             (kind::NAMED, order) => self.accept_named(order),
             (kind::ROLE, id) => self.read_role(id),
+            (kind::STREAMS, id) => self.serve_channel(id),
             _ => {}
         }
         Ok(())

@@ -114,6 +114,8 @@ pub fn enter(part: &Part) -> Result<(), FilterError> {
     );
     if *part == Part::Compositor {
         few.insert(c::SYS_socket, unix_streams()?);
+        // The ends of streams.
+        few.insert(c::SYS_socketpair, unix_streams()?);
     }
     heraldry_seccomp::apply([only(few)?])
 }

@@ -86,6 +86,10 @@ struct RunArgs {
     /// device is needed.
     #[arg(long, value_name = "DIR", conflicts_with = "device")]
     host_dir: Option<PathBuf>,
+    /// The socket `compositor/channel` of a `heraldry-host`, where it is the only one that can be had here: VMs' connections
+    /// come through one channel.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["device", "host_dir"])]
+    host_channel: Option<PathBuf>,
     /// Who opens screens and input devices, for `--backend kms`.
     #[arg(long, value_enum, default_value_t)]
     session: SessionChoice,
@@ -320,7 +324,8 @@ fn run(args: RunArgs) -> ExitCode {
         host: args
             .device
             .map(HostLink::Device)
-            .or(args.host_dir.map(HostLink::Local)),
+            .or(args.host_dir.map(HostLink::Local))
+            .or(args.host_channel.map(HostLink::Channel)),
         control,
         dev_sockets: args.dev_socket,
         exit_after: args.exit_after.map(Duration::from_secs),

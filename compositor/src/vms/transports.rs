@@ -43,6 +43,8 @@ pub enum HostLink {
     Device(PathBuf),
     /// The folder of a `heraldry-host` on this machine.
     Local(PathBuf),
+    /// The one socket of a `heraldry-host` on this machine that is for everything.
+    Channel(PathBuf),
 }
 
 /// The way to the host, and a relay for each VM that has connected.
@@ -107,6 +109,7 @@ pub fn start(
         let device = Arc::new(match host {
             HostLink::Device(path) => Device::open(path)?,
             HostLink::Local(folder) => Device::local(folder.join("compositor")),
+            HostLink::Channel(socket) => Device::channel(socket),
         });
         state.core.transports.display_socket =
             Some(DisplayThread::start(Arc::clone(&device), events.clone()).map_err(TransportError::Thread)?);

@@ -65,6 +65,11 @@ impl Greeting {
         Some(<[u8; N]>::try_from(self.bytes.as_slice()).map_err(|_fewer| ()))
     }
 
+    /// What has come.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     pub(super) fn into_fd(self) -> OwnedFd {
         self.fd
     }

@@ -2,6 +2,8 @@
 //! The daemon as a process, seen from its sockets.
 
 #[cfg(test)]
+mod channel;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod handover;
@@ -15,7 +17,5 @@ mod memory;
 mod parts;
 #[cfg(test)]
 mod pipes;
-#[cfg(test)]
-mod roles;
 #[cfg(test)]
 mod waiting;

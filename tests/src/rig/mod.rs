@@ -95,15 +95,18 @@ pub enum Transport {
     Virtio,
     /// The host's sockets on the same machine.
     Local,
+    /// One socket of the host's on the same machine, and one channel for everything.
+    Channel,
 }
 
 impl Transport {
-    /// What `HERALDRY_TRANSPORT` says, `virtio` or `local`: tests that name none run over either.
+    /// What `HERALDRY_TRANSPORT` says, `virtio`, `local` or `channel`: tests that name none run over each.
     fn chosen() -> Self {
         match std::env::var("HERALDRY_TRANSPORT").as_deref() {
             Err(_) | Ok("virtio") => Self::Virtio,
             Ok("local") => Self::Local,
-            Ok(other) => panic!("HERALDRY_TRANSPORT={other}: known are virtio and local"),
+            Ok("channel") => Self::Channel,
+            Ok(other) => panic!("HERALDRY_TRANSPORT={other}: known are virtio, local and channel"),
         }
     }
 }
@@ -285,7 +288,7 @@ impl Rig {
     #[must_use]
     pub fn running_compositor(&self) -> Option<u32> {
         let program = match self.options.transport {
-            Transport::Dev | Transport::Local => self.compositor.pid(),
+            Transport::Dev | Transport::Local | Transport::Channel => self.compositor.pid(),
             Transport::Virtio => child_of(self.compositor.pid(), "heraldry")?,
         };
         if self.options.supervised {
@@ -349,7 +352,9 @@ impl Rig {
     pub fn socket(&self, vm: &str) -> PathBuf {
         match self.options.transport {
             Transport::Dev => self.file(&format!("{vm}.sock")),
-            Transport::Virtio | Transport::Local => self.file("host/vm").join(vm).join("wayland-0"),
+            Transport::Virtio | Transport::Local | Transport::Channel => {
+                self.file("host/vm").join(vm).join("wayland-0")
+            }
         }
     }
 
@@ -530,7 +535,7 @@ fn compositor_command(dir: &TempDir, options: &Options) -> Command {
     let file = |name: &str| dir.path().join(name);
     let heraldry = program("heraldry");
     let mut command = match options.transport {
-        Transport::Dev | Transport::Local => Command::new(heraldry),
+        Transport::Dev | Transport::Local | Transport::Channel => Command::new(heraldry),
         Transport::Virtio => {
             let socket =
                 |name: &str, end: &str| format!("{name}={}", file("host/compositor").join(end).display());
@@ -575,6 +580,9 @@ fn compositor_command(dir: &TempDir, options: &Options) -> Command {
         }
         Transport::Local => {
             command.arg("--host-dir").arg(file("host"));
+        }
+        Transport::Channel => {
+            command.arg("--host-channel").arg(file("host/compositor/channel"));
         }
         Transport::Dev => {
             for vm in VMS {

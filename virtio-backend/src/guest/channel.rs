@@ -326,6 +326,19 @@ impl Channel {
         Ok(Some(message))
     }
 
+    /// Whether a descriptor is memory that can be sent.
+    pub(super) fn has(&self, fd: BorrowedFd<'_>) -> bool {
+        let card = self.card.as_fd();
+        let Ok(handle) = drm::import(card, fd) else {
+            return false;
+        };
+        let has = drm::resource(card, handle).is_ok();
+        if !self.own.contains(&handle) {
+            let _closed = drm::close(card, handle);
+        }
+        has
+    }
+
     /// The number of the next pipe that is sent.
     #[must_use]
     pub const fn next_pipe(&self) -> u32 {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Contexts: streams of bytes and descriptors to a socket of the host.
 //!
-//! On the host's own machine a context is that socket itself.
+//! On the host's own machine a context is that socket itself; where one channel carries all, it is one end of a pair, at whose other
+//! end the channel is.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -12,7 +13,7 @@ use heraldry_wire::virtwl::MAX_FDS;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::{cross_domain, set_nonblocking};
+use super::set_nonblocking;
 use crate::sys::ioctl;
 use crate::uapi::{TXN_HEADER, TxnHeader};
 
@@ -89,7 +90,6 @@ pub struct Context {
 enum Stream {
     Vfd(Vfd),
     Socket(UnixStream),
-    Channel(Box<cross_domain::Stream>),
 }
 
 /// A context of the device.
@@ -113,13 +113,6 @@ impl Context {
         }
     }
 
-    /// Of a channel of cross-domain.
-    pub(super) fn of_channel(channel: cross_domain::Stream) -> Self {
-        Self {
-            stream: Stream::Channel(Box::new(channel)),
-        }
-    }
-
     /// The socket itself, which says when it has room, unlike a context of the device.
     ///
     /// # Errors
@@ -128,7 +121,7 @@ impl Context {
     pub fn into_socket(self) -> Result<UnixStream, Self> {
         match self.stream {
             Stream::Socket(socket) => Ok(socket),
-            stream @ (Stream::Vfd(_) | Stream::Channel(_)) => Err(Self { stream }),
+            stream @ Stream::Vfd(_) => Err(Self { stream }),
         }
     }
 
@@ -141,7 +134,6 @@ impl Context {
         match &self.stream {
             Stream::Vfd(vfd) => send(vfd.fd.as_fd(), data, fds),
             Stream::Socket(socket) => send_on_socket(socket.as_fd(), data, fds),
-            Stream::Channel(channel) => channel.send(data, fds),
         }
     }
 
@@ -156,7 +148,6 @@ impl Context {
         match &self.stream {
             Stream::Vfd(vfd) => vfd.recv(buf, fds),
             Stream::Socket(socket) => recv_on_socket(socket.as_fd(), buf, fds),
-            Stream::Channel(channel) => channel.recv(buf, fds),
         }
     }
 }
@@ -195,7 +186,6 @@ impl AsFd for Context {
         match &self.stream {
             Stream::Vfd(vfd) => vfd.fd.as_fd(),
             Stream::Socket(socket) => socket.as_fd(),
-            Stream::Channel(channel) => channel.as_fd(),
         }
     }
 }

@@ -1,141 +1,134 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Contexts over cross-domain: each is a channel to the host's one socket, and its first bytes say which context it is.
+//! cross-domain as what carries a channel with streams.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
-use heraldry_wire::ContextName;
-use heraldry_wire::virtwl::MAX_FDS;
+use heraldry_streams::{Arrived, Carrier};
+use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::{
-    Channel, ChannelError, Context, Incoming, Message, NewError, Outgoing, Received, RecvError, SendError,
-};
+use super::{Channel, ChannelError, Incoming, Message, NewError, Outgoing};
 
 /// Bytes after which the device is asked to be rid of them.
 const UNFENCED: usize = 64 << 10;
 
-/// How long the device may take for that.
-const BUSY: Timespec = Timespec {
-    tv_sec: 1,
-    tv_nsec: 0,
-};
-
-/// A channel as a context.
+/// A context of a card.
 #[derive(Debug)]
-pub(super) struct Stream {
-    /// The same open card, to be polled without a lock.
-    card: OwnedFd,
-    channel: Mutex<(Channel, usize)>,
+pub(super) struct Card {
+    channel: Channel,
+    /// Sent since the device was last asked to be rid of it.
+    unfenced: usize,
+    /// Can be read when it is. Nothing is sent before.
+    fence: Option<Fence>,
+    watched: bool,
 }
 
-/// Opens the context called `name`.
-pub(super) fn connect(card: &Path, name: &ContextName) -> Result<Context, NewError> {
-    let channel = Channel::open(card).map_err(|error| match error {
+#[derive(Debug)]
+struct Fence {
+    fd: OwnedFd,
+    watched: bool,
+}
+
+fn errno(error: &ChannelError) -> Errno {
+    match error {
         ChannelError::Open(_, errno)
         | ChannelError::Context(errno)
         | ChannelError::Ring(errno)
-        | ChannelError::Submit(errno) => NewError::from(errno),
-        _ => NewError::Unsupported,
-    })?;
-    let card = channel
-        .as_fd()
-        .try_clone_to_owned()
-        .map_err(|_full| NewError::NoDescriptors)?;
-    let channel = Mutex::new((channel, 0));
-    let context = Context::of_channel(Stream { card, channel });
-    context
-        .send(&name.to_role(), &[])
-        .map_err(|_gone| NewError::Refused)?;
-    Ok(context)
+        | ChannelError::Submit(errno)
+        | ChannelError::Event(errno)
+        | ChannelError::Map(errno) => *errno,
+        ChannelError::NoCard | ChannelError::Memory(_) | ChannelError::Descriptor => Errno::IO,
+    }
 }
 
-impl Stream {
-    pub(super) fn send(&self, data: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), SendError> {
-        if fds.len().div_ceil(MAX_FDS) > data.len() {
-            return Err(SendError::TooManyDescriptors(fds.len(), data.len()));
-        }
-        let mut guard = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
-        let (channel, unfenced) = &mut *guard;
-        let mut fds = fds.chunks(MAX_FDS);
-        let mut rest = data;
-        while !rest.is_empty() {
-            let batch = fds.next().unwrap_or_default();
-            // All but the last batch of descriptors go ahead with one byte each, so that none comes after its bytes.
-            let count = if fds.len() > 0 {
-                1
-            } else {
-                rest.len().min(Channel::MOST)
-            };
-            let (head, tail) = rest.split_at(count);
-            let outgoing: Vec<_> = batch.iter().map(|fd| Outgoing::Memory(*fd)).collect();
-            let fence = *unfenced >= UNFENCED;
-            let fence = channel
-                .send(head, &outgoing, fence)
-                .map_err(|error| match error {
-                    ChannelError::Descriptor => SendError::ForeignDescriptor,
-                    ChannelError::Submit(errno) => SendError::Other(errno),
-                    _ => SendError::Other(Errno::IO),
-                })?;
-            *unfenced = unfenced.saturating_add(count);
-            rest = tail;
-            if let Some(fence) = fence {
-                *unfenced = 0;
-                let ready = poll(&mut [PollFd::new(&fence, PollFlags::IN)], Some(&BUSY));
-                if matches!(ready, Ok(0)) {
-                    return Err(SendError::Busy {
-                        sent: data.len() - rest.len(),
-                    });
-                }
+impl Card {
+    /// Connects a context of the card at this path. A host that takes nobody shows later, as the end of the channel.
+    pub(super) fn connect(path: &Path) -> Result<Self, NewError> {
+        let channel = Channel::open(path).map_err(|error| NewError::from(errno(&error)))?;
+        Ok(Self {
+            channel,
+            unfenced: 0,
+            fence: None,
+            watched: false,
+        })
+    }
+
+    /// Whether the device is rid of what it was asked to be.
+    fn has_room(&mut self) -> bool {
+        if let Some(fence) = &self.fence {
+            let now = Timespec::default();
+            if matches!(
+                poll(&mut [PollFd::new(&fence.fd, PollFlags::IN)], Some(&now)),
+                Ok(0)
+            ) {
+                return false;
             }
+            self.fence = None;
+        }
+        true
+    }
+}
+
+impl Carrier for Card {
+    fn send(&mut self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<usize, Errno> {
+        if !self.has_room() {
+            return Err(Errno::AGAIN);
+        }
+        let bytes = bytes.get(..Channel::MOST).unwrap_or(bytes);
+        let outgoing: Vec<_> = fds.iter().map(|fd| Outgoing::Memory(*fd)).collect();
+        self.unfenced = self.unfenced.saturating_add(bytes.len());
+        let asks = self.unfenced >= UNFENCED;
+        let fence = self.channel.send(bytes, &outgoing, asks);
+        if let Some(fd) = fence.map_err(|error| errno(&error))? {
+            self.unfenced = 0;
+            self.fence = Some(Fence { fd, watched: false });
+        }
+        Ok(bytes.len())
+    }
+
+    fn receive(
+        &mut self,
+        bytes: &mut Vec<u8>,
+        fds: &mut VecDeque<Option<OwnedFd>>,
+    ) -> Result<Arrived, Errno> {
+        match self.channel.receive().map_err(|error| errno(&error))? {
+            None => Ok(Arrived::Nothing),
+            Some(Message::End) => Ok(Arrived::End),
+            // No pipe was sent.
+            Some(Message::PipeData(..)) => Ok(Arrived::Some),
+            Some(Message::Data(data, incoming)) => {
+                bytes.extend(data);
+                fds.extend(incoming.into_iter().map(|descriptor| match descriptor {
+                    Incoming::Memory(item, size) => self.channel.take_descriptor(item, size.into()).ok(),
+                    // The host passes memory here and nothing else; the device may be unable to.
+                    Incoming::WritePipe(_) | Incoming::Unusable => None,
+                }));
+                Ok(Arrived::Some)
+            }
+        }
+    }
+
+    fn carries(&self, fd: BorrowedFd<'_>) -> bool {
+        self.channel.has(fd)
+    }
+
+    fn watch(&mut self, epoll: &OwnedFd, room: bool) -> Result<(), Errno> {
+        let data = EventData::new_u64(0);
+        if !self.watched {
+            epoll::add(epoll, &self.channel, data, EventFlags::IN)?;
+            self.watched = true;
+        }
+        // It leaves the epoll when it is closed.
+        if room
+            && let Some(fence) = &mut self.fence
+            && !fence.watched
+        {
+            epoll::add(epoll, &fence.fd, data, EventFlags::IN)?;
+            fence.watched = true;
         }
         Ok(())
-    }
-
-    pub(super) fn recv(&self, buf: &mut Vec<u8>, fds: &mut VecDeque<OwnedFd>) -> Result<Received, RecvError> {
-        let mut guard = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
-        let (channel, _) = &mut *guard;
-        let failed = |error| match error {
-            ChannelError::Event(errno) | ChannelError::Submit(errno) | ChannelError::Map(errno) => {
-                RecvError::Other(errno)
-            }
-            _ => RecvError::Other(Errno::IO),
-        };
-        match channel.receive().map_err(failed)? {
-            None => Ok(Received {
-                would_block: true,
-                ..Received::default()
-            }),
-            Some(Message::End) => Ok(Received {
-                eof: true,
-                ..Received::default()
-            }),
-            // No pipe was sent.
-            Some(Message::PipeData(..)) => Ok(Received::default()),
-            Some(Message::Data(bytes, incoming)) => {
-                for descriptor in &incoming {
-                    // The host passes memory here and nothing else.
-                    let Incoming::Memory(item, size) = *descriptor else {
-                        return Err(RecvError::Other(Errno::NOTSUP));
-                    };
-                    fds.push_back(channel.take_descriptor(item, size.into()).map_err(failed)?);
-                }
-                buf.extend_from_slice(&bytes);
-                Ok(Received {
-                    bytes: bytes.len(),
-                    fds: incoming.len(),
-                    ..Received::default()
-                })
-            }
-        }
-    }
-}
-
-impl AsFd for Stream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.card.as_fd()
     }
 }

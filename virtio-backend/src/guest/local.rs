@@ -6,9 +6,7 @@ use std::path::Path;
 
 use heraldry_wire::{CONNECTION_CONTEXT, ContextName, DISPLAY_CONTEXT, MEMFD_CONTEXT};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect as connect_to, socket_with,
-};
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 
 use super::{Context, NewError};
 
@@ -29,11 +27,16 @@ pub(super) fn connect(folder: &Path, name: &ContextName) -> Result<Context, NewE
     if name.contains('/') || name.starts_with('.') {
         return Err(NewError::Refused);
     }
+    connect_to(&folder.join(file(name))).map(Context::of_socket)
+}
+
+/// A connected socket that doesn't block.
+pub(super) fn connect_to(path: &Path) -> Result<UnixStream, NewError> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    let address = SocketAddrUnix::new(folder.join(file(name))).map_err(NewError::Other)?;
-    match connect_to(&socket, &address) {
-        Ok(()) => Ok(Context::of_socket(UnixStream::from(socket))),
+    let address = SocketAddrUnix::new(path).map_err(NewError::Other)?;
+    match net::connect(&socket, &address) {
+        Ok(()) => Ok(UnixStream::from(socket)),
         Err(Errno::NOENT | Errno::CONNREFUSED | Errno::AGAIN) => Err(NewError::Refused),
         Err(other) => Err(NewError::Other(other)),
     }

@@ -19,6 +19,7 @@ mod channel;
 mod context;
 mod cross_domain;
 mod display;
+mod line;
 mod local;
 mod memfd;
 mod memory;
@@ -40,6 +41,7 @@ pub use memfd::{MemfdClient, MemfdError};
 pub use memory::{HostMemory, MemoryError, memory_covers};
 pub use pipe::{ReadPipe, WritePipe};
 
+use self::line::Line;
 use crate::sys::ioctl;
 use crate::uapi::{NewRequest, new_kind};
 
@@ -108,7 +110,7 @@ impl From<Errno> for NewError {
     }
 }
 
-/// The way to the host: an open virtio_wl device, or the folder of its sockets on the same machine.
+/// The way to the host: an open virtio_wl device, a channel for everything, or the folder of its sockets on the same machine.
 #[derive(Debug)]
 pub struct Device {
     way: Way,
@@ -118,8 +120,8 @@ pub struct Device {
 enum Way {
     VirtioWl(OwnedFd),
     Local(PathBuf),
-    /// A graphics card without a screen.
-    CrossDomain(PathBuf),
+    /// One channel for everything, through a graphics card without a screen or a socket of this machine.
+    Channel(Line),
 }
 
 impl Device {
@@ -133,7 +135,7 @@ impl Device {
         let path = path.as_ref();
         if path == Path::new(channel::NODES) {
             let card = find_card().map_err(|_none| OpenError::Missing(path.to_owned()))?;
-            let way = Way::CrossDomain(card);
+            let way = Way::Channel(Line::of_card(card));
             return Ok(Self { way });
         }
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -147,7 +149,7 @@ impl Device {
             return Err(OpenError::NotADevice(path.to_owned()));
         }
         if channel::is_card(fd.as_fd()) {
-            let way = Way::CrossDomain(path.to_owned());
+            let way = Way::Channel(Line::of_card(path.to_owned()));
             return Ok(Self { way });
         }
         // With O_NONBLOCK on the device itself, NEW would fail as soon as the queue is full.
@@ -166,10 +168,22 @@ impl Device {
         }
     }
 
+    /// No device: the host's socket for channels is at `path` of this machine. Nothing is opened yet.
+    #[must_use]
+    pub const fn channel(path: PathBuf) -> Self {
+        Self {
+            way: Way::Channel(Line::of_socket(path)),
+        }
+    }
+
     /// Whether the host is on this machine: then its memory tells its size.
     #[must_use]
     pub const fn is_local(&self) -> bool {
-        matches!(self.way, Way::Local(_))
+        match &self.way {
+            Way::VirtioWl(_) => false,
+            Way::Local(_) => true,
+            Way::Channel(line) => line.is_local(),
+        }
     }
 
     /// The device's own descriptor; `None` where there is no device.
@@ -177,7 +191,7 @@ impl Device {
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.way {
             Way::VirtioWl(fd) => Some(fd.as_fd()),
-            Way::Local(_) | Way::CrossDomain(_) => None,
+            Way::Local(_) | Way::Channel(_) => None,
         }
     }
 
@@ -190,7 +204,7 @@ impl Device {
         let name = ContextName::new(name).map_err(NewError::Name)?;
         match &self.way {
             Way::Local(folder) => return local::connect(folder, &name),
-            Way::CrossDomain(card) => return cross_domain::connect(card, &name),
+            Way::Channel(line) => return line.context(name),
             Way::VirtioWl(_) => {}
         }
         let request = NewRequest::new(new_kind::CTX_NAMED).with_name(name.as_str().as_bytes());
@@ -234,7 +248,7 @@ impl Device {
         match &self.way {
             Way::VirtioWl(fd) => ioctl::new_vfd(fd.as_fd(), request),
             // Memory and pipes are made by whoever needs them; there is no device for it.
-            Way::Local(_) | Way::CrossDomain(_) => Err(Errno::NOTTY),
+            Way::Local(_) | Way::Channel(_) => Err(Errno::NOTTY),
         }
     }
 }
