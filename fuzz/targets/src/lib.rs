@@ -26,6 +26,7 @@ pub mod memfd;
 pub mod records;
 pub mod scene;
 pub mod splice;
+pub mod streams;
 pub mod wayland;
 
 /// What each program does first: a write to a closed pipe is an error to it and not its end.
@@ -49,6 +50,7 @@ pub const TARGETS: &[Target] = &[
     ("records", records::run),
     ("memfd", memfd::run),
     ("splice", splice::run),
+    ("streams", streams::run),
     ("config", config::run),
     ("label", label::run),
     ("scene", scene::run),
