@@ -147,9 +147,9 @@ impl Gpu {
         })
     }
 
-    /// The guest has ended: what it saw it sees no more.
-    pub fn unmap_all(&mut self, vmm: &dyn Vmm) {
-        self.blobs.unmap_all(vmm);
+    /// The guest has ended. Returns what is still mapped for it: where, and how long it is.
+    pub fn end(&mut self) -> impl Iterator<Item = (u64, u64)> + use<> {
+        self.blobs.end()
     }
 
     /// How many contexts there are.

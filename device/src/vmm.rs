@@ -85,6 +85,10 @@ struct Device {
     gpu: Mutex<Option<Gpu>>,
     /// The guest has ended, or a new one begins.
     reset: AtomicBool,
+    /// The VMM takes requests. QEMU 11.1 doesn't between the end of one guest and the start of the next: it would crash.
+    takes: AtomicBool,
+    /// What guests that have ended left mapped: where, and how long it is. The serving thread alone locks it.
+    left: Mutex<Vec<(u64, u64)>>,
     /// What the serving thread waits for besides the rings: the contexts, and `wake`.
     events: OwnedFd,
     wake: OwnedFd,
@@ -138,12 +142,17 @@ impl Device {
             backend: Mutex::default(),
             gpu: Mutex::default(),
             reset: AtomicBool::new(false),
+            takes: AtomicBool::new(false),
+            left: Mutex::default(),
             events,
             wake,
         })
     }
 
     fn backend(&self) -> io::Result<Backend> {
+        if !self.takes.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
         // A clone, so that nothing is locked while the VMM is waited for.
         lock(&self.backend)
             .clone()
@@ -213,10 +222,11 @@ impl Device {
             && let Some(mut old) = gpu.take()
         {
             info!(contexts = old.contexts(), "the guest has ended or starts anew");
-            old.unmap_all(&Surroundings {
-                device: self,
-                memory: &memory,
-            });
+            lock(&self.left).extend(old.end());
+        }
+        if !self.takes.load(Ordering::SeqCst) {
+            self.rest();
+            return Ok(());
         }
         let gpu = match &mut *gpu {
             Some(gpu) => gpu,
@@ -226,6 +236,15 @@ impl Device {
                 return Ok(());
             }
             none => {
+                let vmm = Surroundings {
+                    device: self,
+                    memory: &memory,
+                };
+                let left = std::mem::take(&mut *lock(&self.left));
+                for (at, len) in left {
+                    // A VMM that has taken it back by itself has nothing there.
+                    let _unmapped = vmm.unmap(at, len);
+                }
                 let gpu = Gpu::new(self.host.clone())?;
                 epoll::add(&self.events, &gpu, EventData::new_u64(1), EventFlags::IN)?;
                 none.insert(gpu)
@@ -311,6 +330,7 @@ impl VhostUserBackend for Device {
     fn acked_features(&self, _features: u64) {
         // A driver starts; what another one left behind is not its.
         self.end_guest();
+        self.takes.store(true, Ordering::SeqCst);
     }
 
     fn reset_device(&self) {
@@ -318,6 +338,7 @@ impl VhostUserBackend for Device {
     }
 
     fn stop_vring(&self, _index: u32) -> io::Result<()> {
+        self.takes.store(false, Ordering::SeqCst);
         self.end_guest();
         Ok(())
     }
@@ -328,14 +349,15 @@ impl VhostUserBackend for Device {
 
     fn protocol_features(&self) -> VhostUserProtocolFeatures {
         use VhostUserProtocolFeatures as Feature;
-        // CONFIGURE_MEM_SLOTS: without it a table of memory has eight regions, and each mapping is one.
+        // Not CONFIGURE_MEM_SLOTS: with it QEMU 11.1 keeps a list of what it has told us of memory, mappings too, and crashes when it
+        // takes one back that went when the guest was reset; and it aborts at 512. Without it the table has eight regions: of what is
+        // mapped beyond that we aren't told, and don't need to be. Rings and requests are in the guest's own memory.
         Feature::MQ
             | Feature::CONFIG
             | Feature::REPLY_ACK
             | Feature::BACKEND_REQ
             | Feature::BACKEND_SEND_FD
             | Feature::SHMEM
-            | Feature::CONFIGURE_MEM_SLOTS
             | Feature::RESET_DEVICE
     }
 

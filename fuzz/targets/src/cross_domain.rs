@@ -265,8 +265,8 @@ impl Rig {
         if self.gpu.contexts() == 0 {
             assert!(self.open.is_empty(), "{:?} were never given back", self.open);
         }
-        self.gpu.unmap_all(&self.guest);
-        assert!(self.guest.window.borrow().is_empty());
+        let left: BTreeMap<u64, u64> = self.gpu.end().collect();
+        assert_eq!(left, *self.guest.window.borrow());
     }
 }
 

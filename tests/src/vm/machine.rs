@@ -51,6 +51,8 @@ pub struct Setup {
     pub cpus: u32,
     /// The socket of a `heraldry-device`, if the machine has one.
     pub device: Option<PathBuf>,
+    /// Whether it boots again where others end: after a reboot or a panic.
+    pub reboots: bool,
 }
 
 impl Default for Setup {
@@ -66,6 +68,7 @@ impl Default for Setup {
             display: None,
             cpus: 1,
             device: None,
+            reboots: false,
         }
     }
 }
@@ -273,6 +276,12 @@ impl Machine {
         kill_process(Pid::from_child(&self.qemu), signal).expect("QEMU runs");
     }
 
+    /// Presses the machine's button.
+    pub fn reset(&mut self) {
+        self.qmp.execute("system_reset", &serde_json::json!({}));
+        self.shell.expect_another();
+    }
+
     /// How long QEMU has been running.
     #[must_use]
     pub fn age(&self) -> Duration {
@@ -388,15 +397,10 @@ fn command(setup: &Setup, dir: &Path, initrd: &Path) -> Command {
         command.args(["-M", "q35"]);
     }
     command.args(["-smp", &setup.cpus.to_string()]);
-    command.args([
-        "-nodefaults",
-        "-no-user-config",
-        "-no-reboot",
-        "-nic",
-        "none",
-        "-vga",
-        "none",
-    ]);
+    command.args(["-nodefaults", "-no-user-config", "-nic", "none", "-vga", "none"]);
+    if !setup.reboots {
+        command.arg("-no-reboot");
+    }
     command.args(["-serial", &format!("file:{}", path("console"))]);
     command.args(["-chardev", &format!("socket,id=shell,path={}", path("shell"))]);
     command.args(["-serial", "chardev:shell"]);

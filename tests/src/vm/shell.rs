@@ -83,6 +83,12 @@ impl Shell {
         self.run("true");
         let sent = self.reader.get_mut().write_all(format!("{line}\n").as_bytes());
         sent.expect("the shell reads");
+        self.expect_another();
+    }
+
+    /// The machine boots again: the next shell says that it is there.
+    pub(super) const fn expect_another(&mut self) {
+        self.ready = false;
     }
 
     /// Starts a line in the background; what it prints goes to `/tmp/NAME.log`.

@@ -2,6 +2,7 @@
 //! App VMs: real machines with stock kernels, whose programs come through `heraldry-guest`, cross-domain, `heraldry-device` and
 //! `heraldry-host`. The compositor runs on the host here.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use heraldry_tests::colour::{Area, Colour};
@@ -221,5 +222,44 @@ fn a_window_of_one_machine_is_on_the_screen_of_another() {
             app.shell.try_run("cat /typed").1 == "hello\n"
         });
         assert!(settled(machine).first_difference(&before).is_some());
+    });
+}
+
+#[test]
+fn a_machine_that_boots_again_with_memory_mapped_comes_back() {
+    if skipped() {
+        return;
+    }
+    let rig = rig();
+    let devices = ["work", "untrusted"].map(|vm| AppDevice::start(&rig, vm));
+    let [work, untrusted] = devices.each_ref().map(AppDevice::machine);
+    let terminal = format!("{FOOT} sh");
+    attempt(&work, |machine| {
+        start(machine, "terminal", &terminal);
+        type_into(&rig, machine, "work", "one");
+        let mut other = Machine::start(&Setup {
+            append: "heraldry.run=weston-simple-shm".to_owned(),
+            reboots: true,
+            ..untrusted.clone()
+        });
+        // By itself, by a panic, and as by its button: nobody in it is told, and its card is not put away.
+        let mut boots = BTreeSet::new();
+        for how in ["b", "c", "button", "button"] {
+            until("a window", || windows_of(&rig, "untrusted") == 1);
+            assert!(boots.insert(boot(&rig, "untrusted")), "a boot of its own");
+            other.shell.run("true");
+            match how {
+                "button" => other.reset(),
+                key => other.shell.run_last(&format!("echo {key} > /proc/sysrq-trigger")),
+            }
+            until("its window is gone", || windows_of(&rig, "untrusted") == 0);
+        }
+        until("another window", || windows_of(&rig, "untrusted") == 1);
+        // It can map as much as ever, and more than QEMU tells its device of: nothing from before is in the way.
+        for number in 1..=11 {
+            start(&mut other, &format!("client{number}"), "weston-simple-shm");
+        }
+        until("twelve windows", || windows_of(&rig, "untrusted") == 12);
+        type_into(&rig, machine, "work", "two");
     });
 }
