@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
+use heraldry_tests::colour::key::{CYAN, MAGENTA, YELLOW};
 use heraldry_tests::colour::{Area, Colour};
 use heraldry_tests::rig::{CONFIG, Host, Options, Rig, Transport, until};
 use heraldry_tests::vm::{AppDevice, Files, Machine, Setup, attempt, skipped};
@@ -261,5 +262,43 @@ fn a_machine_that_boots_again_with_memory_mapped_comes_back() {
         }
         until("twelve windows", || windows_of(&rig, "untrusted") == 12);
         type_into(&rig, machine, "work", "two");
+    });
+}
+
+#[test]
+fn a_machine_with_much_of_everything_is_shown_and_its_qemu_lives() {
+    if skipped() {
+        return;
+    }
+    let rig = Rig::start(Options {
+        config: CONFIG.replacen("vm \"work\" {", "vm \"work\" { quota { clients 64; }; ", 1),
+        transport: Transport::Local,
+        ..Options::default()
+    });
+    let device = AppDevice::start(&rig, "work");
+    attempt(&device.machine(), |machine| {
+        start(machine, "plenty", "heraldry-plenty");
+        machine.until("all of it", |machine| {
+            let said = machine.shell.run("cat /tmp/plenty.log");
+            assert!(!said.contains("panicked"), "{said}");
+            said.contains("40 clients")
+        });
+        let expected = [
+            "500 buffers",
+            "512 MiB",
+            "write-sealed",
+            "read-only",
+            "keymap in whole pages false, good true",
+            "40 clients",
+        ];
+        let said = machine.shell.run("cat /tmp/plenty.log");
+        assert_eq!(said.lines().collect::<Vec<_>>(), expected);
+        assert_eq!(windows_of(&rig, "work"), 4 + 39);
+        // The pixels are those of the memory that they came from.
+        for colour in [MAGENTA, CYAN, YELLOW] {
+            until("its colour", || {
+                rig.picture().iter().filter(|(_, _, other)| *other == colour).count() >= 64 * 48 / 4
+            });
+        }
     });
 }
