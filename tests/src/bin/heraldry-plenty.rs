@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! For tests in an app VM: a client with much of everything, and with memory of kinds that are seldom seen. Prints what works, then
-//! `40 clients`, and stays.
+//! For tests with machines: a client with much of everything, and with memory of kinds that are seldom seen. Prints what works, then
+//! `40 clients`, and stays until its compositor is gone. `heraldry-plenty BUFFERS`.
 #![expect(
     clippy::print_stdout,
     clippy::expect_used,
@@ -30,9 +30,9 @@ fn connect() -> Raw {
 }
 
 /// As many buffers as a busy browser has, all of them alive, each shown once.
-fn buffers(raw: &mut Raw) {
+fn buffers(raw: &mut Raw, count: u32) {
     let window = raw.show(SIZE, MAGENTA);
-    let all: Vec<u32> = (0..500_u32)
+    let all: Vec<u32> = (0..count)
         .map(|number| {
             let [red, green, ..] = number.to_be_bytes();
             raw.buffer(SIZE, [red, green, 0x80])
@@ -99,8 +99,9 @@ fn keymap(raw: &mut Raw) {
 }
 
 fn main() {
+    let count = std::env::args().nth(1).and_then(|count| count.parse().ok());
     let mut raw = connect();
-    buffers(&mut raw);
+    buffers(&mut raw, count.expect("how many buffers"));
     sparse(&mut raw);
     read_only(&mut raw);
     keymap(&mut raw);
@@ -111,7 +112,7 @@ fn main() {
         all.push(raw);
     }
     println!("{} clients", all.len());
-    loop {
+    while all.iter().any(|raw| !raw.ended) {
         for raw in &mut all {
             raw.pump(Duration::from_millis(1));
         }

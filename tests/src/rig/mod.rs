@@ -163,8 +163,18 @@ impl Host {
     /// Starts it.
     #[must_use]
     pub fn start() -> Self {
+        Self::with(CONFIG)
+    }
+
+    /// Starts it with a configuration of its own.
+    ///
+    /// # Panics
+    ///
+    /// It does not start.
+    #[must_use]
+    pub fn with(config: &str) -> Self {
         let dir = TempDir::new().expect("a folder");
-        std::fs::write(dir.path().join("heraldry.kdl"), CONFIG).expect("a configuration");
+        std::fs::write(dir.path().join("heraldry.kdl"), config).expect("a configuration");
         let program = start_host(&dir);
         Self { program, dir }
     }

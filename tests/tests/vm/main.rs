@@ -2,6 +2,7 @@
 //! The compositor's VM, booted in QEMU. `HERALDRY_SKIP_VM_TESTS=1` skips these tests, and says so.
 #![cfg(test)]
 
+mod across;
 mod apps;
 mod boot;
 mod escape;
