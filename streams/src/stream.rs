@@ -79,6 +79,8 @@ pub(crate) struct Stream {
     far_closed: bool,
     /// What the other side has room for.
     room: Amount,
+    /// The user takes no more, but may have said something.
+    deaf: bool,
     /// What is for the user, and what the other side may still send.
     queue: VecDeque<Piece>,
     expected: Amount,
@@ -95,6 +97,7 @@ impl Stream {
             own: Own::Open,
             far_closed: false,
             room: WINDOW,
+            deaf: false,
             queue: VecDeque::new(),
             expected: WINDOW,
             taken: Amount { bytes: 0, fds: 0 },
@@ -134,7 +137,7 @@ impl Stream {
             return false;
         };
         self.expected = expected;
-        if self.socket.is_none() {
+        if self.socket.is_none() || self.deaf {
             return true;
         }
         let count = fds.len();
@@ -184,8 +187,8 @@ impl Stream {
                 }
                 Err(Errno::AGAIN | Errno::INTR) => return,
                 Err(_) => {
-                    self.close();
-                    return;
+                    self.deaf = true;
+                    self.queue.clear();
                 }
             }
         }

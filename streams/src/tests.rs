@@ -140,6 +140,20 @@ fn bytes_and_memory_pass_both_ways_and_the_end_comes_after_them() {
 }
 
 #[test]
+fn the_last_word_of_who_has_not_read_is_heard() {
+    let mut pair = Pair::new();
+    let (near, far) = pair.open();
+    while fill(&far, 1 << 20) > 0 {
+        pair.settle();
+    }
+    send(near.as_fd(), b"an error", &[]).unwrap();
+    drop(near);
+    pair.settle();
+    assert_eq!(read(&far), (b"an error".to_vec(), Vec::new(), true));
+    assert_eq!((pair.opener.count(), pair.acceptor.count()), (0, 0));
+}
+
+#[test]
 fn who_does_not_read_stops_his_own_stream_and_no_other() {
     let mut pair = Pair::new();
     let (slow, slow_far) = pair.open();
