@@ -96,6 +96,18 @@ fn a_compositor_s_machine_that_boots_again_is_noticed_by_no_other_and_shows_noth
         });
         assert_eq!(windows_of(machine, "work"), 1, "others are shown beside them");
 
+        // More pools than can be mapped into a guest: that client is refused, and told why.
+        let mut greedy = Command::new(program("heraldry-plenty"));
+        greedy
+            .arg("500")
+            .env("XDG_RUNTIME_DIR", host.file(""))
+            .env("WAYLAND_DISPLAY", "host/vm/personal/wayland-0");
+        let mut greedy = Program::start("greedy", &mut greedy, &host.file(""));
+        until("it is refused", || !greedy.runs());
+        assert!(greedy.log().contains("rule pool-memory"), "{}", greedy.log());
+        start(&mut app, "third", "weston-simple-shm");
+        machine.until("a window", |machine| windows_of(machine, "work") == 2);
+
         machine.reset();
         until("its clients are gone", || !plenty.runs());
         app.until("the client in a machine is gone", |app| {
