@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use heraldry_virtio::guest::{Channel, ChannelError};
 use heraldry_wire::descriptors::send;
-use tracing::debug;
+use tracing::info;
 use wl_proxy::baseline::Baseline;
 use wl_proxy::client::ClientHandler;
 use wl_proxy::object::{Object, ObjectCoreApi as _, ObjectRcUtils as _};
@@ -68,7 +68,13 @@ pub(crate) fn run(client: OwnedFd, card: &Path) -> Result<(), SessionError> {
     }
     // Handlers refer to what refers to them.
     state.destroy();
-    debug!(copied = chunks.borrow().copied(), "bytes of pixels were copied");
+    let (contents, bytes) = chunks.borrow().copied();
+    info!(
+        contents,
+        copied_bytes = bytes,
+        each = bytes / contents.max(1),
+        "a client has ended"
+    );
     result
 }
 

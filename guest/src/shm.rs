@@ -37,8 +37,8 @@ pub(crate) struct Chunks {
     channel: Rc<RefCell<Channel>>,
     /// Places keep their numbers.
     chunks: Vec<Option<Chunk>>,
-    /// Bytes that were copied.
-    copied: u64,
+    /// Commits that had something to copy, and bytes that were copied.
+    copied: (u64, u64),
 }
 
 /// Where a buffer's shadow is.
@@ -54,11 +54,12 @@ impl Chunks {
         Self {
             channel,
             chunks: Vec::new(),
-            copied: 0,
+            copied: (0, 0),
         }
     }
 
-    pub(crate) const fn copied(&self) -> u64 {
+    /// Commits that had something to copy, and bytes that were copied.
+    pub(crate) const fn copied(&self) -> (u64, u64) {
         self.copied
     }
 
@@ -182,7 +183,11 @@ impl Buffer {
             .memory
             .copy_from(self.place.at.saturating_add(from), len, self.file.as_fd(), offset)
         {
-            Ok(count) => chunks.copied = chunks.copied.saturating_add(u64::try_from(count).unwrap_or(0)),
+            Ok(count) => {
+                let (commits, bytes) = chunks.copied;
+                let count = u64::try_from(count).unwrap_or(0);
+                chunks.copied = (commits.saturating_add(1), bytes.saturating_add(count));
+            }
             Err(errno) => warn!(%errno, "a client's pixels cannot be read"),
         }
     }

@@ -194,7 +194,7 @@ fn table(reply: &Reply) -> String {
 fn vm_table(vm: &VmStats) -> String {
     let mut text = format!(
         "\n{}: {} broken rules, {} turns used up, {} frames waited for, {} drawn in part, {} windows delayed, \
-         {} popups closed, {} connections refused, {} ms of drawing\n",
+         {} popups closed, {} connections refused, {} ms of drawing, {} contents of {} copied bytes each\n",
         vm.name,
         vm.violations,
         vm.exhausted_turns,
@@ -203,7 +203,9 @@ fn vm_table(vm: &VmStats) -> String {
         vm.delayed_maps,
         vm.dismissed_popups,
         vm.refused_connections,
-        vm.drawing_ms
+        vm.drawing_ms,
+        vm.contents,
+        vm.copied_bytes / vm.contents.max(1)
     );
     for budget in &vm.budgets {
         text.push_str(&format!(

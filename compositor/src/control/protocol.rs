@@ -317,6 +317,12 @@ pub struct VmStats {
     /// Milliseconds of the main thread that drawing its windows has taken.
     #[serde(default)]
     pub drawing_ms: u64,
+    /// How often it has shown new content.
+    #[serde(default)]
+    pub contents: u64,
+    /// Bytes of that which were copied into the renderer's memory; none where it reads them where they are.
+    #[serde(default)]
+    pub copied_bytes: u64,
     /// Windows that appeared later than their client wanted.
     pub delayed_maps: u64,
     /// Popups that were closed because they covered too much.

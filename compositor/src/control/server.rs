@@ -334,6 +334,8 @@ fn vm_stats(core: &Core, vm: &Vm) -> VmStats {
         held_frames: vm.load.held_frames,
         partial_frames: vm.load.partial_frames,
         drawing_ms: u64::try_from(vm.load.drawing.as_millis()).unwrap_or(u64::MAX),
+        contents: vm.load.contents,
+        copied_bytes: vm.load.copied,
         delayed_maps: vm.load.delayed_maps,
         dismissed_popups: vm.load.dismissed_popups,
         refused_connections: vm.load.refused_connections,

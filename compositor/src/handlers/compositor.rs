@@ -106,7 +106,9 @@ impl State {
             return;
         };
         let bytes = with_states(surface, uploads::bytes);
-        self.core.uploaded(&vm, bytes);
+        if bytes > 0 {
+            self.core.uploaded(&vm, bytes);
+        }
     }
 }
 

@@ -88,6 +88,8 @@ pub struct Render {
     fingerprints: Fingerprints,
     /// The number of the frame, of whichever screen.
     number: u64,
+    /// The renderer copies clients' buffers into memory of its own, and doesn't read them where they are.
+    pub(crate) copies: bool,
     /// What lies under clients' content.
     ground: Ground,
     /// What composing may take in a frame, if a test says so.
@@ -119,6 +121,7 @@ impl Render {
             composing: 0,
             balances: Balances::default(),
             fingerprints: Fingerprints::default(),
+            copies: false,
             number: 0,
             ground: Ground::Plate,
             tests_time: None,

@@ -40,6 +40,7 @@ const COVERS: usize = 64;
 
 /// Builds the scene of one screen; empty if there is none of that name.
 pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) -> Vec<SceneElement<R>> {
+    core.render.copies = R::COPIES;
     let Some(scale) = core.outputs.get(screen).map(Screen::scale) else {
         return Vec::new();
     };

@@ -25,6 +25,10 @@ pub struct Load {
     pub drawing: Duration,
     /// Bytes of new content since the last frame.
     pub uploaded: u64,
+    /// How often it has shown new content, ever.
+    pub contents: u64,
+    /// Bytes of that, where it had to be copied into the renderer's memory.
+    pub copied: u64,
     /// It has committed more than a frame's worth, and waits for the frame.
     pub(super) held: bool,
     maps: TokenBucket,
@@ -83,7 +87,12 @@ impl Load {
 impl Core {
     /// A VM has shown new content of so many bytes.
     pub fn uploaded(&mut self, vm: &VmName, bytes: u64) {
+        let copies = self.render.copies;
         if let Some(vm) = self.vms.get_mut(vm) {
+            vm.load.contents = vm.load.contents.saturating_add(1);
+            if copies {
+                vm.load.copied = vm.load.copied.saturating_add(bytes);
+            }
             vm.load
                 .upload(bytes, vm.limits().upload_mib.saturating_mul(1 << 20));
         }
