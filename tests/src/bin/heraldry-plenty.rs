@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! For tests with machines: a client with much of everything, and with memory of kinds that are seldom seen. Prints what works, then
-//! `40 clients`, and stays until its compositor is gone. `heraldry-plenty BUFFERS`.
+//! `40 clients`, and stays until its compositor is gone. `heraldry-plenty BUFFERS [CLIENTS]`.
 #![expect(
     clippy::print_stdout,
     clippy::expect_used,
@@ -99,14 +99,16 @@ fn keymap(raw: &mut Raw) {
 }
 
 fn main() {
-    let count = std::env::args().nth(1).and_then(|count| count.parse().ok());
+    let mut counts = std::env::args().skip(1).map(|count| count.parse::<u32>().ok());
+    let mut count = || counts.next().flatten();
+    let (count, clients) = (count().expect("how many buffers"), count().unwrap_or(40));
     let mut raw = connect();
-    buffers(&mut raw, count.expect("how many buffers"));
+    buffers(&mut raw, count);
     sparse(&mut raw);
     read_only(&mut raw);
     keymap(&mut raw);
     let mut all = vec![raw];
-    while all.len() < 40 {
+    while u32::try_from(all.len()).is_ok_and(|have| have < clients) {
         let mut raw = connect();
         raw.show(SIZE, MAGENTA);
         all.push(raw);

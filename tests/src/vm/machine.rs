@@ -276,6 +276,13 @@ impl Machine {
         kill_process(Pid::from_child(&self.qemu), signal).expect("QEMU runs");
     }
 
+    /// QEMU's process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        // setpriv has become QEMU.
+        self.qemu.id()
+    }
+
     /// Presses the machine's button.
     pub fn reset(&mut self) {
         self.qmp.execute("system_reset", &serde_json::json!({}));
