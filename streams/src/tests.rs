@@ -208,6 +208,57 @@ fn what_cannot_pass_costs_its_stream_and_no_other() {
     assert_eq!(read(&other_far).0, b"still");
 }
 
+/// A way on which some memory can't be had at the end: of one byte.
+struct Losing(Socket);
+
+impl Carrier for Losing {
+    fn send(&mut self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<usize, Errno> {
+        self.0.send(bytes, fds)
+    }
+
+    fn receive(
+        &mut self,
+        bytes: &mut Vec<u8>,
+        fds: &mut VecDeque<Option<OwnedFd>>,
+    ) -> Result<crate::Arrived, Errno> {
+        let arrived = self.0.receive(bytes, fds)?;
+        for fd in fds {
+            *fd = fd.take().filter(|fd| size(fd) != 1);
+        }
+        Ok(arrived)
+    }
+
+    fn carries(&self, fd: BorrowedFd<'_>) -> bool {
+        self.0.carries(fd)
+    }
+
+    fn watch(&mut self, epoll: &OwnedFd, room: bool) -> Result<(), Errno> {
+        self.0.watch(epoll, room)
+    }
+}
+
+#[test]
+fn memory_that_is_lost_on_the_way_costs_its_stream_and_no_other() {
+    let (a, b) = pair();
+    let mut opener = Streams::opener(Socket::new(a)).unwrap();
+    let mut acceptor = Streams::acceptor(Losing(Socket::new(b))).unwrap();
+    let (near, other) = (opener.open(name(1)).unwrap(), opener.open(name(2)).unwrap());
+    let mut opened = Vec::new();
+    let (lost, kept) = (memory(1), memory(2));
+    send(near.as_fd(), b"first", &[kept.as_fd()]).unwrap();
+    send(near.as_fd(), b"second", &[kept.as_fd(), lost.as_fd()]).unwrap();
+    send(other.as_fd(), b"other", &[kept.as_fd()]).unwrap();
+    for _ in 0..10 {
+        opener.serve(&mut Vec::new()).unwrap();
+        acceptor.serve(&mut opened).unwrap();
+    }
+    let [near_far, other_far] = <[Opened; 2]>::try_from(opened).unwrap();
+    // What follows what was lost would mean something else.
+    assert_eq!(read(&near_far.socket), (b"first".to_vec(), vec![2], true));
+    assert!(read(&near).2);
+    assert_eq!(read(&other_far.socket), (b"other".to_vec(), vec![2], false));
+}
+
 #[test]
 fn streams_are_bounded_and_those_that_have_ended_make_room() {
     let mut pair = Pair::new();
