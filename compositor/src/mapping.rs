@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! When a window appears: at once, or later if its VM has shown too many, or is out of sight.
+//! When a window appears, and on which screen: at once, or later if its VM has shown too many, or is hidden. Nothing here is
+//! about memory.
 
 use heraldry_identity::VmName;
 use smithay::utils::{Logical, Point};
