@@ -15,7 +15,8 @@ pub struct TokenBucket {
 
 impl TokenBucket {
     /// Takes one at the time `now`, or says how long until there is one. What is let through at once is what `burst` seconds
-    /// bring; a rate of 0 counts as 1.
+    /// bring; a rate of 0 counts as 1. With a
+    /// burst of 0 nothing ever passes.
     ///
     /// # Errors
     ///

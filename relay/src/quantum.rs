@@ -15,8 +15,8 @@ use heraldry_gate::Budgets;
 /// The least credit: a few messages, so that every client gets somewhere.
 const LEAST: usize = 256;
 
-/// Bytes of a VM that its gate may drop in a [`WHILE`]. They cost the main thread nothing, which may rest for ever meanwhile, so
-/// they end no turn of its; but they keep a processor busy, which others need.
+/// Bytes of a VM that its gate may drop in the time of a [`WHILE`]. Dropped bytes never reach the main thread, so they use up
+/// no turn; but the relay that drops them keeps a processor busy, which others need.
 const DROPPED: usize = 16 << 10;
 const WHILE: Duration = Duration::from_millis(1);
 
@@ -24,12 +24,13 @@ const WHILE: Duration = Duration::from_millis(1);
 /// follows the time too: a region is gone at once, but of pointers Smithay searches a list of all, for each.
 const TEARDOWN: usize = 32;
 
-/// The least and the most in a turn.
+/// The least and the most of such objects that are destroyed in a turn.
 const GOODBYES_BETWEEN: (usize, usize) = (4, 256);
 
 /// What main thread and relay of a VM share.
 #[derive(Debug)]
 pub(crate) struct Quantum {
+    /// The number of the turn; a pause and its end count too.
     count: AtomicU64,
     /// The relay wants to be woken at the next turn.
     awaited: AtomicBool,
@@ -163,7 +164,7 @@ pub(crate) struct Allowance {
     turn: u64,
     left: usize,
     teardown: usize,
-    /// Bytes that may still be dropped until then.
+    /// Bytes that may still be dropped before `until`, when there are [`DROPPED`] again.
     droppable: usize,
     until: Instant,
 }
