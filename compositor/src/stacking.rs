@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How far in front windows come up that the user did not ask for. On which screen: [`crate::mapping`].
+//! How far in front windows come up that the user did not ask for. On which screen: `mapping.rs`.
 //!
 //! A window of a VM without the keyboard comes up, or grows, below the one that has it and below fullscreen ones, so that
 //! the user types and clicks into what is seen. What a VM covers in this way is bounded: beyond its share of the screen, its
