@@ -236,10 +236,12 @@ pub fn run(options: Options) -> Result<(), RunError> {
     if let Err(errno) = heraldry_wire::descriptors::raise_limit() {
         warn!(%errno, "cannot raise the limit of open files");
     }
+    // Goes last: a second signal would end the process before the files of its sockets are removed.
+    let _blocked;
     let mut event_loop: EventLoop<'static, State> = EventLoop::try_new()?;
     let handle = event_loop.handle();
     // Before any thread starts: a thread that does not block the signals would take them, and end the process.
-    watch_signals(&handle)?;
+    _blocked = watch_signals(&handle)?;
     let Options {
         config, size, scale, ..
     } = options;
@@ -380,11 +382,13 @@ fn open_backend(
     Ok(())
 }
 
-fn watch_signals(handle: &LoopHandle<'static, State>) -> Result<(), RunError> {
+/// While what it returns lives, these signals end nothing.
+fn watch_signals(handle: &LoopHandle<'static, State>) -> Result<impl Sized + use<>, RunError> {
     use calloop::signals::{Signal, Signals};
     let signals = Signals::new(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
-    handle
-        .insert_source(signals, |event, (), state: &mut State| {
+    let watched = calloop::Dispatcher::new(
+        signals,
+        |event: calloop::signals::Event, (), state: &mut State| {
             if event.signal() == Signal::SIGHUP {
                 if let Err(error) = state.reload() {
                     warn!("configuration not reloaded, the old one stays in force:\n{error}");
@@ -392,12 +396,15 @@ fn watch_signals(handle: &LoopHandle<'static, State>) -> Result<(), RunError> {
             } else {
                 state.core.stopping = true;
             }
-        })
+        },
+    );
+    handle
+        .register_dispatcher(watched.clone())
         .map_err(|error| RunError::Watch {
             what: "signals",
             why: error.to_string(),
         })?;
-    Ok(())
+    Ok(watched)
 }
 
 impl State {

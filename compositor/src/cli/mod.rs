@@ -2,6 +2,7 @@
 //! The command line of `heraldry`.
 
 mod ctl;
+mod layouts;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -203,7 +204,18 @@ fn fail(code: u8, message: &str) -> ExitCode {
 fn check(file: &Path) -> ExitCode {
     match heraldry_config::load(file) {
         Ok(config) => {
-            program::print(format!("{}: ok, {} VMs\n", file.display(), config.vms.len()).as_bytes())
+            let unknown = layouts::unknown(&config);
+            if unknown.is_empty() {
+                let count = match config.vms.len() {
+                    1 => "1 VM".to_owned(),
+                    more => format!("{more} VMs"),
+                };
+                return program::print(format!("{}: ok, {count}\n", file.display()).as_bytes());
+            }
+            for line in unknown {
+                let _closed = writeln!(std::io::stderr(), "{line}");
+            }
+            ExitCode::from(EXIT_INPUT)
         }
         Err(errors) => {
             let _closed = writeln!(std::io::stderr(), "{errors}");

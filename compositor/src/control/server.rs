@@ -187,7 +187,9 @@ fn named(state: &mut State, vm: &str, what: impl FnOnce(&mut State, &VmName)) ->
     let known =
         |name: &VmName| state.core.vms.get(name).is_some() || state.core.config.vms.contains_key(name);
     let Some(name) = VmName::new(vm).ok().filter(known) else {
-        return Reply::Error(format!("there is no VM {vm}"));
+        let names = state.core.config.vms.keys().map(VmName::as_str);
+        let names: Vec<_> = names.collect();
+        return Reply::Error(format!("there is no VM {vm}; there are: {}", names.join(", ")));
     };
     what(state, &name);
     Reply::Ok

@@ -10,7 +10,7 @@ use heraldry_identity::VmName;
 use heraldry_relay::{Access, ClientKey, DisplayThread, Endpoint, GateLimits, Relay, VmEvent};
 use heraldry_virtio::guest::Device;
 use heraldry_wire::display::{Announcement, CompositorRecord, RefuseReason};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::admission::ConnectError;
 use super::dev_socket::{self, DevSocket};
@@ -119,9 +119,13 @@ pub fn start(
     if !dev_sockets.is_empty() {
         state.core.render.show_notice("NOT ISOLATED");
     }
-    dev_sockets
-        .into_iter()
-        .try_for_each(|socket| dev_socket::listen(&handle, socket))
+    for socket in dev_sockets {
+        if state.core.config.vm(&socket.vm).config().is_none() {
+            warn!(vm = %socket.vm, "the configuration has no such VM: who connects to its socket will be refused");
+        }
+        dev_socket::listen(&handle, socket)?;
+    }
+    Ok(())
 }
 
 impl Core {

@@ -33,7 +33,7 @@ fn entries<'n>(
     good
 }
 
-/// `quota { clients 32; pool-mib 256 }`.
+/// `quota { clients 32; pool-mib 8192 }`.
 pub(super) fn quota(reader: &mut Reader<'_>, node: &KdlNode, limits: &mut Limits, origins: &mut Origins) {
     for (_, child, info, value) in entries(reader, node) {
         if let Some(target) = limits.by_name_mut(info.name) {
