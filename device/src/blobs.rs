@@ -78,6 +78,11 @@ impl Blobs {
         Ok(())
     }
 
+    /// Whether there is a blob of this number.
+    pub(crate) fn has(&self, id: u32) -> bool {
+        self.table.contains_key(&id)
+    }
+
     pub(crate) fn add_guest(&mut self, id: u32, pieces: Vec<Piece>) -> Result<(), BlobError> {
         self.add(id, Blob::Guest(pieces))
     }

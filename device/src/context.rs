@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use crate::command::message;
 use crate::gpu::Ticket;
 use crate::items::Items;
-use crate::limits::{BACKLOG, HELD_BACK, WAITING};
+use crate::limits::{BACKLOG, DESCRIPTORS, HELD_BACK, WAITING};
 use crate::send_queue::SendQueue;
 use crate::watch::{Poller, Watched, key};
 
@@ -117,7 +117,8 @@ impl Context {
     }
 
     fn has_backlog(&self) -> bool {
-        self.send_queue.bytes().saturating_add(self.items.bytes()) > BACKLOG
+        let bytes = self.send_queue.bytes().saturating_add(self.items.bytes());
+        bytes > BACKLOG || self.send_queue.descriptors() > DESCRIPTORS / 2
     }
 
     /// Submissions that are to be held back no longer.

@@ -197,15 +197,26 @@ impl Gpu {
                 let context = self.contexts.remove(&id).ok_or(Refused::NoContext(id))?;
                 done.extend(context.give_up());
             }
-            // A guest attaches what it has; what isn't there is of no use to it.
-            Request::Attach(blob) => drop(self.context(id)?.attached.insert(blob)),
+            // What isn't there would be remembered in any number.
+            Request::Attach(blob) => {
+                let context = self.contexts.get_mut(&id).ok_or(Refused::NoContext(id))?;
+                if !self.blobs.has(blob) {
+                    return Err(BlobError::Unknown(blob).into());
+                }
+                context.attached.insert(blob);
+            }
             Request::Detach(blob) => drop(self.context(id)?.attached.remove(&blob)),
             Request::BlobCreate {
                 id: blob,
                 source,
                 size,
             } => self.create(id, blob, source, size)?,
-            Request::Unref(blob) => self.blobs.remove(blob, vmm)?,
+            Request::Unref(blob) => {
+                self.blobs.remove(blob, vmm)?;
+                for context in self.contexts.values_mut() {
+                    context.attached.remove(&blob);
+                }
+            }
             Request::Map(blob, at) => {
                 self.blobs.map(blob, at, vmm)?;
                 return Ok(Answer::Mapped);

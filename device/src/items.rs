@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::command::{Incoming, pipe_data};
-use crate::limits::{ITEMS, PIPE_QUEUED};
+use crate::limits::{ITEMS, PIPE_QUEUED, QUEUED};
 use crate::memory::mappable;
 use crate::pipe::Writer;
 use crate::watch::{Poller, Watched, key};
@@ -200,7 +200,9 @@ impl Items {
         pipe.bytes.extend(bytes);
         pipe.last |= last;
         // Who does not read that much gets no more.
-        if !pipe.flush(writer) || pipe.bytes.len() > PIPE_QUEUED {
+        let goes_on = pipe.flush(writer) && pipe.bytes.len() <= PIPE_QUEUED;
+        let waits = !pipe.bytes.is_empty();
+        if !goes_on || (waits && self.bytes() > QUEUED) {
             self.table.remove(&id);
         }
         Ok(())

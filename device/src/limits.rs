@@ -26,8 +26,11 @@ pub const WINDOW: u64 = 1 << 30;
 /// Bytes of host memory that the guest may have made for it.
 pub const MEMORY: u64 = 1 << 30;
 
-/// Bytes that wait for a peer that does not read.
+/// Bytes that wait for a host that does not read; so many may also wait for the readers of a context's pipes together.
 pub const QUEUED: usize = 4 << 20;
+
+/// Descriptors that wait for a host that does not read.
+pub const DESCRIPTORS: usize = 1024;
 
 /// Bytes that wait for peers of a context before the guest's submissions are held back.
 pub const BACKLOG: usize = 256 << 10;

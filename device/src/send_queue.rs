@@ -7,7 +7,10 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use heraldry_wire::descriptors::send;
 use rustix::io::Errno;
 
-use crate::limits::QUEUED;
+use crate::limits::{DESCRIPTORS, QUEUED};
+
+/// Bytes that small messages share.
+const SHARED: usize = 16 << 10;
 
 #[derive(Debug)]
 struct Piece {
@@ -21,6 +24,7 @@ struct Piece {
 pub(crate) struct SendQueue {
     pieces: VecDeque<Piece>,
     bytes: usize,
+    descriptors: usize,
 }
 
 impl SendQueue {
@@ -33,25 +37,44 @@ impl SendQueue {
         self.bytes
     }
 
-    /// Adds a message, unless too much waits already.
+    /// How many pieces they are kept in.
+    #[cfg(test)]
+    pub(crate) fn pieces(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// Descriptors that wait.
+    pub(crate) const fn descriptors(&self) -> usize {
+        self.descriptors
+    }
+
+    /// Adds a message, unless too much waits already. Small ones share a piece, so that a queue costs what its bytes cost.
     pub(crate) fn add(&mut self, bytes: &[u8], descriptors: Vec<OwnedFd>) -> bool {
         let total = self.bytes.saturating_add(bytes.len());
         // Descriptors need a byte to travel with; the message is of no use without them.
         if total > QUEUED || bytes.is_empty() {
             return bytes.is_empty() && descriptors.is_empty();
         }
-        self.bytes = total;
-        self.pieces.push_back(Piece {
-            bytes: bytes.to_vec(),
-            sent: 0,
-            descriptors,
-        });
+        let held = self.descriptors.saturating_add(descriptors.len());
+        if held > DESCRIPTORS {
+            return false;
+        }
+        (self.bytes, self.descriptors) = (total, held);
+        match self.pieces.back_mut() {
+            Some(last) if descriptors.is_empty() && last.bytes.len() < SHARED => {
+                last.bytes.extend_from_slice(bytes);
+            }
+            _ => self.pieces.push_back(Piece {
+                bytes: bytes.to_vec(),
+                sent: 0,
+                descriptors,
+            }),
+        }
         true
     }
 
     pub(crate) fn clear(&mut self) {
-        self.pieces.clear();
-        self.bytes = 0;
+        *self = Self::default();
     }
 
     /// Sends what is taken now.
@@ -64,6 +87,7 @@ impl SendQueue {
                 Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
                 Err(errno) => return Err(errno),
             };
+            self.descriptors = self.descriptors.saturating_sub(piece.descriptors.len());
             piece.descriptors.clear();
             piece.sent = piece.sent.saturating_add(sent);
             self.bytes = self.bytes.saturating_sub(sent);

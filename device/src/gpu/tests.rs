@@ -9,7 +9,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::*;
 use crate::control::{u32_at, words};
-use crate::limits::{MEMORY, QUEUED, WAITING};
+use crate::limits::{DESCRIPTORS, MEMORY, QUEUED, WAITING};
 
 /// A guest of one page a blob, and a window.
 #[derive(Default)]
@@ -417,4 +417,73 @@ fn pipes_become_messages() {
     }
     assert_eq!(got, [3; 160_000]);
     assert_eq!(guest.submit(1, &write(b"late", 0), false).0, Answer::Done);
+}
+
+#[test]
+fn blobs_that_are_not_there_are_attached_to_nothing_and_go_with_their_number() {
+    let mut guest = Guest::new();
+    let _host = guest.connect(1);
+    let before = guest.gpu.contexts[&1].attached.len();
+    for blob in 1_000_000..1_010_000 {
+        assert_eq!(guest.tell(ATTACH, 1, &[blob, 0]), Answer::Refused);
+    }
+    assert_eq!(guest.gpu.contexts[&1].attached.len(), before);
+    // A context has no more than there are, however often their numbers change.
+    for blob in 100_000..105_000 {
+        let piece = [blob, 1, 1, 1, 0, 0, 4096, 0, 0x9000, 0, 4096, 0];
+        assert_eq!(guest.tell(0x10c, 0, &piece), Answer::Done);
+        assert_eq!(guest.tell(ATTACH, 1, &[blob, 0]), Answer::Done);
+        assert_eq!(guest.tell(0x102, 0, &[blob, 0]), Answer::Done);
+    }
+    assert_eq!(guest.gpu.contexts[&1].attached.len(), before);
+}
+
+#[test]
+fn bytes_one_at_a_time_cost_no_more_than_others() {
+    let mut guest = Guest::new();
+    let _host = guest.connect(1);
+    let message = send(b"x", &[]);
+    for _ in 0..50_000 {
+        assert_eq!(guest.submit(1, &message, false).0, Answer::Done);
+    }
+    let queue = &guest.gpu.contexts[&1].send_queue;
+    assert!(
+        queue.bytes() > 10_000 && queue.pieces() < 10,
+        "{}",
+        queue.pieces()
+    );
+}
+
+#[test]
+fn descriptors_that_wait_for_a_host_that_does_not_read_are_bounded() {
+    let mut guest = Guest::new();
+    let _host = guest.connect(1);
+    assert_eq!(guest.allocate(1, 10, 1), Answer::Done);
+    let message = send(b"x", &[(10, 1); MAX_FDS]);
+    let mut waiting = 0;
+    // The kernel has some of them.
+    while guest.submit(1, &message, false).0 == Answer::Done && waiting <= DESCRIPTORS {
+        waiting = guest.gpu.contexts[&1].send_queue.descriptors();
+    }
+    assert!((1..=DESCRIPTORS).contains(&waiting), "{waiting}");
+    assert!(!guest.gpu.contexts[&1].is_open());
+}
+
+#[test]
+fn many_pipes_that_nobody_reads_hold_no_more_than_one_connection_may() {
+    let mut guest = Guest::new();
+    let host = guest.connect(1);
+    let pipes: Vec<_> = (0..8).map(|_| rustix::pipe::pipe().unwrap()).collect();
+    for (_, writer) in &pipes {
+        send_fds(&host, &[writer.as_fd()]);
+        guest.poll(1);
+        let pipe = u32_at(&guest.ring(1), 16).unwrap();
+        for _ in 0..200 {
+            let mut body = words(&[pipe, 0, 5000, 0]);
+            body.extend_from_slice(&[3; 5000]);
+            assert_eq!(guest.submit(1, &command(7, &body), false).0, Answer::Done);
+        }
+    }
+    let waiting = guest.gpu.contexts[&1].items.bytes();
+    assert!(waiting <= QUEUED, "{waiting}");
 }
