@@ -18,8 +18,8 @@ use crate::system::clock::processor_time;
 /// Weighted pixels that are composed in a frame for all VMs together. A graphics processor tells nobody what they take.
 const PIXELS: u64 = 16_000_000;
 
-/// Weighted pixels of contents that are blended where the screen is, in a frame for all VMs together: a screen of 1280x800 four
-/// times. Plain copies count for nothing: each pixel of the screen is copied to once at most.
+/// Weighted pixels of contents that are blended where the screen is, in a frame for all VMs together, each of which has the same
+/// share: a screen of 1280x800 four times. Plain copies count for nothing: each pixel of the screen is copied to once at most.
 const BLENDED: u64 = PIXELS;
 
 /// What composing and writing titles may take in a frame, of this thread's processor time.
@@ -49,18 +49,21 @@ fn nanos(time: Duration) -> i64 {
 #[derive(Debug, Clone)]
 pub(super) struct SharedBudget {
     pixels: Rc<Cell<u64>>,
-    blended: Rc<Cell<u64>>,
+    /// Of each VM.
+    blended: u64,
     time: Rc<Cell<Duration>>,
     frame: u64,
 }
 
 impl SharedBudget {
-    /// For the frame of this number, on one of `screens`, whose frames may all be due in the same turn and share `time`.
-    pub(super) fn new(frame: u64, screens: usize, time: Duration) -> Self {
+    /// For the frame of this number, on one of `screens`, whose frames may all be due in the same turn and share `time`. So many
+    /// VMs have windows.
+    pub(super) fn new(frame: u64, screens: usize, showing: usize, time: Duration) -> Self {
+        let showing = u64::try_from(showing).unwrap_or(u64::MAX).max(1);
         let screens = u32::try_from(screens).unwrap_or(u32::MAX).max(1);
         Self {
             pixels: Rc::new(Cell::new(PIXELS / u64::from(screens))),
-            blended: Rc::new(Cell::new(BLENDED / u64::from(screens))),
+            blended: BLENDED / u64::from(screens) / showing,
             time: Rc::new(Cell::new(time / screens)),
             frame,
         }
@@ -72,6 +75,8 @@ impl SharedBudget {
 pub(super) struct ComposeBudget {
     /// Weighted pixels.
     pixels: u64,
+    /// Of contents that are drawn without a picture.
+    blended: u64,
     /// Nanoseconds.
     time: i64,
     all: SharedBudget,
@@ -100,6 +105,7 @@ impl ComposeBudget {
         let pixels = all.pixels.get() / u64::from(sharing);
         Self {
             pixels: megapixels.saturating_mul(1_000_000).min(pixels),
+            blended: all.blended,
             time: nanos(time).saturating_add(carried),
             all: all.clone(),
             bytes: mebibytes.saturating_mul(1 << 20),
@@ -165,10 +171,11 @@ impl ComposeBudget {
     }
 
     /// Whether a content of this cost may be drawn where the screen is, without a picture in between. The windows in front are
-    /// asked first, in each frame in the same order.
-    pub(super) fn draws_at_once(&self, cost: u64) -> bool {
-        let left = self.all.blended.get().checked_sub(cost);
-        left.inspect(|left| self.all.blended.set(*left)).is_some()
+    /// asked first, in each frame in the same order, and what those of other VMs cost is of no account: else one VM could have
+    /// all others composed, and pay for it, in every second frame.
+    pub(super) fn draws_at_once(&mut self, cost: u64) -> bool {
+        let left = self.blended.checked_sub(cost);
+        left.inspect(|left| self.blended = *left).is_some()
     }
 
     /// Does something on the VM's account.
@@ -205,16 +212,18 @@ mod tests {
     use super::*;
 
     fn still(screens: usize) -> SharedBudget {
-        SharedBudget::new(0, screens, Duration::MAX)
+        SharedBudget::new(0, screens, 1, Duration::MAX)
     }
 
     #[test]
-    fn what_is_blended_at_once_is_bounded_for_all_vms_together() {
-        let shared = still(2);
-        let budgets = [(); 2].map(|()| ComposeBudget::new(1, 1, 1, 0, &shared));
-        assert!(budgets[0].draws_at_once(7_000_000) && !budgets[1].draws_at_once(2_000_000));
-        assert!(budgets[1].draws_at_once(1_000_000) && !budgets[0].draws_at_once(1));
-        assert!(budgets[0].draws_at_once(0));
+    fn what_is_blended_at_once_is_bounded_for_all_vms_together_and_each_has_its_share() {
+        let shared = SharedBudget::new(0, 2, 2, Duration::MAX);
+        let mut budgets = [(); 2].map(|()| ComposeBudget::new(1, 1, 1, 0, &shared));
+        for budget in &mut budgets {
+            assert!(!budget.draws_at_once(4_000_001) && budget.draws_at_once(3_000_000));
+            assert!(!budget.draws_at_once(1_000_001) && budget.draws_at_once(1_000_000));
+            assert!(!budget.draws_at_once(1) && budget.draws_at_once(0));
+        }
     }
 
     #[test]
@@ -257,7 +266,7 @@ mod tests {
         let mut balances = [0; 8];
         let mut composed = vec![0; 8];
         for _ in 0..count {
-            let shared = SharedBudget::new(0, 1, TIME);
+            let shared = SharedBudget::new(0, 1, 1, TIME);
             let mut budgets = balances.map(|balance| ComposeBudget::new(20, 1, 8, balance, &shared));
             for (budget, composed) in budgets.iter_mut().zip(&mut composed) {
                 while budget.pay(1) {
@@ -284,16 +293,16 @@ mod tests {
 
     #[test]
     fn a_step_that_took_long_is_paid_back() {
-        let shared = SharedBudget::new(0, 1, TIME);
+        let shared = SharedBudget::new(0, 1, 1, TIME);
         let mut budget = ComposeBudget::new(20, 1, 1, 0, &shared);
         assert!(budget.pay(1));
         budget.took(3 * TIME);
         assert!(!budget.pay(1) && budget.is_exhausted() && !budget.has_time());
         assert_eq!(budget.carried(), -2 * nanos(TIME));
-        let later = ComposeBudget::new(20, 1, 1, budget.carried(), &SharedBudget::new(1, 1, TIME));
+        let later = ComposeBudget::new(20, 1, 1, budget.carried(), &SharedBudget::new(1, 1, 1, TIME));
         assert!(!later.has_time());
         assert_eq!(later.carried(), -nanos(TIME), "also by who does nothing");
-        let mut free = ComposeBudget::new(20, 1, 1, later.carried() / 2, &SharedBudget::new(2, 1, TIME));
+        let mut free = ComposeBudget::new(20, 1, 1, later.carried() / 2, &SharedBudget::new(2, 1, 1, TIME));
         assert!(free.pay(1));
         assert_eq!(free.carried(), 0, "who wanted nothing more saves nothing");
         free.took(1000 * TIME);

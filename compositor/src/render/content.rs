@@ -23,17 +23,33 @@ const DIRECT: usize = 8;
 /// So is one whose pixels cost more than this many copies: three layers that are blended.
 const SHALLOW: u64 = 12;
 
-/// Whether pieces are drawn where the screen is, without a picture in between. What is not seen of a tree counts too: it
-/// is looked at in each frame.
-fn is_simple<R: Painter>(gathered: &Gathered<R>, size: Size<i32, Physical>, budget: &ComposeBudget) -> bool {
+/// So many updates a content stays composed for which there was no share left, lest one that just fits in now and then is made a
+/// picture of again each time. How many VMs share is up to others too.
+const STAYS: u8 = 60;
+
+/// How pieces may be drawn.
+enum Depth {
+    /// Where the screen is: it costs no more than a picture would.
+    Plain,
+    /// So too, if the VM's share is large enough for this cost.
+    Shallow(u64),
+    /// Into a picture first.
+    Deep,
+}
+
+/// What is not seen of a tree counts too: it is looked at in each frame.
+fn depth<R: Painter>(gathered: &Gathered<R>, size: Size<i32, Physical>) -> Depth {
     let pieces = &gathered.pieces;
     let side = |value: i32| u64::try_from(value).unwrap_or(0);
     let copy = side(size.w).saturating_mul(side(size.h));
     if gathered.surfaces > DIRECT || !pieces.iter().all(|piece| piece.is_plain() && !piece.is_sparse()) {
-        return false;
+        return Depth::Deep;
     }
-    let cost = pieces.iter().map(Piece::cost_of_all).fold(0, u64::saturating_add);
-    cost <= copy || (cost <= copy.saturating_mul(SHALLOW) && budget.draws_at_once(cost))
+    match pieces.iter().map(Piece::cost_of_all).fold(0, u64::saturating_add) {
+        cost if cost <= copy => Depth::Plain,
+        cost if cost <= copy.saturating_mul(SHALLOW) => Depth::Shallow(cost),
+        _ => Depth::Deep,
+    }
 }
 
 /// What is remembered of a content from frame to frame.
@@ -44,6 +60,8 @@ pub(super) struct ContentCache {
     picture: Option<Picture>,
     /// It could not be shown without a picture.
     deep: bool,
+    /// Updates for which it stays so though it could.
+    stays: u8,
     /// The fingerprint of the tree that the whole picture shows.
     shows: Option<u64>,
     /// It is the plate, of this size, for want of a picture.
@@ -110,7 +128,7 @@ impl ContentCache {
         account: Account<'_>,
     ) -> (Content<R>, Damage) {
         self.shows = None;
-        self.deep = !is_simple(&gathered, size, account.budget);
+        self.deep = self.is_deep(depth(&gathered, size), account.budget);
         let pieces = gathered.pieces;
         let mut damage = self.changes(&pieces, size, scale);
         if !self.deep {
@@ -125,6 +143,17 @@ impl ContentCache {
             self.compose(renderer, &pieces, size, &mut damage, account.budget)
         });
         (content, damage)
+    }
+
+    fn is_deep(&mut self, depth: Depth, budget: &mut ComposeBudget) -> bool {
+        let cost = match depth {
+            Depth::Plain => return false,
+            Depth::Deep => return true,
+            Depth::Shallow(cost) => cost,
+        };
+        let fits = budget.draws_at_once(cost);
+        self.stays = if fits { self.stays.saturating_sub(1) } else { STAYS };
+        self.stays > 0
     }
 
     /// Brings the picture up to date as far as the VM's budget allows. `damage` becomes what has changed on the picture.

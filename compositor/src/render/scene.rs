@@ -4,7 +4,7 @@
 //! Each piece of a client goes through [`Builder::framed`], which draws the VM's frame in front of it, clips it to its
 //! content rectangle and puts an opaque plate under it. There is no other way for a client's pixels into the scene.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use heraldry_decorations::{Badge, FrameKind, FrameSpec, Style};
 use heraldry_identity::{Arms, VmName};
@@ -64,6 +64,7 @@ pub fn build<R: Painter>(renderer: &mut R, core: &mut Core, screen: ScreenId) ->
     let shared = SharedBudget::new(
         core.render.number,
         core.outputs.iter().count(),
+        showing(core),
         core.render.composing_time(core.clock.runs()),
     );
     let budgets = budgets(core, &shared);
@@ -176,6 +177,15 @@ struct Budget {
     texture_bytes: u64,
     /// Bytes that may be uploaded at once: a larger buffer would have everybody wait for it.
     upload_bytes: u64,
+}
+
+/// How many VMs have windows that are not minimised or hidden.
+fn showing(core: &Core) -> usize {
+    let windows = core.windows.layout.visible();
+    let vms: HashSet<&VmName> = windows
+        .filter_map(|id| core.windows.get(id).map(|window| &window.vm))
+        .collect();
+    vms.len()
 }
 
 fn budgets(core: &Core, shared: &SharedBudget) -> HashMap<VmName, Budget> {

@@ -343,3 +343,75 @@ fn what_is_seen_only_in_a_row_beyond_the_last_whole_logical_pixel_is_drawn() {
     fixture.frame();
     assert_true(&mut fixture);
 }
+
+/// A window whose buffer has alpha, all of one colour.
+fn blended(fixture: &mut Fixture, client: ClientId, surface: &WlSurface, size: (i32, i32), pixel: [u8; 4]) {
+    let this = fixture.client(client);
+    let buffer = painted(
+        &this.bound().shm,
+        &this.handle(),
+        size,
+        Format::Argb8888,
+        |_, _| pixel,
+    );
+    surface.attach(Some(&buffer), 0, 0);
+    surface.damage_buffer(0, 0, i32::MAX, i32::MAX);
+    surface.commit();
+    fixture.double_roundtrip(client);
+}
+
+/// Windows in front that are now one layer deep and now three, which is more than may be blended in a frame.
+#[test]
+fn what_others_draw_does_not_decide_whether_a_vm_is_composed() {
+    let config = heraldry_tests::fixture::CONFIG.replace(
+        "schema 1",
+        "schema 1\ndefaults { quota { composed-megapixels 1; }; }",
+    );
+    let mut fixture = Fixture::new(&Setup {
+        size: (1280, 800),
+        config,
+        ..Setup::default()
+    });
+    let (victim, attacker) = (fixture.add_client("work"), fixture.add_client("untrusted"));
+    let size = (600, 700);
+    let (mut layers, mut ids) = (Vec::new(), Vec::new());
+    for at in 0..4 {
+        let upper = fixture.window(attacker, size, BLUE);
+        blended(&mut fixture, attacker, &upper.surface, size, [100, 0, 0, 100]);
+        for _ in 0..2 {
+            let layer = fixture.subsurface(&upper, (0, 0), size, BLUE);
+            layers.push(layer);
+        }
+        upper.surface.commit();
+        let layout = &mut fixture.state.core.windows.layout;
+        layout.move_to(upper.id, (630 + 10 * at, 40).into());
+        ids.push(upper.id);
+    }
+    let lower = fixture.window(victim, size, RED);
+    blended(&mut fixture, victim, &lower.surface, size, [0, 0, 200, 255]);
+    let layout = &mut fixture.state.core.windows.layout;
+    layout.move_to(lower.id, (10, 40).into());
+    ids.iter().for_each(|id| layout.raise(*id));
+    fixture.state.core.render.schedule();
+    fixture.frame();
+    let shown = |fixture: &mut Fixture| fixture.shown().find([200, 0, 0]).map_or(0, |(_, count)| count);
+    assert_eq!(shown(&mut fixture), 600 * 700);
+    for round in 0..40 {
+        for layer in &layers {
+            if round % 2 == 0 {
+                blended(&mut fixture, attacker, &layer.surface, size, [100, 0, 0, 100]);
+            } else {
+                layer.surface.attach(None, 0, 0);
+                layer.surface.commit();
+            }
+        }
+        fixture.double_roundtrip(attacker);
+        fixture.frame();
+        assert_eq!(shown(&mut fixture), 600 * 700, "round {round}");
+    }
+    // The attacker's own are composed in the end.
+    for _ in 0..100 {
+        fixture.frame();
+    }
+    assert_true(&mut fixture);
+}
