@@ -36,8 +36,6 @@ pub(crate) struct HostMemory {
     pub(crate) file: OwnedFd,
     /// Whole pages.
     pub(crate) size: u64,
-    /// Whether the device made it for this guest, on its account.
-    pub(crate) made: bool,
 }
 
 #[derive(Debug)]
@@ -52,17 +50,11 @@ pub(crate) struct Blobs {
     table: BTreeMap<u32, Blob>,
     /// Where something is mapped, and how long it is.
     window: BTreeMap<u64, u64>,
-    made: u64,
 }
 
 impl Blobs {
     fn add(&mut self, id: u32, blob: Blob) -> Result<(), BlobError> {
         self.check(id)?;
-        if let Blob::Host(memory, _) = &blob
-            && memory.made
-        {
-            self.made = self.made.saturating_add(memory.size);
-        }
         self.table.insert(id, blob);
         Ok(())
     }
@@ -91,11 +83,6 @@ impl Blobs {
         self.add(id, Blob::Host(memory, None))
     }
 
-    /// Bytes of memory that the device has made.
-    pub(crate) const fn made(&self) -> u64 {
-        self.made
-    }
-
     pub(crate) fn guest(&self, id: u32) -> Option<&[Piece]> {
         match self.table.get(&id) {
             Some(Blob::Guest(pieces)) => Some(pieces),
@@ -114,11 +101,7 @@ impl Blobs {
         if matches!(self.table.get(&id), Some(Blob::Host(_, Some(_)))) {
             self.unmap(id, vmm)?;
         }
-        match self.table.remove(&id).ok_or(BlobError::Unknown(id))? {
-            Blob::Host(memory, _) if memory.made => self.made = self.made.saturating_sub(memory.size),
-            _ => {}
-        }
-        Ok(())
+        self.table.remove(&id).map(drop).ok_or(BlobError::Unknown(id))
     }
 
     pub(crate) fn map(&mut self, id: u32, at: u64, vmm: &dyn Vmm) -> Result<(), BlobError> {
@@ -168,7 +151,6 @@ mod tests {
         HostMemory {
             file: make(size).unwrap(),
             size,
-            made: true,
         }
     }
 
@@ -200,7 +182,7 @@ mod tests {
         assert!(blobs.unmap(0, &vmm).is_err());
         blobs.map(4, 0x4000, &vmm).unwrap();
         blobs.remove(4, &vmm).unwrap();
-        assert_eq!((vmm.mapped(), blobs.made()), (3, 9 * 8192));
+        assert_eq!(vmm.mapped(), 3);
         assert_eq!(blobs.end().count(), 3);
     }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Which system calls the device may make once it listens: no programs, no processes, no files.
 //!
-//! It connects to its host's socket for each context, and a filter sees no paths: run it as a user who may connect to that
-//! one alone.
+//! It connects to its host's socket for each context and watches its own memory, and a filter sees no paths: run it as a user who
+//! may connect to that one socket alone.
 
 use heraldry_seccomp::{FilterError, calls, only, threads, unix_streams, without_clone3};
 use libc::{self as c, c_long};
@@ -61,6 +61,9 @@ const ALLOWED: &[c_long] = &[
     c::SYS_statx,
     c::SYS_write,
     c::SYS_writev,
+    // when memory is gone
+    c::SYS_inotify_add_watch,
+    c::SYS_inotify_init1,
     // sockets
     c::SYS_accept4,
     c::SYS_connect,
@@ -91,4 +94,24 @@ pub fn enter() -> Result<(), FilterError> {
     // The other filter answers that one.
     few.insert(c::SYS_clone3, Vec::new());
     heraldry_seccomp::apply([without_clone3()?, only(few)?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::Account;
+
+    #[test]
+    fn memory_is_made_and_counted_under_the_filter() {
+        // It is this thread's.
+        let under = || {
+            enter().unwrap();
+            let mut account = Account::default();
+            let piece = account.make(4096).unwrap();
+            let (held, opened) = (account.used(), std::fs::File::open("/proc/self/maps"));
+            drop(piece);
+            (held, account.used(), opened.is_err())
+        };
+        assert_eq!(std::thread::spawn(under).join().unwrap(), (4096, 0, true));
+    }
 }

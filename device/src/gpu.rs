@@ -16,13 +16,13 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use tracing::{debug, warn};
 
+use crate::account::Account;
 use crate::blobs::{BlobError, Blobs, HostMemory};
 use crate::command::{self, Command, Commands, Outgoing};
 use crate::context::{Context, Event};
 use crate::control::{Answer, Header, Malformed, Request, Source};
 use crate::items::{ItemError, Raw};
-use crate::limits::{CONTEXTS, MEMORY};
-use crate::memory;
+use crate::limits::CONTEXTS;
 use crate::pipe::Writer;
 use crate::watch::{Poller, unpack};
 
@@ -127,29 +127,32 @@ pub struct Gpu {
     pipe: Writer,
     contexts: BTreeMap<u32, Context>,
     blobs: Blobs,
+    account: Account,
     log: LogBudget,
 }
 
 impl Gpu {
-    /// Nothing yet. Contexts will connect to the socket at `host`.
+    /// Nothing yet, but for what the guest before has left on its `account`. Contexts will connect to the socket at `host`.
     ///
     /// # Errors
     ///
     /// The system has no descriptors left.
-    pub fn new(host: PathBuf) -> Result<Self, Errno> {
+    pub fn new(host: PathBuf, account: Account) -> Result<Self, Errno> {
         Ok(Self {
             host,
             poller: Poller::new()?,
             pipe: Writer::new()?,
             contexts: BTreeMap::new(),
             blobs: Blobs::default(),
+            account,
             log: LogBudget::new(),
         })
     }
 
-    /// The guest has ended. Returns what is still mapped for it: where, and how long it is.
-    pub fn end(&mut self) -> impl Iterator<Item = (u64, u64)> + use<> {
-        self.blobs.end()
+    /// The guest has ended. Returns what is still mapped for it: where, and how long it is; and what others may still have of its
+    /// memory.
+    pub fn end(mut self) -> (impl Iterator<Item = (u64, u64)> + use<>, Account) {
+        (self.blobs.end(), self.account)
     }
 
     /// How many contexts there are.
@@ -249,20 +252,14 @@ impl Gpu {
             .checked_next_multiple_of(PAGE_SIZE)
             .ok_or(BlobError::Size(size))?;
         let memory = match self.context(context)?.items.take_memory(item)? {
-            Raw::Memory(file, has) if pages <= has => HostMemory {
-                file,
-                size: pages,
-                made: false,
-            },
+            Raw::Memory(file, has) if pages <= has => HostMemory { file, size: pages },
             Raw::Image(has) if pages == has => {
-                let made = self.blobs.made();
-                if made.saturating_add(pages) > MEMORY {
-                    return Err(Refused::Memory(made, pages));
+                if !self.account.has_room(pages) {
+                    return Err(Refused::Memory(self.account.used(), pages));
                 }
                 HostMemory {
-                    file: memory::make(pages)?,
+                    file: self.account.make(pages)?,
                     size: pages,
-                    made: true,
                 }
             }
             Raw::Memory(..) | Raw::Image(_) => return Err(BlobError::Size(size).into()),
@@ -299,7 +296,7 @@ impl Gpu {
                 let size = size.checked_next_multiple_of(PAGE_SIZE).unwrap_or(u64::MAX);
                 let stride = u32::try_from(stride).unwrap_or(u32::MAX);
                 // Who asks for too much learns it from the answer.
-                let answer = if size == 0 || self.blobs.made().saturating_add(size) > MEMORY {
+                let answer = if size == 0 || !self.account.has_room(size) {
                     command::image(0, 0, 0)
                 } else {
                     command::image(stride, size, context.items.add_image(size)?)

@@ -9,6 +9,7 @@
 //! | [`control`] | the requests of virtio-gpu, and their answers; pure |
 //! | [`command`] | the commands of cross-domain inside them; pure |
 //! | [`gpu`] | contexts and blobs of one boot of the guest, and all that is counted for it |
+//! | [`account`] | memory that was made for the guest, for as long as anybody has it |
 //! | `context`, `items`, `send_queue`, `blobs`, `watch` | the parts of that |
 //! | [`pipe`] | writing to a stranger's pipe without waiting for anybody |
 //! | `memory` | what of a stranger's memory can be mapped into a guest, and what must be copied |
@@ -19,6 +20,7 @@
 //! it reaches no other.
 #![forbid(unsafe_code)]
 
+pub mod account;
 pub mod command;
 pub mod control;
 pub mod filter;

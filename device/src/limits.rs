@@ -23,8 +23,11 @@ pub const MAPPINGS: usize = 400;
 /// The window into which blobs are mapped, which also bounds the bytes that can be mapped at once.
 pub const WINDOW: u64 = 1 << 30;
 
-/// Bytes of host memory that the guest may have made for it.
+/// Bytes of host memory that may be made for the guest, for as long as anybody has them.
 pub const MEMORY: u64 = 1 << 30;
+
+/// Pieces that this memory may consist of.
+pub const PIECES_MADE: usize = BLOBS;
 
 /// Bytes that wait for a host that does not read; so many may also wait for the readers of a context's pipes together.
 pub const QUEUED: usize = 4 << 20;

@@ -26,6 +26,7 @@ use vm_memory::{Bytes as _, GuestAddress, GuestAddressSpace as _, GuestMemoryAto
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::event::{EventConsumer, EventFlag, EventNotifier, new_event_consumer_and_notifier};
 
+use crate::account::Account;
 use crate::control::{Answer, Header};
 use crate::gpu::{Gpu, Ticket, Vmm};
 use crate::limits::WINDOW;
@@ -89,6 +90,8 @@ struct Device {
     takes: AtomicBool,
     /// What guests that have ended left mapped: where, and how long it is. The serving thread alone locks it.
     left: Mutex<Vec<(u64, u64)>>,
+    /// The memory that was made for them and that others may still have. As above.
+    account: Mutex<Account>,
     /// What the serving thread waits for besides the rings: the contexts, and `wake`.
     events: OwnedFd,
     wake: OwnedFd,
@@ -144,6 +147,7 @@ impl Device {
             reset: AtomicBool::new(false),
             takes: AtomicBool::new(false),
             left: Mutex::default(),
+            account: Mutex::default(),
             events,
             wake,
         })
@@ -219,10 +223,12 @@ impl Device {
         let memory = memory.memory();
         let mut gpu = lock(&self.gpu);
         if self.reset.swap(false, Ordering::SeqCst)
-            && let Some(mut old) = gpu.take()
+            && let Some(old) = gpu.take()
         {
             info!(contexts = old.contexts(), "the guest has ended or starts anew");
-            lock(&self.left).extend(old.end());
+            let (left, account) = old.end();
+            lock(&self.left).extend(left);
+            *lock(&self.account) = account;
         }
         if !self.takes.load(Ordering::SeqCst) {
             self.rest();
@@ -245,7 +251,8 @@ impl Device {
                     // A VMM that has taken it back by itself has nothing there.
                     let _unmapped = vmm.unmap(at, len);
                 }
-                let gpu = Gpu::new(self.host.clone())?;
+                let account = std::mem::take(&mut *lock(&self.account));
+                let gpu = Gpu::new(self.host.clone(), account)?;
                 epoll::add(&self.events, &gpu, EventData::new_u64(1), EventFlags::IN)?;
                 none.insert(gpu)
             }

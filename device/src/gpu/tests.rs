@@ -46,7 +46,7 @@ struct Guest {
     gpu: Gpu,
     vmm: FakeVmm,
     listener: UnixListener,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     heads: u16,
 }
 
@@ -59,10 +59,10 @@ impl Guest {
         let path = dir.path().join("host");
         let listener = UnixListener::bind(&path).unwrap();
         Self {
-            gpu: Gpu::new(path).unwrap(),
+            gpu: Gpu::new(path, Account::default()).unwrap(),
             vmm: FakeVmm::default(),
             listener,
-            _dir: dir,
+            dir,
             heads: 0,
         }
     }
@@ -230,7 +230,7 @@ fn who_breaks_a_rule_loses_its_connection_and_nobody_else_does() {
 #[test]
 fn without_a_host_a_context_hears_that_it_is_over() {
     let mut guest = Guest::new();
-    std::fs::remove_file(guest._dir.path().join("host")).unwrap();
+    std::fs::remove_file(guest.dir.path().join("host")).unwrap();
     guest.open(1);
     assert_eq!(guest.poll(1), [guest.heads]);
     assert_eq!(guest.ring(1).len(), MESSAGE);
@@ -338,7 +338,7 @@ fn memory_of_the_host_passes_and_is_seen_in_the_window() {
     );
     assert_eq!(guest.tell(0x208, 0, &[9, 0, 0x1000, 0]), Answer::Mapped);
     assert_eq!(guest.vmm.mapped(), 1);
-    assert_eq!(guest.gpu.end().count(), 1);
+    assert_eq!(guest.gpu.end().0.count(), 1);
 }
 
 #[test]
@@ -486,4 +486,30 @@ fn many_pipes_that_nobody_reads_hold_no_more_than_one_connection_may() {
     }
     let waiting = guest.gpu.contexts[&1].items.bytes();
     assert!(waiting <= QUEUED, "{waiting}");
+}
+
+#[test]
+fn memory_counts_for_as_long_as_anybody_has_it() {
+    let mut guest = Guest::new();
+    let host = guest.connect(1);
+    let half = u32::try_from(MEMORY / 4096 / 2).unwrap();
+    // What is sent, given up and not read is had by the queue.
+    for blob in [10, 11] {
+        assert_eq!(guest.allocate(1, blob, half), Answer::Done);
+        assert_eq!(guest.submit(1, &send(b"m", &[(blob, 1)]), false).0, Answer::Done);
+        assert_eq!(guest.tell(0x102, 0, &[blob, 0]), Answer::Done);
+    }
+    assert_eq!(guest.allocate(1, 12, 1), Answer::Refused);
+    // Also when the guest starts anew.
+    let (_, account) = std::mem::replace(
+        &mut guest.gpu,
+        Gpu::new(PathBuf::new(), Account::default()).unwrap(),
+    )
+    .end();
+    guest.gpu = Gpu::new(guest.dir.path().join("host"), account).unwrap();
+    let other = guest.connect(1);
+    assert_eq!(guest.allocate(1, 12, 1), Answer::Refused);
+    drop(host);
+    assert_eq!(guest.allocate(1, 13, half), Answer::Done);
+    drop(other);
 }

@@ -12,6 +12,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use arbitrary::{Result, Unstructured};
+use heraldry_device::account::Account;
 use heraldry_device::command::{Command, Commands};
 use heraldry_device::control::{Answer, HEADER, Header};
 use heraldry_device::gpu::{Gpu, Ticket, Vmm};
@@ -129,7 +130,7 @@ impl Rig {
         let listener = UnixListener::bind(&path).expect("a socket");
         listener.set_nonblocking(true).expect("a socket");
         Self {
-            gpu: Gpu::new(path).expect("a device"),
+            gpu: Gpu::new(path, Account::default()).expect("a device"),
             guest: Guest::default(),
             listener,
             peers: Vec::new(),
@@ -265,7 +266,7 @@ impl Rig {
         if self.gpu.contexts() == 0 {
             assert!(self.open.is_empty(), "{:?} were never given back", self.open);
         }
-        let left: BTreeMap<u64, u64> = self.gpu.end().collect();
+        let left: BTreeMap<u64, u64> = self.gpu.end().0.collect();
         assert_eq!(left, *self.guest.window.borrow());
     }
 }
