@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::frame::{Decoder, Frame, FrameError};
-use crate::outbox::Outbox;
+use crate::send_queue::SendQueue;
 use crate::stream::{Collected, Stream};
 use crate::{CHUNK, Carrier, QUEUED, STREAMS};
 
@@ -95,7 +95,7 @@ pub struct Streams<C> {
     streams: BTreeMap<u32, Stream>,
     last: u32,
     decoder: Decoder<Option<OwnedFd>>,
-    outbox: Outbox,
+    send_queue: SendQueue,
     /// Streams of which something is to be said besides data.
     owing: BTreeSet<u32>,
 }
@@ -115,7 +115,7 @@ impl<C: Carrier> Streams<C> {
             streams: BTreeMap::new(),
             last: 0,
             decoder: Decoder::default(),
-            outbox: Outbox::default(),
+            send_queue: SendQueue::default(),
             owing: BTreeSet::new(),
         })
     }
@@ -155,7 +155,7 @@ impl<C: Carrier> Streams<C> {
         let number = self.last.checked_add(1).ok_or(OpenError::Numbers)?;
         let socket = self.add(number)?;
         self.last = number;
-        self.outbox.add(Frame::Open(number, name));
+        self.send_queue.add(Frame::Open(number, name));
         self.flush()?;
         Ok(socket)
     }
@@ -286,7 +286,7 @@ impl<C: Carrier> Streams<C> {
             match stream.collect() {
                 Collected::Nothing => {}
                 Collected::Data(bytes, fds) if fds.iter().all(|fd| self.carrier.carries(fd.as_fd())) => {
-                    self.outbox.add(Frame::Data(number, bytes, fds));
+                    self.send_queue.add(Frame::Data(number, bytes, fds));
                 }
                 Collected::Data(..) | Collected::End => stream.close(),
             }
@@ -297,21 +297,21 @@ impl<C: Carrier> Streams<C> {
     /// Says what is to be said, and sends what the channel takes.
     fn flush(&mut self) -> Result<(), Ended> {
         loop {
-            while self.outbox.has_room()
+            while self.send_queue.has_room()
                 && let Some(number) = self.owing.pop_first()
             {
                 if let Some(stream) = self.streams.get_mut(&number).filter(|stream| stream.owes()) {
-                    self.outbox.add(stream.settle());
+                    self.send_queue.add(stream.settle());
                 }
                 self.look_after(number)?;
             }
-            self.outbox.flush(&mut self.carrier)?;
-            if self.owing.is_empty() || !self.outbox.is_empty() {
+            self.send_queue.flush(&mut self.carrier)?;
+            if self.owing.is_empty() || !self.send_queue.is_empty() {
                 break;
             }
         }
         // Nobody is to be woken for what can't be done.
-        let takes_more = self.outbox.is_empty();
+        let takes_more = self.send_queue.is_empty();
         if takes_more != self.takes_more {
             self.takes_more = takes_more;
             let flags = if takes_more {
@@ -321,7 +321,7 @@ impl<C: Carrier> Streams<C> {
             };
             epoll::modify(&self.epoll, &self.sockets, EventData::new_u64(1), flags)?;
         }
-        Ok(self.carrier.watch(&self.epoll, !self.outbox.is_empty())?)
+        Ok(self.carrier.watch(&self.epoll, !self.send_queue.is_empty())?)
     }
 }
 

@@ -16,7 +16,7 @@
 mod carrier;
 mod engine;
 mod frame;
-mod outbox;
+mod send_queue;
 mod stream;
 
 pub use carrier::{Arrived, Carrier, Socket};

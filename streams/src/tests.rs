@@ -378,7 +378,7 @@ fn who_sends_and_never_reads_makes_nothing_grow() {
         }
         let data = Frame::Data(number, vec![0; CHUNK], Vec::new());
         let _windows = (0..3).find_map(|_| say(&mut end, &far, &data).err());
-        assert!(end.count() <= STREAMS && end.outbox.is_bounded());
+        assert!(end.count() <= STREAMS && end.send_queue.is_bounded());
         None
     });
     assert!(matches!(ended, Some(Ended::Open(_))), "{ended:?}");

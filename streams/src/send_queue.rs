@@ -18,12 +18,12 @@ struct Piece {
 
 /// Frames in their order.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox {
+pub(crate) struct SendQueue {
     pieces: VecDeque<Piece>,
     bytes: usize,
 }
 
-impl Outbox {
+impl SendQueue {
     pub(crate) fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }
